@@ -1,0 +1,116 @@
+"""Waveforms: decode, mix down, resample, crop or tile. Everything is [T] float32 at 16 kHz."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import soxr
+import torch
+from torch import Tensor
+
+SAMPLE_RATE = 16_000  # Hz, of both backbones
+
+# A WAV written to a pipe carries a placeholder of about 2 or 4 GiB in place of its length.
+STREAMED_BYTES = 0x7FFFF000
+
+
+class ClipError(ValueError):
+    """A clip that cannot be used; the message says which, what was found and what is accepted.
+
+    A DataLoader worker raises it again with its own traceback as the message: only the text after
+    the last ``ClipError: `` is kept, so that the reader gets the letter without the envelope.
+    """
+
+    def __init__(self, message: str):
+        super().__init__(message.rsplit("ClipError: ", 1)[-1].strip())
+
+
+def read_audio(path: str | Path) -> Tensor:
+    """Decode a WAV, FLAC, OGG or MP3 file of any sample rate and channel count.
+
+    Returns:
+        [T] float32 samples at 16 kHz: the mean of the channels, resampled by soxr (HQ).
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ClipError: the file is empty, truncated, not audio, holds no sample, or NaN or infinity.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file")
+    if path.stat().st_size == 0:
+        raise ClipError(f"{path}: the file is empty (0 bytes); expected WAV, FLAC, OGG or MP3 audio")
+    try:
+        with soundfile.SoundFile(path) as file:
+            sample_rate, num_frames, header = file.samplerate, file.frames, file.extra_info
+            samples = file.read(dtype="float32", always_2d=True)  # [T, channels]
+    except soundfile.LibsndfileError as error:
+        raise ClipError(f"{path}: not readable as WAV, FLAC, OGG or MP3: {error}") from None
+
+    check_complete(path, header, num_frames, len(samples))
+    if not len(samples):
+        raise ClipError(f"{path}: holds 0 samples; a clip needs at least 1")
+    if not np.isfinite(samples).all():
+        raise ClipError(f"{path}: holds NaN or infinite samples; expected finite ones")
+
+    waveform = samples.mean(axis=1)
+    if sample_rate != SAMPLE_RATE:
+        waveform = soxr.resample(waveform, sample_rate, SAMPLE_RATE, quality="HQ")
+        if not len(waveform):
+            raise ClipError(f"{path}: too short, no sample is left at {SAMPLE_RATE} Hz")
+    return torch.from_numpy(waveform)
+
+
+def check_complete(path: Path, header: str, num_frames: int, num_read: int) -> None:
+    """Raise ClipError where a file holds less audio than its header promises.
+
+    libsndfile reads a cut WAV without a word, but notes the mismatch in its log of the header.
+    """
+    cut = re.search(r"^data : (\d+) \(should be (\d+)\)", header, re.MULTILINE)
+    if cut:
+        promised, found = map(int, cut.groups())
+        if found < promised < STREAMED_BYTES:
+            raise ClipError(
+                f"{path}: truncated, its header promises {promised} bytes of audio, {found} are there"
+            )
+    if num_read < 0.95 * num_frames:  # an MP3's length is an estimate
+        raise ClipError(
+            f"{path}: truncated, its header promises {num_frames} frames, {num_read} could be decoded"
+        )
+
+
+def tile(waveform: Tensor, num_samples: int) -> Tensor:
+    """[T] -> [num_samples], repeated periodically; [T] unchanged where T is enough."""
+    if len(waveform) >= num_samples:
+        return waveform
+    return waveform.repeat(-(-num_samples // len(waveform)))[:num_samples]
+
+
+def crop_or_tile(
+    waveform: Tensor, num_samples: int, crop: str, rng: np.random.Generator | None = None
+) -> Tensor:
+    """Bring a clip to a fixed length.
+
+    Args:
+        waveform: [T] samples; repeated periodically where T < ``num_samples``.
+        crop: which part of a longer clip: ``first``, ``centre``, or ``random``.
+        rng: draws the start of a ``random`` crop.
+
+    Returns:
+        [num_samples] samples.
+
+    Raises:
+        ValueError: ``crop`` is none of the three.
+    """
+    spare = max(0, len(waveform) - num_samples)
+    if crop == "first":
+        start = 0
+    elif crop == "centre":
+        start = spare // 2
+    elif crop == "random":
+        start = int(rng.integers(spare + 1))
+    else:
+        raise ValueError(f"crop is {crop!r}; accepted: first, centre, random")
+    return tile(waveform, num_samples)[start : start + num_samples]
+

@@ -1,0 +1,219 @@
+"""Lists turned into batches of waveforms and targets."""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from ipet.audio import ClipError, crop_or_tile, read_audio
+from ipet.augment import MIXUP_BETA, mix
+from ipet.lists import Clip, Labels, multi_hot
+
+
+class Batch(NamedTuple):
+    """Clips on their way to the model; ``seed`` is drawn anew for each clip and epoch."""
+
+    waveform: Tensor  # [B, N], zeros behind a shorter clip's last sample
+    num_samples: Tensor  # [B]
+    target: Tensor  # [B, C]
+    index: Tensor  # [B], position in the list
+    seed: Tensor  # [B]
+
+    def to(self, device: torch.device) -> "Batch":
+        """The same batch on a device."""
+        return Batch(*(tensor.to(device, non_blocking=True) for tensor in self))
+
+
+def single(waveform: Tensor, target: Tensor, index: int, seed: int = 0) -> Batch:
+    """One clip of [T] samples, before ``collate`` stacks it with others."""
+    return Batch(waveform, torch.tensor(len(waveform)), target, torch.tensor(index), torch.tensor(seed))
+
+
+@dataclass(frozen=True)
+class Cut:
+    """How a clip becomes the length that the backbone sees.
+
+    Args:
+        num_samples: of the cut.
+        crop: which part of a longer clip: ``first``, ``centre`` or ``random``.
+        repeat: a shorter clip is repeated periodically; otherwise it stays short.
+        zero_mean: the clip's mean is removed first.
+    """
+
+    num_samples: int
+    crop: str = "first"
+    repeat: bool = False
+    zero_mean: bool = False
+
+    def __call__(self, waveform: Tensor, rng: np.random.Generator | None = None) -> Tensor:
+        """[T] -> [num_samples], or fewer where a short clip is not repeated."""
+        if self.zero_mean:
+            waveform = waveform - waveform.mean()
+        length = self.num_samples if self.repeat else min(self.num_samples, len(waveform))
+        return crop_or_tile(waveform, length, self.crop, rng)
+
+
+class Clips(Dataset):
+    """The clips of a list, decoded and cut on demand.
+
+    Args:
+        clips: what ``read_clips`` returned.
+        labels: the table behind their classes.
+        cut: how they become one length.
+    """
+
+    def __init__(self, clips: Sequence[Clip], labels: Labels, cut: Cut):
+        self.clips, self.labels, self.cut = clips, labels, cut
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+    def read(self, index: int) -> tuple[Tensor, Tensor]:
+        """[T] samples and [C] target of a clip.
+
+        Raises:
+            ClipError: the clip cannot be used; the message names list, clip and path.
+        """
+        clip = self.clips[index]
+        try:
+            waveform = read_audio(clip.path)
+        except (ClipError, FileNotFoundError) as error:
+            raise ClipError(f"{clip.where}: {error}") from None
+        return waveform, multi_hot(clip.classes, len(self.labels))
+
+    def targets(self) -> np.ndarray:
+        """[N, C] targets of all clips."""
+        return np.stack([multi_hot(clip.classes, len(self.labels)).numpy() for clip in self.clips])
+
+
+class EvaluationClips(Clips):
+    """The clips of a validation or test list, always cut alike."""
+
+    def __getitem__(self, index: int) -> Batch:
+        waveform, target = self.read(index)
+        waveform = self.cut(waveform)
+        return single(waveform, target, index)
+
+
+class TrainClips(Clips):
+    """The clips of a training list, cut and mixed up as their seed and epoch tell.
+
+    Args:
+        clips, labels, cut: see ``Clips``.
+        mixup: the probability that a clip is blended with another one of the list.
+        seed: of all draws.
+    """
+
+    def __init__(
+        self, clips: Sequence[Clip], labels: Labels, cut: Cut, mixup: float = 0.0, seed: int = 0
+    ):
+        super().__init__(clips, labels, cut)
+        if not 0 <= mixup <= 1:
+            raise ValueError(f"mixup's probability is {mixup}; it must lie in [0, 1]")
+        self.mixup, self.seed = mixup, seed
+
+    def __getitem__(self, epoch_and_index: tuple[int, int]) -> Batch:
+        epoch, index = epoch_and_index
+        rng = np.random.default_rng([self.seed, epoch, index])
+        waveform, target = self.read(index)
+        if rng.random() < self.mixup:
+            other, other_target = self.read(int(rng.integers(len(self))))
+            weight = rng.beta(*MIXUP_BETA)
+            waveform = mix(waveform, other, weight)
+            target = weight * target + (1 - weight) * other_target
+        waveform = self.cut(waveform, rng)
+        return single(waveform, target, index, seed=int(rng.integers(2**62)))
+
+
+def collate(items: list[Batch]) -> Batch:
+    """Clips of [T_i] samples -> one batch, zeros behind the shorter ones."""
+    waveforms, *rest = zip(*items)
+    return Batch(pad_sequence(list(waveforms), batch_first=True), *map(torch.stack, rest))
+
+
+class EpochBatches(Sampler):
+    """Batches of (epoch, index) in an order that the seed and the epoch fix, shared out to the ranks.
+
+    Rank r of R takes clips r, r + R, r + 2 R, ... of every global batch. Where a batch does not
+    divide, the ranks with fewer clips repeat one of its clips at the end with weight 0
+    (``weights``), so that all take the same steps and the mean is over the global batch's clips.
+
+    Args:
+        num_clips: of the list; each comes once an epoch.
+        batch_size: of a global batch.
+        seed: of the order.
+        rank, world_size: whose share.
+        shuffle: False keeps the list's order.
+    """
+
+    def __init__(self, num_clips, batch_size, seed=0, rank=0, world_size=1, shuffle=True):
+        self.num_clips, self.batch_size, self.seed = num_clips, batch_size, seed
+        self.rank, self.world_size, self.shuffle = rank, world_size, shuffle
+        self.epoch = 1
+
+    def __len__(self) -> int:
+        return math.ceil(self.num_clips / self.batch_size)
+
+    def global_batches(self) -> Iterator[np.ndarray]:
+        """The epoch's batches, over all ranks."""
+        order = np.arange(self.num_clips)
+        if self.shuffle:
+            order = np.random.default_rng([self.seed, self.epoch]).permutation(self.num_clips)
+        for start in range(0, self.num_clips, self.batch_size):
+            yield order[start : start + self.batch_size]
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        for batch in self.global_batches():
+            share = batch[self.rank :: self.world_size].tolist()
+            if len(share) < math.ceil(len(batch) / self.world_size):
+                share.append(int(batch[0]))
+            yield [(self.epoch, index) for index in share]
+
+    def weights(self, step: int) -> Tensor:
+        """[b] the weights of this rank's clips in batch ``step`` (from 0); over all ranks they sum to R.
+
+        So the mean over ranks of the weighted sums is the mean over the global batch.
+        """
+        size = min(self.batch_size, self.num_clips - step * self.batch_size)
+        real = len(range(self.rank, size, self.world_size))
+        weights = torch.zeros(math.ceil(size / self.world_size))
+        weights[:real] = self.world_size / size
+        return weights
+
+
+class RankShare(Sampler):
+    """Every clip of a list once, clip r, r + R, r + 2 R, ... to rank r of R."""
+
+    def __init__(self, num_clips: int, rank: int = 0, world_size: int = 1):
+        self.indices = range(rank, num_clips, world_size)
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.indices)
+
+
+def train_loader(clips: TrainClips, batches: EpochBatches, num_workers: int, pin: bool) -> DataLoader:
+    """Batches of this rank's share of an epoch."""
+    return DataLoader(
+        clips,
+        batch_sampler=batches,
+        collate_fn=collate,
+        num_workers=num_workers,
+        persistent_workers=num_workers > 0,
+        pin_memory=pin,
+    )
+
+
+def evaluation_loader(clips: EvaluationClips, share: RankShare, batch_size: int, num_workers: int, pin: bool):
+    """Batches of this rank's share of a list, in its order."""
+    return DataLoader(
+        clips, batch_size, sampler=share, collate_fn=collate, num_workers=num_workers, pin_memory=pin
+    )

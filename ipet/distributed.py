@@ -1,0 +1,98 @@
+"""Rank, world size, and gathering what the processes computed. All of it works with one process."""
+
+import os
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+
+def rank() -> int:
+    """This process's number, from 0, over all machines."""
+    return int(os.environ.get("RANK", 0))
+
+
+def local_rank() -> int:
+    """This process's number, from 0, on its machine."""
+    return int(os.environ.get("LOCAL_RANK", 0))
+
+
+def world_size() -> int:
+    """How many processes work on this run, over all machines."""
+    return int(os.environ.get("WORLD_SIZE", 1))
+
+
+def is_main() -> bool:
+    """True in the one process that prints, logs and writes."""
+    return rank() == 0
+
+
+def start(device: torch.device) -> None:
+    """Join the other processes: NCCL between GPUs, gloo between CPUs and for Python objects."""
+    if world_size() == 1:
+        return
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
+    dist.init_process_group(backend)
+
+
+def stop() -> None:
+    """Leave the process group, if there is one."""
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
+def barrier() -> None:
+    """Wait for the other processes."""
+    if dist.is_initialized():
+        dist.barrier()
+
+
+def broadcast_object(value):
+    """The main process's ``value``, in every process."""
+    if not dist.is_initialized():
+        return value
+    box = [value]
+    dist.broadcast_object_list(box, src=0, device=torch.device("cpu"))
+    return box[0]
+
+
+def sum_over_ranks(value: Tensor) -> Tensor:
+    """The sum of ``value`` over the processes, in each of them."""
+    if dist.is_initialized():
+        value = value.clone()
+        dist.all_reduce(value)
+    return value
+
+
+def gather_by_index(indices: Tensor, values: Tensor, num_items: int) -> np.ndarray:
+    """Put together what the processes computed for their shares of a list, each item once.
+
+    Args:
+        indices: [n] which items ``values`` belong to; n may differ between processes.
+        values: [n, ...] one row an item.
+        num_items: N, the length of the whole list.
+
+    Returns:
+        [N, ...] rows in list order, in every process.
+
+    Raises:
+        RuntimeError: an item is missing or came twice.
+    """
+    shares = [(indices.cpu().numpy(), values.cpu().numpy())]
+    if dist.is_initialized():
+        shares = [None] * world_size()
+        dist.all_gather_object(shares, (indices.cpu().numpy(), values.cpu().numpy()))
+    index = np.concatenate([share[0] for share in shares])
+    rows = np.concatenate([share[1] for share in shares])
+    counts = np.bincount(index, minlength=num_items)
+    if len(counts) != num_items or (counts != 1).any():
+        raise RuntimeError(
+            f"{num_items} clips were to be evaluated once each; counted "
+            f"{int((counts == 0).sum())} missing and {int((counts > 1).sum())} repeated"
+        )
+    gathered = np.empty_like(rows)
+    gathered[index] = rows
+    return gathered

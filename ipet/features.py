@@ -1,0 +1,114 @@
+"""Log-mel filterbanks as Kaldi computes them, for a batch at once, on the batch's device."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torchaudio.compliance.kaldi import get_mel_banks
+
+from ipet.audio import SAMPLE_RATE
+
+WINDOWS = {
+    "hanning": lambda n: torch.hann_window(n, periodic=False),
+    "hamming": lambda n: torch.hamming_window(n, periodic=False, alpha=0.54, beta=0.46),
+    "povey": lambda n: torch.hann_window(n, periodic=False) ** 0.85,
+    "rectangular": torch.ones,
+}
+PREEMPHASIS = 0.97  # Kaldi's default
+LOW_HZ = 20.0  # Kaldi's default
+FLOOR = torch.finfo(torch.float32).eps  # of the energies, before the logarithm
+
+
+class LogMel(nn.Module):
+    """Normalised log-mels of fixed length: (log mel(|STFT|^2) - mean) / (2 std).
+
+    Args:
+        num_mels: M, triangular filters between 20 Hz and 8 kHz.
+        num_frames: T; a longer clip is cut, a shorter one padded with zeros.
+        mean, std: of the log-mels of the training list.
+        window_ms, hop_ms: length and distance of the frames.
+        window: ``hanning``, ``hamming``, ``povey`` or ``rectangular``.
+        masks, noise: training only: ([B, T, M], [B] seeds) -> [B, T, M], before and after the
+            normalisation.
+
+    Raises:
+        ValueError: an unknown window, a standard deviation that is not positive.
+
+    Source: Kaldi's compute-fbank-feats without dither, as AST uses it (Gong et al. 2021).
+    """
+
+    def __init__(
+        self,
+        num_mels: int,
+        num_frames: int,
+        mean: float,
+        std: float,
+        window_ms: float = 25.0,
+        hop_ms: float = 10.0,
+        window: str = "hanning",
+        masks: nn.Module | None = None,
+        noise: nn.Module | None = None,
+    ):
+        super().__init__()
+        if window not in WINDOWS:
+            raise ValueError(f"window is {window!r}; accepted: {', '.join(WINDOWS)}")
+        if not std > 0:
+            raise ValueError(f"the log-mels' standard deviation is {std}; it must be above 0")
+        self.num_mels, self.num_frames, self.mean, self.std = num_mels, num_frames, mean, std
+        self.masks, self.noise = masks, noise
+        self.window_samples = int(SAMPLE_RATE * window_ms / 1000)
+        self.hop_samples = int(SAMPLE_RATE * hop_ms / 1000)
+        self.fft_size = 1 << (self.window_samples - 1).bit_length()
+        banks, _ = get_mel_banks(
+            num_mels, self.fft_size, SAMPLE_RATE, LOW_HZ, SAMPLE_RATE / 2, 100.0, -500.0, 1.0
+        )
+        # Rebuilt from the settings, hence in no checkpoint. The Nyquist bin has no filter.
+        self.register_buffer("banks", F.pad(banks, (0, 1)).T.contiguous(), persistent=False)
+        self.register_buffer("window", WINDOWS[window](self.window_samples), persistent=False)
+
+    @property
+    def num_samples(self) -> int:
+        """Samples that ``num_frames`` frames cover."""
+        return self.window_samples + (self.num_frames - 1) * self.hop_samples
+
+    def count_frames(self, num_samples: Tensor) -> Tensor:
+        """[B] samples -> [B] whole frames, as Kaldi cuts them (``snip_edges``)."""
+        frames = (num_samples - self.window_samples) // self.hop_samples + 1
+        return frames.clamp(min=0, max=self.num_frames)
+
+    def log_mel(self, waveform: Tensor) -> Tensor:
+        """[B, N] samples in [-1, 1] -> [B, 1 + (N - window) // hop, M] log-mel energies."""
+        frames = waveform.unfold(-1, self.window_samples, self.hop_samples)
+        frames = frames - frames.mean(dim=-1, keepdim=True)
+        before = F.pad(frames, (1, 0), mode="replicate")[..., :-1]  # the first sample before itself
+        frames = (frames - PREEMPHASIS * before) * self.window
+        power = torch.fft.rfft(frames, n=self.fft_size).abs() ** 2
+        return (power @ self.banks).clamp(min=FLOOR).log()
+
+    def fixed_length(self, waveform: Tensor, num_samples: Tensor) -> Tensor:
+        """[B, N] and [B] true lengths -> [B, T, M] log-mels, zeros behind each clip's last frame."""
+        waveform = waveform[:, : self.num_samples]
+        missing = max(0, self.window_samples - waveform.shape[1])
+        fbank = self.log_mel(F.pad(waveform, (0, missing)))
+        fbank = F.pad(fbank, (0, 0, 0, self.num_frames - fbank.shape[1]))
+        valid = torch.arange(self.num_frames, device=fbank.device) < self.count_frames(num_samples)[:, None]
+        return fbank * valid[..., None]
+
+    def forward(self, waveform: Tensor, num_samples: Tensor, seeds: Tensor | None = None) -> Tensor:
+        """[B, N] samples, [B] true lengths, [B] augmentation seeds (None: off) -> [B, T, M]."""
+        with torch.autocast(waveform.device.type, enabled=False):  # bf16 is too coarse for log-mels
+            fbank = self.fixed_length(waveform.float(), num_samples)
+            if self.masks is not None and seeds is not None:
+                fbank = self.masks(fbank, seeds)
+            # Pad and mask first, normalise second: the pretrained model met both as -mean / (2 std).
+            fbank = (fbank - self.mean) / (2 * self.std)
+            if self.noise is not None and seeds is not None:
+                fbank = self.noise(fbank, seeds)
+            return fbank
+
+
+class Waveform(nn.Module):
+    """The front end of a backbone that hears samples: none."""
+
+    def forward(self, waveform: Tensor, num_samples: Tensor, seeds: Tensor | None = None) -> Tensor:
+        """[B, N] -> [B, N]."""
+        return waveform
