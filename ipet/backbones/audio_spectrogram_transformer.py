@@ -1,0 +1,235 @@
+"""AST: timm's distilled vision transformer over overlapping patches of a log-mel spectrogram.
+
+Source: AST: Audio Spectrogram Transformer (Gong et al. 2021).
+"""
+
+import math
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import timm
+import torch
+from huggingface_hub import snapshot_download
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ipet.checkpoint import load_exactly, read_tensors
+
+IMAGENET = "deit_base_distilled_patch16_384"
+PATCH = 16  # mels and frames a patch covers
+PREFIX = 2  # the class and the distillation token
+SIZES = {
+    "base": {},
+    "small": {"embed_dim": 192, "depth": 6, "num_heads": 3},
+    "tiny": {"embed_dim": 48, "depth": 2, "num_heads": 2},
+}
+HEADS = r"(head|head_dist|mlp_head|classifier)\."  # of the pretraining tasks
+
+
+class PatchEmbed(nn.Module):
+    """Overlapping patches; frequency is the slow axis of the tokens."""
+
+    def __init__(self, width: int, stride: tuple[int, int]):
+        super().__init__()
+        self.proj = nn.Conv2d(1, width, PATCH, stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, 1, M, T] -> [B, f t, D]."""
+        return self.proj(x).flatten(2).transpose(1, 2)
+
+
+class AudioSpectrogramTransformer(nn.Module):
+    """Log-mels to one embedding a clip: the mean of the class and the distillation token.
+
+    Args:
+        num_frames: T, of every input.
+        num_mels: M, of every input.
+        stride: distance of the patches, in mels and frames.
+        size: ``base`` (the published one), ``small`` or ``tiny``.
+
+    Raises:
+        ValueError: an unknown size, or an input smaller than a patch.
+    """
+
+    def __init__(
+        self,
+        num_frames: int,
+        num_mels: int = 128,
+        stride: tuple[int, int] = (10, 10),
+        size: str = "base",
+    ):
+        super().__init__()
+        if size not in SIZES:
+            raise ValueError(f"the size of AST is {size!r}; accepted: {', '.join(SIZES)}")
+        if num_frames < PATCH or num_mels < PATCH:
+            raise ValueError(
+                f"an input of {num_frames} frames and {num_mels} mels is smaller than a patch; "
+                f"both must be at least {PATCH}"
+            )
+        self.grid = ((num_mels - PATCH) // stride[0] + 1, (num_frames - PATCH) // stride[1] + 1)
+        self.vit = timm.create_model(IMAGENET, in_chans=1, num_classes=0, **SIZES[size])
+        self.width = self.vit.embed_dim
+        self.vit.patch_embed = PatchEmbed(self.width, stride)
+        self.vit.pos_embed = nn.Parameter(torch.empty(1, PREFIX + math.prod(self.grid), self.width))
+        nn.init.trunc_normal_(self.vit.pos_embed, std=0.02)  # as timm does
+
+    def forward(self, fbank: Tensor) -> Tensor:
+        """[B, T, M] -> [B, D]."""
+        y = self.vit.forward_features(fbank.transpose(1, 2).unsqueeze(1))  # [B, 2 + f t, D]
+        return (y[:, 0] + y[:, 1]) / 2
+
+    def load_published(self, tensors: Mapping[str, Tensor], source: str) -> None:
+        """Take the weights of one of the published layouts (see ``to_timm``).
+
+        Raises:
+            ValueError: a missing or unexpected tensor, or one of another shape.
+        """
+        tensors, square = to_timm(tensors, source)
+        position = tensors["pos_embed"]
+        num_patches = position.shape[1] - PREFIX
+        rows = math.isqrt(num_patches) if square else self.grid[0]
+        if num_patches % rows:
+            raise ValueError(
+                f"{source}: pos_embed has {num_patches} patches, not a grid of {rows} rows; "
+                "was it pretrained with another fstride?"
+            )
+        grid = (rows, num_patches // rows)
+        tensors["pos_embed"] = adapt_position_embedding(position, grid, self.grid)
+        load_exactly(self.vit.state_dict(), tensors, source)
+
+
+def adapt_position_embedding(position: Tensor, grid: tuple[int, int], new_grid: tuple[int, int]) -> Tensor:
+    """Fit a position embedding to another number of mels or frames, as AST does.
+
+    An axis that becomes shorter is cut around its centre; a longer one is interpolated.
+
+    Args:
+        position: [1, 2 + f t, D] of ``grid`` (f, t).
+
+    Returns:
+        [1, 2 + f' t', D] of ``new_grid`` (f', t'); the two tokens' rows are unchanged.
+    """
+    prefix, patches = position[:, :PREFIX], position[:, PREFIX:]
+    patches = patches.unflatten(1, grid).permute(0, 3, 1, 2)  # [1, D, f, t]
+    for axis in (0, 1):
+        old, new = grid[axis], new_grid[axis]
+        if new < old:
+            patches = patches.narrow(2 + axis, old // 2 - new // 2, new)
+    if patches.shape[2:] != tuple(new_grid):
+        patches = F.interpolate(patches, new_grid, mode="bilinear", align_corners=False)
+    return torch.cat([prefix, patches.flatten(2).transpose(1, 2)], dim=1)
+
+
+def to_timm(tensors: Mapping[str, Tensor], source: str) -> tuple[dict[str, Tensor], bool]:
+    """Give the tensors of a published checkpoint timm's names; the pretraining heads are left out.
+
+    Known layouts: the AST authors' (``v.`` before timm's names), Hugging Face's (its names before
+    and since transformers 5), timm's own for one channel or three (DeiT on ImageNet; AST sums them).
+
+    Returns:
+        The tensors, and whether their patches form a square (ImageNet) rather than mels by frames.
+    """
+    tensors = {name.removeprefix("audio_spectrogram_transformer."): t for name, t in tensors.items()}
+    tensors = {name: t for name, t in tensors.items() if not re.match(HEADS, name)}
+    if any(name.startswith("v.") for name in tensors):
+        tensors = {name.removeprefix("v."): t for name, t in tensors.items()}
+        tensors = {name: t for name, t in tensors.items() if not re.match(HEADS, name)}
+    elif any(name.startswith("embeddings.") for name in tensors):
+        tensors = join_qkv({huggingface_to_timm(name): t for name, t in tensors.items()})
+    for name in ("pos_embed", "patch_embed.proj.weight"):
+        if name not in tensors:
+            raise ValueError(
+                f"{source}: {name} missing; expected AST weights as published by their authors or by "
+                "Hugging Face, or timm's DeiT"
+            )
+    square = tensors["patch_embed.proj.weight"].shape[1] == 3
+    if square:
+        tensors["patch_embed.proj.weight"] = tensors["patch_embed.proj.weight"].sum(1, keepdim=True)
+    return tensors, square
+
+
+HUGGINGFACE = [  # a name's parts, before and since transformers 5 -> timm's
+    (r"^embeddings\.cls_token$", "cls_token"),
+    (r"^embeddings\.distillation_token$", "dist_token"),
+    (r"^embeddings\.position_embeddings$", "pos_embed"),
+    (r"^embeddings\.patch_embeddings\.projection\.", "patch_embed.proj."),
+    (r"^layernorm\.", "norm."),
+    (r"^(encoder\.layer|encoder\.layers|layers)\.(\d+)\.", r"blocks.\2."),
+    (r"\.layernorm_before\.", ".norm1."),
+    (r"\.layernorm_after\.", ".norm2."),
+    (r"\.attention\.(attention\.)?(query|q_proj)\.", ".attn.q."),
+    (r"\.attention\.(attention\.)?(key|k_proj)\.", ".attn.k."),
+    (r"\.attention\.(attention\.)?(value|v_proj)\.", ".attn.v."),
+    (r"\.attention\.(output\.dense|o_proj)\.", ".attn.proj."),
+    (r"\.(intermediate\.dense|mlp\.fc1)\.", ".mlp.fc1."),
+    (r"\.(output\.dense|mlp\.fc2)\.", ".mlp.fc2."),
+]
+
+
+def huggingface_to_timm(name: str) -> str:
+    """A tensor's name in Hugging Face's AST -> in timm's ViT, with q, k and v still apart."""
+    for pattern, replacement in HUGGINGFACE:
+        name = re.sub(pattern, replacement, name)
+    return name
+
+
+def join_qkv(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Join ``attn.q``, ``attn.k`` and ``attn.v`` to timm's ``attn.qkv``, where all three are there."""
+    joined = dict(tensors)
+    for name in tensors:
+        parts = [name.replace(".attn.q.", f".attn.{part}.") for part in "qkv"]
+        if ".attn.q." in name and all(part in tensors for part in parts):
+            joined[name.replace(".attn.q.", ".attn.qkv.")] = torch.cat([joined.pop(p) for p in parts])
+    return joined
+
+
+def read_published(pretrained: str) -> dict[str, Tensor]:
+    """The tensors behind a file, a folder in Hugging Face's layout, a hub id, or ``imagenet``.
+
+    Raises:
+        FileNotFoundError: none of these is there.
+        ValueError: the file is damaged or would run code.
+    """
+    path = Path(pretrained).expanduser()
+    if pretrained == "imagenet":
+        return timm.create_model(IMAGENET, pretrained=True).state_dict()
+    if path.is_file():
+        return read_tensors(path)
+    if not path.is_dir():
+        path = download(pretrained)
+    for name in ("model.safetensors", "pytorch_model.bin"):
+        if (path / name).is_file():
+            return read_tensors(path / name)
+    raise FileNotFoundError(f"{path}: holds neither model.safetensors nor pytorch_model.bin")
+
+
+def download(hub_id: str) -> Path:
+    """Fetch a repository of the Hugging Face hub, or find it in the local cache."""
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", hub_id):
+        raise FileNotFoundError(
+            f"{hub_id}: no such file or folder; accepted: a .pth, .bin or .safetensors file, a folder "
+            "in Hugging Face's layout, a hub id such as MIT/ast-finetuned-audioset-10-10-0.4593, "
+            "imagenet, random"
+        )
+    try:
+        return Path(snapshot_download(hub_id, allow_patterns=["*.json", "*.safetensors", "*.bin"]))
+    except Exception as error:  # the hub's client raises a dozen kinds, of four libraries
+        raise FileNotFoundError(
+            f"{hub_id}: no such folder here, and not to be had from the Hugging Face hub "
+            f"({type(error).__name__}); copy it to a folder and name that"
+        ) from error
+
+
+def build_ast(
+    num_frames: int,
+    num_mels: int = 128,
+    stride: tuple[int, int] = (10, 10),
+    size: str = "base",
+    pretrained: str = "random",
+) -> AudioSpectrogramTransformer:
+    """AST with published weights, or with random ones (``pretrained="random"``)."""
+    backbone = AudioSpectrogramTransformer(num_frames, num_mels, stride, size)
+    if pretrained != "random":
+        backbone.load_published(read_published(pretrained), pretrained)
+    return backbone

@@ -1,0 +1,184 @@
+"""Files that hold tensors: published weights, the trainable state, and a training to go on with.
+
+Nothing read here can run code: safetensors, or ``torch.load(weights_only=True)``. Every write is
+atomic, so that a file is either the old one or the new one, whole.
+"""
+
+import hashlib
+import json
+import os
+import pickle
+import tempfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+from torch import Tensor, nn
+
+from ipet.tuning import trainable_parameters
+
+SCHEMA = 1  # of adapter.json
+
+
+def write_atomically(path: str | Path, data: bytes) -> None:
+    """Write a file so that a crash leaves either the old content or the new one."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def write_json(path: str | Path, value) -> None:
+    """Write ``value`` as readable JSON, atomically."""
+    write_atomically(path, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())
+
+
+def read_tensors(path: str | Path) -> dict[str, Tensor]:
+    """The tensors of a ``.safetensors`` file or of a pickle without code (``.pth``, ``.bin``, ``.pt``).
+
+    A training checkpoint's ``model`` or ``state_dict`` entry is taken, and the ``module.`` that
+    DataParallel puts before every name is dropped.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file is damaged, would run code, or holds something other than tensors.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file")
+    try:
+        if path.suffix == ".safetensors":
+            tensors = safetensors.torch.load_file(path)
+        else:
+            tensors = torch.load(path, map_location="cpu", weights_only=True)
+    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ValueError(
+            f"{path}: not a readable tensor file ({first_line}); expected safetensors, "
+            "or a torch pickle that holds nothing but tensors"
+        ) from None
+    for key in ("model", "state_dict"):
+        if isinstance(tensors, Mapping) and isinstance(tensors.get(key), Mapping):
+            tensors = tensors[key]
+    if not isinstance(tensors, Mapping) or not all(isinstance(t, Tensor) for t in tensors.values()):
+        raise ValueError(f"{path}: expected a dictionary of tensors, found {type(tensors).__name__}")
+    if all(name.startswith("module.") for name in tensors):
+        tensors = {name.removeprefix("module."): tensor for name, tensor in tensors.items()}
+    return dict(tensors)
+
+
+def load_exactly(target: Mapping[str, Tensor], tensors: Mapping[str, Tensor], source: str) -> None:
+    """Copy ``tensors`` into ``target``, which must have the same names and shapes.
+
+    Raises:
+        ValueError: a missing or unexpected tensor, or another shape; the message names them.
+    """
+    missing, unexpected = sorted(target.keys() - tensors.keys()), sorted(tensors.keys() - target.keys())
+    if missing or unexpected:
+        raise ValueError(
+            f"{source}: {name_some(missing)} missing, {name_some(unexpected)} unexpected"
+        )
+    for name, tensor in tensors.items():
+        if tensor.shape != target[name].shape:
+            raise ValueError(
+                f"{source}: {name} has shape {list(tensor.shape)}, this model's is "
+                f"{list(target[name].shape)}"
+            )
+    with torch.no_grad():
+        for name, tensor in tensors.items():
+            target[name].copy_(tensor)
+
+
+def name_some(names: Iterable[str], most: int = 4) -> str:
+    """``none``, or how many and the first few."""
+    names = list(names)
+    if not names:
+        return "none"
+    shown = ", ".join(names[:most]) + (", ..." if len(names) > most else "")
+    return f"{len(names)} ({shown})"
+
+
+def fingerprint(module: nn.Module) -> str:
+    """SHA-256 over the names, shapes and values of a module's tensors."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(module.state_dict().items()):
+        digest.update(f"{name} {list(tensor.shape)} {tensor.dtype}".encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def trainable_state(model: nn.Module) -> dict[str, Tensor]:
+    """A copy of what is trained, on the CPU, under names of our own."""
+    return {n: p.detach().cpu().clone() for n, p in trainable_parameters(model).items()}
+
+
+def load_trainable_state(model: nn.Module, tensors: Mapping[str, Tensor], source: str) -> None:
+    """Put a trainable state back; see ``load_exactly`` for its errors."""
+    load_exactly(trainable_parameters(model), tensors, source)
+
+
+def save_adapter(folder: str | Path, state: Mapping[str, Tensor], description: dict) -> None:
+    """Write ``adapter.safetensors`` and ``adapter.json``, which says what the tensors belong to.
+
+    Args:
+        state: what ``trainable_state`` returned.
+        description: labels, front end, backbone, tuning, metrics: JSON values.
+    """
+    folder = Path(folder)
+    tensors = {name: tensor.contiguous() for name, tensor in state.items()}
+    write_atomically(folder / "adapter.safetensors", safetensors.torch.save(tensors))
+    write_json(folder / "adapter.json", {"schema": SCHEMA, **description})
+
+
+def load_adapter(folder: str | Path, model: nn.Module) -> dict:
+    """Put a saved adapter into a model of the same shape; returns its description.
+
+    Raises:
+        FileNotFoundError: a file is missing.
+        ValueError: the description's schema is unknown, or the
+            tensors do not fit the model.
+    """
+    folder = Path(folder)
+    tensors = read_tensors(folder / "adapter.safetensors")
+    path = folder / "adapter.json"
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file")
+    description = json.loads(path.read_text())
+    if description.get("schema") != SCHEMA:
+        raise ValueError(f"{path}: schema {description.get('schema')!r}; this version reads {SCHEMA}")
+    load_trainable_state(model, tensors, str(folder / "adapter.safetensors"))
+    return description
+
+
+def save_training(path: str | Path, state: dict) -> None:
+    """Write a training state: tensors, numbers, strings, lists and dictionaries."""
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.new")
+    with open(temporary, "wb") as file:
+        torch.save(state, file)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
+def load_training(path: str | Path) -> dict:
+    """Read what ``save_training`` wrote.
+
+    Raises:
+        ValueError: the file is damaged or would run code.
+    """
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        raise ValueError(f"{path}: not a readable training state: {error}") from None
