@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -50,6 +50,11 @@ class Cut:
     crop: str = "first"
     repeat: bool = False
     zero_mean: bool = False
+
+    @property
+    def settings(self) -> dict:
+        """The arguments, as JSON values."""
+        return asdict(self)
 
     def __call__(self, waveform: Tensor, rng: np.random.Generator | None = None) -> Tensor:
         """[T] -> [num_samples], or fewer where a short clip is not repeated."""
@@ -129,6 +134,22 @@ class TrainClips(Clips):
             target = weight * target + (1 - weight) * other_target
         waveform = self.cut(waveform, rng)
         return single(waveform, target, index, seed=int(rng.integers(2**62)))
+
+
+class Datasets(NamedTuple):
+    """What a model is trained and evaluated on.
+
+    ``evaluation`` holds ``eval`` where the protocol has folds and no validation list, or ``valid``
+    and ``test``.
+    """
+
+    train: TrainClips
+    evaluation: dict[str, EvaluationClips]
+
+    @property
+    def watched(self) -> str:
+        """The list evaluated after every epoch: never the test list where there is a validation list."""
+        return "valid" if "valid" in self.evaluation else "eval"
 
 
 def collate(items: list[Batch]) -> Batch:

@@ -15,7 +15,14 @@ WINDOWS = {
 }
 PREEMPHASIS = 0.97  # Kaldi's default
 LOW_HZ = 20.0  # Kaldi's default
+HOP_SAMPLES = 160  # of a frame of 10 ms, by which clip lengths are given
 FLOOR = torch.finfo(torch.float32).eps  # of the energies, before the logarithm
+
+
+def covered_samples(num_frames: int, window_ms: float, hop_ms: float) -> int:
+    """Samples that a number of frames covers."""
+    window, hop = int(SAMPLE_RATE * window_ms / 1000), int(SAMPLE_RATE * hop_ms / 1000)
+    return window + (num_frames - 1) * hop
 
 
 class LogMel(nn.Module):
@@ -65,10 +72,17 @@ class LogMel(nn.Module):
         self.register_buffer("banks", F.pad(banks, (0, 1)).T.contiguous(), persistent=False)
         self.register_buffer("window", WINDOWS[window](self.window_samples), persistent=False)
 
-    @property
-    def num_samples(self) -> int:
-        """Samples that ``num_frames`` frames cover."""
-        return self.window_samples + (self.num_frames - 1) * self.hop_samples
+        self.num_samples = covered_samples(num_frames, window_ms, hop_ms)
+        self.settings = {
+            "kind": "log_mel",
+            "num_mels": num_mels,
+            "num_frames": num_frames,
+            "mean": mean,
+            "std": std,
+            "window_ms": window_ms,
+            "hop_ms": hop_ms,
+            "window": window,
+        }
 
     def count_frames(self, num_samples: Tensor) -> Tensor:
         """[B] samples -> [B] whole frames, as Kaldi cuts them (``snip_edges``)."""
@@ -108,6 +122,8 @@ class LogMel(nn.Module):
 
 class Waveform(nn.Module):
     """The front end of a backbone that hears samples: none."""
+
+    settings = {"kind": "waveform"}
 
     def forward(self, waveform: Tensor, num_samples: Tensor, seeds: Tensor | None = None) -> Tensor:
         """[B, N] -> [B, N]."""

@@ -21,7 +21,7 @@ Their queries, attention rows, feed-forward and adapter outputs are never comput
 Source: Integrated Parameter-Efficient Tuning for General-Purpose Audio Models (ICASSP 2023).
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import timm.models.vision_transformer as timm_vit
 import torch
@@ -65,6 +65,11 @@ class Tuning:
             raise ValueError(f"the adapter's dropout is {self.dropout}; it must lie in [0, 1)")
         if self.init not in INITS:
             raise ValueError(f"the adapter's init is {self.init!r}; accepted: {', '.join(INITS)}")
+
+    @property
+    def settings(self) -> dict:
+        """The arguments, as JSON values."""
+        return asdict(self)
 
     def __bool__(self) -> bool:
         return bool(self.num_prompts or self.bottleneck)
@@ -206,11 +211,12 @@ def tune(backbone: nn.Module, tuning: Tuning) -> nn.Module:
         tuning: what to insert; with nothing to insert, the backbone stays as it is, trainable.
 
     Returns:
-        ``backbone``.
+        ``backbone``, with ``tuning`` as an attribute.
 
     Raises:
         TypeError: none of its layers is of a known kind.
     """
+    backbone.tuning = tuning
     if not tuning:
         return backbone
     backbone.requires_grad_(False)

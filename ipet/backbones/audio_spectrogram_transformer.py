@@ -14,7 +14,7 @@ from huggingface_hub import snapshot_download
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ipet.checkpoint import load_exactly, read_tensors
+from ipet.checkpoint import fingerprint, load_exactly, read_tensors
 
 IMAGENET = "deit_base_distilled_patch16_384"
 PATCH = 16  # mels and frames a patch covers
@@ -70,6 +70,13 @@ class AudioSpectrogramTransformer(nn.Module):
         self.grid = ((num_mels - PATCH) // stride[0] + 1, (num_frames - PATCH) // stride[1] + 1)
         self.vit = timm.create_model(IMAGENET, in_chans=1, num_classes=0, **SIZES[size])
         self.width = self.vit.embed_dim
+        self.settings = {
+            "kind": "ast",
+            "size": size,
+            "num_frames": num_frames,
+            "num_mels": num_mels,
+            "stride": list(stride),
+        }
         self.vit.patch_embed = PatchEmbed(self.width, stride)
         self.vit.pos_embed = nn.Parameter(torch.empty(1, PREFIX + math.prod(self.grid), self.width))
         nn.init.trunc_normal_(self.vit.pos_embed, std=0.02)  # as timm does
@@ -228,8 +235,12 @@ def build_ast(
     size: str = "base",
     pretrained: str = "random",
 ) -> AudioSpectrogramTransformer:
-    """AST with published weights, or with random ones (``pretrained="random"``)."""
+    """AST with published weights, or with random ones (``pretrained="random"``).
+
+    ``sha256``, an attribute, identifies it before anything is inserted.
+    """
     backbone = AudioSpectrogramTransformer(num_frames, num_mels, stride, size)
     if pretrained != "random":
         backbone.load_published(read_published(pretrained), pretrained)
+    backbone.sha256 = fingerprint(backbone)
     return backbone

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from transformers import Wav2Vec2Config, Wav2Vec2Model
 
-from ipet.checkpoint import name_some
+from ipet.checkpoint import fingerprint, name_some
 
 SIZES = {
     "base": {},
@@ -43,6 +43,8 @@ class Wav2Vec2(nn.Module):
         super().__init__()
         self.model = model
         self.width = 2 * model.config.hidden_size
+        self.settings = {"kind": "wav2vec2", "config": model.config.to_diff_dict()}
+        self.drops_layers = model.config.layerdrop > 0
 
     def forward(self, waveform: Tensor) -> Tensor:
         """[B, N] -> [B, 2 D]; unbiased variance, no epsilon."""
@@ -61,13 +63,18 @@ def build_wav2vec2(size: str = "base", pretrained: str = "random") -> Wav2Vec2:
     Raises:
         FileNotFoundError: neither a folder nor to be had from the hub.
         ValueError: an unknown size; a missing or unexpected tensor, which is named.
+
+    ``sha256``, an attribute, identifies it before anything is inserted.
     """
     if size not in SIZES:
         raise ValueError(f"the size of wav2vec 2.0 is {size!r}; accepted: {', '.join(SIZES)}")
     if pretrained == "random":
         config = Wav2Vec2Config(**SIZES[size], attn_implementation="sdpa")
-        return Wav2Vec2(Wav2Vec2Model(config))
-    return Wav2Vec2(load_published(pretrained))
+        backbone = Wav2Vec2(Wav2Vec2Model(config))
+    else:
+        backbone = Wav2Vec2(load_published(pretrained))
+    backbone.sha256 = fingerprint(backbone)
+    return backbone
 
 
 def load_published(pretrained: str) -> Wav2Vec2Model:

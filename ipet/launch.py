@@ -1,0 +1,211 @@
+"""run(): processes, folds, the run's folder, errors, and the summary."""
+
+import json
+import logging
+import os
+import sys
+import time
+import traceback
+from pathlib import Path
+
+import torch
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+from ipet import distributed
+from ipet.checkpoint import write_json
+from ipet.lists import check_disjoint
+from ipet.logbook import open_run
+from ipet.summary import summarise, table
+from ipet.trainer import Recipe, choose_precision, seed_everything
+
+# What a user can mend: one line. Anything else is a defect of ours and shows its traceback.
+MENDABLE = (ValueError, OSError, FloatingPointError, torch.OutOfMemoryError)
+
+
+def run(args, build_datasets, build_model, trainer) -> None:
+    """Train and evaluate an experiment, in as many processes as there are GPUs.
+
+    Args:
+        args: the experiment's parsed arguments.
+        build_datasets: (args, fold or None) -> ``Datasets``.
+        build_model: (args, number of classes) -> ``Classifier``.
+        trainer: a subclass of ``ClassificationTrainer``.
+    """
+    choose_gpus(args.usable_gpu)
+    processes = args.nproc or max(1, torch.cuda.device_count())
+    if "RANK" not in os.environ and processes > 1:
+        sys.exit(launch(processes))
+    folder = args.path_run / args.project / args.tags / args.name
+    try:
+        work(args, folder, build_datasets, build_model, trainer)
+    except KeyboardInterrupt:
+        leave("interrupted; add -resume to go on behind the last whole epoch", 130)
+    except MENDABLE as error:
+        keep_traceback(folder)
+        leave(str(error) or type(error).__name__)
+    except Exception:
+        traceback.print_exc()
+        leave("the traceback above shows a defect in the software, not in your data")
+    finally:
+        distributed.stop()
+
+
+def choose_gpus(numbers: tuple[int, ...] | None) -> None:
+    """Let this process and those it starts see these GPUs alone.
+
+    Raises:
+        SystemExit: one of them is not there.
+    """
+    if numbers is None or "RANK" in os.environ:
+        return
+    os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, numbers))
+    if torch.cuda.device_count() != len(numbers):
+        leave(f"-usable_gpu {','.join(map(str, numbers))}: {torch.cuda.device_count()} of these are there")
+
+
+def launch(processes: int) -> int:
+    """Run this command once more in each of several processes on this machine; its exit status."""
+    logging.getLogger("torch.distributed").setLevel(logging.CRITICAL)  # the failed rank tells its story
+    config = LaunchConfig(
+        min_nodes=1,
+        max_nodes=1,
+        nproc_per_node=processes,
+        rdzv_backend="c10d",
+        rdzv_endpoint="localhost:0",
+        monitor_interval=0.5,
+    )
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes)))
+    try:
+        elastic_launch(config, sys.executable)("-u", *sys.argv)
+    except ChildFailedError as error:
+        return max(1, error.get_first_failure()[1].exitcode)
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def work(args, folder: Path, build_datasets, build_model, trainer) -> None:
+    """What every process does: check everything once, then train fold after fold."""
+    on_gpu = torch.cuda.is_available()
+    device = torch.device("cuda", distributed.local_rank()) if on_gpu else torch.device("cpu")
+    distributed.start(device)
+    if args.flag_reproducible and on_gpu:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True, warn_only=True)
+    if distributed.world_size() > args.batch_size:
+        raise ValueError(
+            f"-batch_size {args.batch_size} is shared by {distributed.world_size()} processes; "
+            "expected at least one clip each"
+        )
+    recipe = recipe_of(args, device)
+    folds = list(range(1, args.fold + 1)) or [None]
+    check(args, folder, folds, build_datasets)
+
+    results = {}
+    for fold in folds:
+        cell = f"fold_{fold}" if fold else args.name
+        path = folder / f"fold_{fold}" if fold else folder
+        done = path / "result.json"
+        if args.resume and done.is_file():
+            results[cell] = json.loads(done.read_text())
+            continue
+        datasets = build_datasets(args, fold)
+        seed_everything(args.rand_seed)  # every process and every fold begins alike
+        model = build_model(args, len(datasets.train.labels))
+        results[cell] = trainer(
+            model,
+            datasets,
+            recipe,
+            device,
+            path,
+            describe=describe(args, model, datasets),
+            title=f"fold {fold}  " if fold else "",
+            loss=args.classification_loss,
+        ).fit(args.resume)
+
+    if distributed.is_main():
+        summary = summarise(results)
+        write_json(folder / "summary.json", summary)
+        (folder / "summary.txt").write_text(table(summary) + "\n")
+        print(f"\n{table(summary)}\nrun folder: {folder}", flush=True)
+
+
+def recipe_of(args, device: torch.device) -> Recipe:
+    """The training part of the arguments."""
+    readers = min(8, (os.cpu_count() or 1) // max(1, torch.cuda.device_count())) if device.type == "cuda" else 0
+    return Recipe(
+        epochs=args.epoch,
+        batch_size=args.batch_size,
+        lr=args.lr,
+        gamma=args.gamma,
+        decay_start=args.lr_decay_start_epoch,
+        decay_end=args.lr_decay_end_epoch,
+        weight_decay=args.weight_decay,
+        precision=choose_precision(args.precision, device),
+        frozen_dropout=args.frozen_dropout,
+        seed=args.rand_seed,
+        eval_batch_size=args.eval_batch_size or args.batch_size,
+        num_workers=readers if args.num_workers is None else args.num_workers,
+        loggers=args.logger,
+    )
+
+
+def check(args, folder: Path, folds: list, build_datasets) -> None:
+    """Read every list, and open the run's folder, before any work begins.
+
+    The main process does it; an error stops all of them, and is told once.
+    """
+    error = None
+    if distributed.is_main():
+        try:
+            for fold in folds:
+                datasets = build_datasets(args, fold)
+                for clips in datasets.evaluation.values():
+                    check_disjoint(datasets.train.clips, clips.clips)
+            arguments = {key: plain(value) for key, value in sorted(vars(args).items())}
+            open_run(folder, arguments, Path(sys.argv[0]).resolve().parent, args.resume)
+        except MENDABLE as found:
+            error = found
+    if distributed.broadcast_object(error is not None):
+        if error is not None:
+            raise error
+        time.sleep(5)  # the main process speaks first; its end ends this one
+        sys.exit(1)
+
+
+def plain(value):
+    """An argument as a JSON value."""
+    if isinstance(value, Path):
+        return str(value)
+    return list(value) if isinstance(value, tuple) else value
+
+
+def describe(args, model, datasets) -> dict:
+    """What ``adapter.json`` says of the model, so that the file alone suffices to use it again."""
+    labels, backbone = datasets.train.labels, model.backbone
+    return {
+        "experiment": Path(sys.argv[0]).resolve().parent.name,
+        "labels": [{"mid": mid, "name": name} for mid, name in zip(labels.mids, labels.names)],
+        "loss": args.classification_loss,
+        "front_end": model.front_end.settings,
+        "cut": datasets.evaluation[datasets.watched].cut.settings,
+        "backbone": {**backbone.settings, "pretrained": args.pretrained, "sha256": backbone.sha256},
+        "tuning": backbone.tuning.settings,
+    }
+
+
+def keep_traceback(folder: Path) -> None:
+    """Leave the whole story in the run's folder, where there is one, for whoever needs more than a line."""
+    if (folder / "arguments.json").is_file():
+        (folder / f"error_rank{distributed.rank()}.log").write_text(traceback.format_exc())
+
+
+def leave(message: str, status: int = 1) -> None:
+    """Say why, and end this process at once: another one may be waiting for it in a collective."""
+    several = distributed.world_size() > 1
+    print(f"{f'[rank {distributed.rank()}] ' * several}error: {message}", file=sys.stderr, flush=True)
+    sys.stdout.flush()
+    if several:
+        os._exit(status)
+    sys.exit(status)

@@ -1,0 +1,188 @@
+"""A run's folder and what is written into it while it runs."""
+
+import importlib.metadata
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from ipet.checkpoint import write_atomically, write_json
+
+PACKAGES = ("torch", "torchaudio", "timm", "transformers", "numpy", "scikit-learn", "soundfile", "soxr")
+# These may change between a run and its continuation: they do not change its numbers.
+VOLATILE = {"resume", "usable_gpu", "nproc", "num_workers", "logger", "path_run", "path_data", "path_list"}
+
+
+class TensorBoard:
+    """Scalars as TensorBoard events under ``tensorboard/``."""
+
+    def __init__(self, folder: Path, name: str, first_step: int):
+        from torch.utils.tensorboard import SummaryWriter  # a second of imports, main process only
+
+        self.writer = SummaryWriter(str(folder / "tensorboard"), purge_step=first_step)
+
+    def scalar(self, name: str, value: float, step: int) -> None:
+        self.writer.add_scalar(name, value, step)
+
+    def close(self) -> None:
+        self.writer.close()
+
+
+class Neptune:
+    """Scalars in neptune's offline format; the hosted service closed in 2026.
+
+    ``NEPTUNE_MODE`` chooses another mode for those who run a server of their own.
+    """
+
+    def __init__(self, folder: Path, name: str, first_step: int):
+        try:
+            import neptune
+        except ImportError:
+            raise ValueError(
+                "-logger neptune needs the package: python3 -m pip install neptune; "
+                "JSONL and TensorBoard are written without it"
+            ) from None
+        self.run = neptune.init_run(mode=os.environ.get("NEPTUNE_MODE", "offline"), name=name)
+
+    def scalar(self, name: str, value: float, step: int) -> None:
+        self.run[name].append(value, step=step)
+
+    def close(self) -> None:
+        self.run.stop()
+
+
+LOGGERS = {"tensorboard": TensorBoard, "neptune": Neptune}
+
+
+class Logbook:
+    """One JSON object a line in ``metrics.jsonl``, and the same numbers in the chosen loggers.
+
+    Args:
+        folder: of the run or the fold.
+        loggers: names from ``LOGGERS``.
+        name: of the run, for loggers that list runs.
+        last_step: a continued run's; later rows, of an epoch that was cut off, are dropped.
+    """
+
+    def __init__(self, folder: str | Path, loggers: tuple[str, ...], name: str = "", last_step: int = 0):
+        self.path = Path(folder) / "metrics.jsonl"
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        kept = [row for row in read_rows(self.path) if row["step"] <= last_step]
+        write_atomically(self.path, "".join(json.dumps(row) + "\n" for row in kept).encode())
+        self.file = open(self.path, "a", encoding="utf-8")
+        self.loggers = [LOGGERS[kind](Path(folder), name, last_step + 1) for kind in loggers]
+
+    def log(self, kind: str, epoch: int, step: int, **values: float) -> None:
+        """Write one row; ``kind`` is ``step`` or ``epoch``."""
+        row = {"kind": kind, "epoch": epoch, "step": step, **values}
+        self.file.write(json.dumps(row) + "\n")
+        self.file.flush()
+        for logger in self.loggers:
+            for name, value in values.items():
+                logger.scalar(f"{kind}/{name}", value, step)
+
+    def close(self) -> None:
+        """Flush and close everything."""
+        self.file.close()
+        for logger in self.loggers:
+            logger.close()
+
+
+class NoLogbook:
+    """What the processes beside the main one write: nothing."""
+
+    def log(self, kind: str, epoch: int, step: int, **values: float) -> None:
+        """Nothing."""
+
+    def close(self) -> None:
+        """Nothing."""
+
+
+def read_rows(path: str | Path) -> list[dict]:
+    """The rows of a ``metrics.jsonl``; a last line that was cut off while written is left out."""
+    rows = []
+    if Path(path).is_file():
+        for line in Path(path).read_text(encoding="utf-8").splitlines():
+            try:
+                rows.append(json.loads(line))
+            except json.JSONDecodeError:
+                break
+    return rows
+
+
+def open_run(folder: str | Path, arguments: dict, sources: Path, resume: bool) -> bool:
+    """Create a run's folder, or check that an existing one may go on.
+
+    Args:
+        folder: ``runs/<project>/<tags>/<name>``.
+        arguments: the resolved arguments, JSON values.
+        sources: the experiment's folder; its Python files are copied.
+        resume: go on with an existing run.
+
+    Returns:
+        Whether the run existed.
+
+    Raises:
+        FileExistsError: it exists and ``resume`` is off.
+        ValueError: it exists with other arguments.
+    """
+    folder = Path(folder)
+    record = folder / "arguments.json"
+    existed = record.is_file()
+    if existed and not resume:
+        raise FileExistsError(
+            f"{folder}: this run exists; add -resume to go on with it, or choose another -name"
+        )
+    if existed:
+        before = json.loads(record.read_text())
+        changed = [
+            f"-{key} was {before.get(key)!r} and is {arguments.get(key)!r}"
+            for key in sorted(before.keys() | arguments.keys())
+            if key not in VOLATILE and before.get(key) != arguments.get(key)
+        ]
+        if changed:
+            raise ValueError(
+                f"{folder}: a run goes on with the arguments it began with: {'; '.join(changed)}"
+            )
+    else:
+        for source in sorted(sources.glob("*.py")):
+            (folder / "sources").mkdir(parents=True, exist_ok=True)
+            shutil.copy2(source, folder / "sources" / source.name)
+        write_json(record, arguments)
+    sessions = folder / "environment.json"
+    history = json.loads(sessions.read_text()) if sessions.is_file() else []
+    write_json(sessions, [*history, environment(sources)])
+    return existed
+
+
+def environment(folder: Path) -> dict:
+    """What a run depends on: when, where, the command, versions, the git commit of ``folder``."""
+    return {
+        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": {name: version_of(name) for name in PACKAGES},
+        "git": git_commit(folder),
+    }
+
+
+def version_of(package: str) -> str | None:
+    """An installed package's version, or None."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def git_commit(folder: Path) -> str | None:
+    """The commit that is checked out, with ``-dirty`` where files differ from it; None outside git."""
+    command = ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, timeout=20, check=True).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None

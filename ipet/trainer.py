@@ -1,0 +1,371 @@
+"""The epoch loop: precision, processes, schedule, the best and the last epoch, going on after a stop."""
+
+import math
+import random
+import resource
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from tqdm import tqdm
+
+from ipet import distributed
+from ipet.checkpoint import (
+    load_trainable_state,
+    load_training,
+    read_tensors,
+    save_adapter,
+    save_training,
+    trainable_state,
+    write_json,
+)
+from ipet.datasets import Batch, Datasets, EpochBatches, EvaluationClips, RankShare, evaluation_loader, train_loader
+from ipet.logbook import Logbook, NoLogbook
+from ipet.tuning import count_parameters, train_mode, trainable_parameters
+
+BETAS = (0.95, 0.999)  # AST's training recipe
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+CHOSEN = {
+    "valid": "the best epoch on the validation list",
+    "eval": "the best epoch on the evaluation fold (the authors' protocol; optimistic)",
+}
+STEPS_PER_ROW = 10  # losses are fetched from the device together, this many steps at a time
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a model is trained.
+
+    Args:
+        epochs: how many.
+        batch_size: of a global batch, over all processes.
+        lr: learning rate of the first epoch.
+        gamma: the learning rate's factor after each epoch from ``decay_start`` to before ``decay_end``.
+        weight_decay: L2, in Adam.
+        precision: ``fp32``, ``bf16`` or ``fp16`` (autocast).
+        frozen_dropout: see ``tuning.train_mode``.
+        seed: of everything random.
+        eval_batch_size: clips a process evaluates at once.
+        num_workers: processes that read clips, for each training process.
+        loggers: see ``Logbook``.
+    """
+
+    epochs: int
+    batch_size: int
+    lr: float
+    gamma: float = 0.85
+    decay_start: int = 5
+    decay_end: int = 26
+    weight_decay: float = 5e-7
+    precision: str = "fp32"
+    frozen_dropout: bool = True
+    seed: int = 1234
+    eval_batch_size: int = 32
+    num_workers: int = 0
+    loggers: tuple[str, ...] = ("tensorboard",)
+
+
+def learning_rate(recipe: Recipe, epoch: int) -> float:
+    """lr gamma^max(0, min(e, end) - start), e counted from 1."""
+    decays = min(epoch, recipe.decay_end) - recipe.decay_start
+    return recipe.lr * recipe.gamma ** max(0, decays)
+
+
+def seed_everything(*seeds: int) -> None:
+    """Seed Python, NumPy and torch; the same numbers give the same stream."""
+    state = np.random.SeedSequence(seeds).generate_state(3)
+    random.seed(int(state[0]))
+    np.random.seed(state[1])  # transformers draws wav2vec 2.0's time masks from it
+    torch.manual_seed(int(state[2]))
+
+
+def choose_precision(name: str, device: torch.device) -> str:
+    """``auto`` is bf16 on a GPU that computes in it, fp32 elsewhere.
+
+    On a CPU bf16 has to be asked for: fp32 there gives the same numbers on every machine and for
+    any number of processes.
+
+    Raises:
+        ValueError: fp16 on a CPU.
+    """
+    if name == "auto":
+        fast = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+        return "bf16" if fast else "fp32"
+    if name == "fp16" and device.type == "cpu":
+        raise ValueError("-precision fp16 needs a GPU; on a CPU choose bf16 or fp32")
+    return name
+
+
+def peak_memory(device: torch.device) -> int:
+    """Bytes: the GPU's allocations at their highest, or this process's resident set."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024  # macOS counts bytes, Linux KiB
+
+
+class Trainer:
+    """Trains a model and keeps its best and its last epoch.
+
+    A task's subclass says what ``losses`` are and what ``measure`` reports; ``metric`` names the
+    value by which epochs are compared (higher is better).
+
+    Args:
+        model: a ``Classifier``.
+        datasets: its lists.
+        recipe: how to train.
+        device: where.
+        folder: what is written, goes here.
+        describe: what ``adapter.json`` says beside the metrics.
+        title: begins the progress bar.
+    """
+
+    metric: str
+
+    def __init__(
+        self,
+        model: nn.Module,
+        datasets: Datasets,
+        recipe: Recipe,
+        device: torch.device,
+        folder: str | Path,
+        describe: dict | None = None,
+        title: str = "",
+    ):
+        self.model = model.to(device)
+        self.datasets, self.recipe, self.device = datasets, recipe, device
+        self.folder, self.describe, self.title = Path(folder), describe or {}, title
+        self.optimizer = torch.optim.Adam(
+            list(trainable_parameters(model).values()),
+            lr=recipe.lr,
+            betas=BETAS,
+            weight_decay=recipe.weight_decay,
+            fused=True,
+        )
+        self.scaler = torch.amp.GradScaler(device.type, enabled=recipe.precision == "fp16")
+        self.batches = EpochBatches(
+            len(datasets.train), recipe.batch_size, recipe.seed, distributed.rank(), distributed.world_size()
+        )
+        pin = device.type == "cuda"
+        self.loader = train_loader(datasets.train, self.batches, recipe.num_workers, pin)
+        self.parallel = parallelise(self.model, recipe.frozen_dropout, device)
+        self.epoch, self.step, self.seconds = 0, 0, 0.0
+        self.history: list[dict] = []
+
+    # What a task says -----------------------------------------------------------------------
+
+    def losses(self, logits: Tensor, target: Tensor) -> Tensor:
+        """[B, C], [B, C] -> [B], one loss a clip."""
+        raise NotImplementedError
+
+    def measure(self, logits: np.ndarray, targets: np.ndarray) -> dict[str, float]:
+        """[N, C], [N, C] of a whole list -> named values, ``self.metric`` among them."""
+        raise NotImplementedError
+
+    # Training -------------------------------------------------------------------------------
+
+    def fit(self, resume: bool = False) -> dict:
+        """Train to the last epoch and return the result; ``resume`` goes on from the last saved one."""
+        state = self.folder / "training_state.pt"
+        if resume and state.is_file():
+            self.restore(state)
+        last_step = self.step
+        main = distributed.is_main()
+        logbook = Logbook(self.folder, self.recipe.loggers, self.title, last_step) if main else NoLogbook()
+        try:
+            while self.epoch < self.recipe.epochs:
+                self.run_epoch(logbook)
+            return self.finish()
+        finally:
+            logbook.close()
+
+    def run_epoch(self, logbook: Logbook | NoLogbook) -> None:
+        """Train and evaluate one epoch, and save what a later session needs to go on behind it."""
+        start = time.perf_counter()
+        self.epoch += 1
+        train_loss = self.train_epoch(logbook)
+        metrics = self.evaluate(self.datasets.watched)
+        self.seconds += time.perf_counter() - start
+        row = {"train_loss": train_loss, "lr": learning_rate(self.recipe, self.epoch), **metrics}
+        self.history.append({"epoch": self.epoch, "seconds": self.seconds, **row})
+        logbook.log("epoch", self.epoch, self.step, **row)
+        if distributed.is_main():
+            shown = "  ".join(f"{name} {value:.4f}" for name, value in row.items() if name != "lr")
+            tqdm.write(f"{self.title}epoch {self.epoch}/{self.recipe.epochs}  {shown}  {self.seconds:.0f} s")
+            self.save()
+        distributed.barrier()
+
+    def train_epoch(self, logbook: Logbook | NoLogbook) -> float:
+        """One pass over the training list; returns the mean loss over its clips."""
+        # Every epoch has its own stream, so that going on behind an epoch needs no random state.
+        seed_everything(self.recipe.seed, self.epoch, distributed.rank())
+        train_mode(self.model, self.recipe.frozen_dropout)
+        self.batches.epoch = self.epoch
+        lr = learning_rate(self.recipe, self.epoch)
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        losses, pending = [], []
+        with self.progress_bar() as bar:
+            for i, batch in enumerate(self.loader):
+                pending.append(self.train_step(batch.to(self.device), self.batches.weights(i)))
+                self.step += 1
+                if len(pending) == STEPS_PER_ROW or i + 1 == len(self.loader):
+                    fetched = self.fetch(pending)
+                    for loss, step in zip(fetched, range(self.step - len(pending) + 1, self.step + 1)):
+                        logbook.log("step", self.epoch, step, loss=loss, lr=lr)
+                    losses += fetched
+                    pending = []
+                    bar.set_postfix(loss=f"{losses[-1]:.4f}", lr=f"{lr:.2g}", refresh=False)
+                bar.update(min(self.recipe.batch_size, bar.total - bar.n))
+        sizes = [len(batch) for batch in self.batches.global_batches()]
+        return float(np.average(losses, weights=sizes))
+
+    def progress_bar(self) -> tqdm:
+        """Clips done, clips/s, time left, loss and learning rate; on the main process's terminal."""
+        return tqdm(
+            total=len(self.datasets.train),
+            unit="clip",
+            desc=f"{self.title}epoch {self.epoch}/{self.recipe.epochs}",
+            leave=False,
+            disable=None if distributed.is_main() else True,  # None: off where no terminal watches
+        )
+
+    def autocast(self):
+        """Mixed precision, where the recipe asks for it."""
+        dtype = PRECISIONS[self.recipe.precision]
+        return torch.autocast(self.device.type, dtype, enabled=dtype != torch.float32)
+
+    def train_step(self, batch: Batch, weights: Tensor) -> Tensor:
+        """One update; returns this rank's share of the loss, on the device."""
+        with self.autocast():
+            logits = self.parallel(batch.waveform, batch.num_samples, batch.seed)
+            loss = (self.losses(logits.float(), batch.target) * weights.to(self.device)).sum()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.scaler.scale(loss).backward()
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        return loss.detach()
+
+    def fetch(self, losses: list[Tensor]) -> list[float]:
+        """The global losses of some steps.
+
+        Raises:
+            FloatingPointError: one is NaN or infinite.
+        """
+        total = distributed.sum_over_ranks(torch.stack(losses)) / distributed.world_size()
+        values = total.tolist()
+        if not all(map(math.isfinite, values)):
+            step = self.step - len(values) + 1 + [math.isfinite(v) for v in values].index(False)
+            raise FloatingPointError(
+                f"the loss of step {step} (epoch {self.epoch}) is {values}; expected finite ones: a lower "
+                "-lr, -precision fp32, or a look at the clips of that step may help"
+            )
+        return values
+
+    # Evaluation -----------------------------------------------------------------------------
+
+    @torch.inference_mode()
+    def predict(self, clips: EvaluationClips) -> np.ndarray:
+        """[N, C] logits of a list, each clip once, in every process."""
+        self.model.eval()
+        share = RankShare(len(clips), distributed.rank(), distributed.world_size())
+        recipe, pin = self.recipe, self.device.type == "cuda"
+        indices, logits = [torch.empty(0, dtype=torch.long)], [torch.empty(0, len(clips.labels))]
+        for batch in evaluation_loader(clips, share, recipe.eval_batch_size, recipe.num_workers, pin):
+            moved = batch.to(self.device)
+            with self.autocast():
+                output = self.model(moved.waveform, moved.num_samples)
+            indices.append(batch.index)
+            logits.append(output.float().cpu())
+        return distributed.gather_by_index(torch.cat(indices), torch.cat(logits), len(clips))
+
+    def evaluate(self, name: str) -> dict[str, float]:
+        """The metrics of the evaluation list of that name."""
+        clips = self.datasets.evaluation[name]
+        logits, targets = self.predict(clips), clips.targets()
+        loss = self.losses(torch.from_numpy(logits), torch.from_numpy(targets)).mean().item()
+        return {f"{name}_loss": loss} | {f"{name}_{k}": v for k, v in self.measure(logits, targets).items()}
+
+    # Keeping --------------------------------------------------------------------------------
+
+    @property
+    def watched_metric(self) -> str:
+        """The value by which epochs are compared, as ``history`` names it."""
+        return f"{self.datasets.watched}_{self.metric}"
+
+    def best_epoch(self) -> int:
+        """The first epoch with the highest watched value."""
+        return max(self.history, key=lambda row: row[self.watched_metric])["epoch"]
+
+    def save(self) -> None:
+        """Write the last adapter, the best one if this is it, and then what a later session needs."""
+        state, row = trainable_state(self.model), self.history[-1]
+        description = {**self.describe, "metrics": row}
+        save_adapter(self.folder / "last", state, {**description, "chosen": "the last epoch"})
+        if self.best_epoch() == self.epoch:
+            save_adapter(self.folder / "best", state, {**description, "chosen": CHOSEN[self.datasets.watched]})
+        training = {
+            "epoch": self.epoch,
+            "step": self.step,
+            "seconds": self.seconds,
+            "history": self.history,
+            "trainable": state,
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+        }
+        save_training(self.folder / "training_state.pt", training)
+
+    def restore(self, path: Path) -> None:
+        """Take up what ``save`` wrote."""
+        training = load_training(path)
+        load_trainable_state(self.model, training["trainable"], str(path))
+        self.optimizer.load_state_dict(training["optimizer"])
+        self.scaler.load_state_dict(training["scaler"])
+        self.epoch, self.step = training["epoch"], training["step"]
+        self.seconds, self.history = training["seconds"], training["history"]
+
+    def finish(self) -> dict:
+        """Evaluate what is evaluated once, at the epoch chosen on validation data; write the result."""
+        best = self.best_epoch()
+        result = {"metric": self.metric, "watched": self.datasets.watched, "best_epoch": best}
+        if "test" in self.datasets.evaluation:
+            last = trainable_state(self.model)
+            result["test_at_last_epoch"] = self.evaluate("test")
+            chosen = self.folder / "best" / "adapter.safetensors"
+            load_trainable_state(self.model, read_tensors(chosen), str(chosen))
+            result["test_at_best_epoch"] = self.evaluate("test")
+            load_trainable_state(self.model, last, "the last epoch")
+        trainable, total = count_parameters(self.model)
+        result |= {
+            "history": self.history,
+            "trainable_parameters": trainable,
+            "all_parameters": total,
+            "seconds": self.seconds,
+            "peak_memory_bytes": peak_memory(self.device),
+        }
+        if distributed.is_main():
+            write_json(self.folder / "result.json", result)
+        return result
+
+
+def parallelise(model: nn.Module, frozen_dropout: bool, device: torch.device) -> Callable:
+    """DistributedDataParallel over what is trained; the model itself where there is one process."""
+    if distributed.world_size() == 1:
+        return model
+    frozen = [name for name, p in model.named_parameters() if not p.requires_grad]
+    buffers = [name for name, _ in model.named_buffers()]
+    # Every process built the same frozen weights: neither broadcast nor watched.
+    DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(model, frozen + buffers)
+    return DistributedDataParallel(
+        model,
+        device_ids=[device.index] if device.type == "cuda" else None,
+        broadcast_buffers=False,
+        # LayerDrop leaves out a layer with its prompts and adapter, on each process another one.
+        find_unused_parameters=frozen_dropout and getattr(model.backbone, "drops_layers", False),
+    )

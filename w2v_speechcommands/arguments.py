@@ -1,0 +1,19 @@
+"""wav2vec 2.0 on Speech Commands V2: 105,829 clips of 1 s, 35 words; train, valid and test lists."""
+
+from ipet.arguments import lists, wav2vec2_arguments
+
+
+def get_args(argv=None):
+    """Every default below is this experiment's published setting."""
+    return wav2vec2_arguments(
+        argv,
+        **lists("speechcommands"),
+        frame_length=128,  # frames of 10 ms
+        mixup=0.0,
+        classification_loss="bce",
+        embedding_prompt_num=64,
+        adapter_hidden_dim=64,
+        epoch=40,
+        batch_size=64,
+        lr=1e-3,  # 5e-5 for fine-tuning
+    )
