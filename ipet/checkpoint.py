@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import pickle
+import re
 import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -78,12 +79,49 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
     return dict(tensors)
 
 
+def published_file(pretrained: str, accepted: str) -> Path:
+    """Where the tensors of published weights lie, after fetching them where that is needed.
+
+    Args:
+        pretrained: a file, a folder in Hugging Face's layout, or a hub id ``owner/name``.
+        accepted: what the error says would do.
+
+    Raises:
+        FileNotFoundError: none of these is there, or the hub cannot be reached.
+    """
+    path = Path(pretrained).expanduser()
+    if path.is_file():
+        return path
+    names = ("model.safetensors", "pytorch_model.bin")
+    if path.is_dir():
+        found = next((path / name for name in names if (path / name).is_file()), None)
+        if found is None:
+            raise FileNotFoundError(f"{path}: holds neither {names[0]} nor {names[1]}")
+        return found
+    if not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", pretrained):
+        raise FileNotFoundError(f"{pretrained}: no such file or folder; accepted: {accepted}")
+    from huggingface_hub import snapshot_download  # slow to import, and seldom needed
+
+    try:
+        for name in names:
+            folder = Path(snapshot_download(pretrained, allow_patterns=["config.json", name]))
+            if (folder / name).is_file():
+                return folder / name
+    except Exception as error:  # the hub's client raises a dozen kinds, of four libraries
+        raise FileNotFoundError(
+            f"{pretrained}: no such folder here, and the Hugging Face hub did not give it "
+            f"({type(error).__name__}); accepted: {accepted}"
+        ) from error
+    raise FileNotFoundError(f"{pretrained}: holds neither {names[0]} nor {names[1]}")
+
+
 def load_exactly(target: Mapping[str, Tensor], tensors: Mapping[str, Tensor], source: str) -> None:
     """Copy ``tensors`` into ``target``, which must have the same names and shapes.
 
     Raises:
         ValueError: a missing or unexpected tensor, or another shape; the message names them.
     """
+    # An inserted or frozen tensor left out would be random numbers, silently.
     missing, unexpected = sorted(target.keys() - tensors.keys()), sorted(tensors.keys() - target.keys())
     if missing or unexpected:
         raise ValueError(

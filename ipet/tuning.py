@@ -226,7 +226,8 @@ def tune(backbone: nn.Module, tuning: Tuning) -> nn.Module:
             module.freeze_feature_encoder()
         for name, child in list(module.named_children()):
             if type(child) in TUNED:
-                setattr(module, name, TUNED[type(child)](child, tuning))
+                tuned = TUNED[type(child)](child, tuning)
+                setattr(module, name, tuned.train(child.training))
     if not tuned_layers(backbone):
         raise TypeError(
             f"{type(backbone).__name__} holds no layer to tune; known kinds: "

@@ -6,15 +6,13 @@ Source: AST: Audio Spectrogram Transformer (Gong et al. 2021).
 import math
 import re
 from collections.abc import Mapping
-from pathlib import Path
 
 import timm
 import torch
-from huggingface_hub import snapshot_download
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ipet.checkpoint import fingerprint, load_exactly, read_tensors
+from ipet.checkpoint import fingerprint, load_exactly, published_file, read_tensors
 
 IMAGENET = "deit_base_distilled_patch16_384"
 PATCH = 16  # mels and frames a patch covers
@@ -24,6 +22,11 @@ SIZES = {
     "small": {"embed_dim": 192, "depth": 6, "num_heads": 3},
     "tiny": {"embed_dim": 48, "depth": 2, "num_heads": 2},
 }
+HUB = {"imagenet": "timm/deit_base_distilled_patch16_384.fb_in1k"}  # short names of hub ids
+PUBLISHED = (
+    "a .pth, .bin or .safetensors file, a folder in Hugging Face's layout, a hub id such as "
+    "MIT/ast-finetuned-audioset-10-10-0.4593, imagenet, random"
+)
 HEADS = r"(head|head_dist|mlp_head|classifier)\."  # of the pretraining tasks
 
 
@@ -191,43 +194,6 @@ def join_qkv(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return joined
 
 
-def read_published(pretrained: str) -> dict[str, Tensor]:
-    """The tensors behind a file, a folder in Hugging Face's layout, a hub id, or ``imagenet``.
-
-    Raises:
-        FileNotFoundError: none of these is there.
-        ValueError: the file is damaged or would run code.
-    """
-    path = Path(pretrained).expanduser()
-    if pretrained == "imagenet":
-        return timm.create_model(IMAGENET, pretrained=True).state_dict()
-    if path.is_file():
-        return read_tensors(path)
-    if not path.is_dir():
-        path = download(pretrained)
-    for name in ("model.safetensors", "pytorch_model.bin"):
-        if (path / name).is_file():
-            return read_tensors(path / name)
-    raise FileNotFoundError(f"{path}: holds neither model.safetensors nor pytorch_model.bin")
-
-
-def download(hub_id: str) -> Path:
-    """Fetch a repository of the Hugging Face hub, or find it in the local cache."""
-    if not re.fullmatch(r"[\w.-]+/[\w.-]+", hub_id):
-        raise FileNotFoundError(
-            f"{hub_id}: no such file or folder; accepted: a .pth, .bin or .safetensors file, a folder "
-            "in Hugging Face's layout, a hub id such as MIT/ast-finetuned-audioset-10-10-0.4593, "
-            "imagenet, random"
-        )
-    try:
-        return Path(snapshot_download(hub_id, allow_patterns=["*.json", "*.safetensors", "*.bin"]))
-    except Exception as error:  # the hub's client raises a dozen kinds, of four libraries
-        raise FileNotFoundError(
-            f"{hub_id}: no such folder here, and not to be had from the Hugging Face hub "
-            f"({type(error).__name__}); copy it to a folder and name that"
-        ) from error
-
-
 def build_ast(
     num_frames: int,
     num_mels: int = 128,
@@ -237,10 +203,19 @@ def build_ast(
 ) -> AudioSpectrogramTransformer:
     """AST with published weights, or with random ones (``pretrained="random"``).
 
+    Args:
+        num_frames, num_mels, stride, size: see ``AudioSpectrogramTransformer``.
+        pretrained: a file, a folder in Hugging Face's layout, a hub id, ``imagenet`` or ``random``.
+
+    Raises:
+        FileNotFoundError: none of these, or not to be had from the hub.
+        ValueError: a damaged file; a missing or unexpected tensor, which is named.
+
     ``sha256``, an attribute, identifies it before anything is inserted.
     """
     backbone = AudioSpectrogramTransformer(num_frames, num_mels, stride, size)
     if pretrained != "random":
-        backbone.load_published(read_published(pretrained), pretrained)
+        path = published_file(HUB.get(pretrained, pretrained), PUBLISHED)
+        backbone.load_published(read_tensors(path), str(path))
     backbone.sha256 = fingerprint(backbone)
     return backbone

@@ -3,14 +3,14 @@
 Source: wav2vec 2.0 (Baevski et al. 2020).
 """
 
+import json
 import re
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from transformers import Wav2Vec2Config, Wav2Vec2Model
 
-from ipet.checkpoint import fingerprint, name_some
+from ipet.checkpoint import fingerprint, load_exactly, published_file, read_tensors
 
 SIZES = {
     "base": {},
@@ -33,7 +33,8 @@ SIZES = {
         "num_conv_pos_embedding_groups": 4,
     },
 }
-HEADS = r"(quantizer|project_q|project_hid|lm_head|classifier|projector|dropout_features)\b"
+PUBLISHED = "a folder in Hugging Face's layout, a hub id such as facebook/wav2vec2-base, random"
+HEADS = r"(quantizer|project_q|project_hid|lm_head|classifier|projector)\b"
 
 
 class Wav2Vec2(nn.Module):
@@ -78,28 +79,25 @@ def build_wav2vec2(size: str = "base", pretrained: str = "random") -> Wav2Vec2:
 
 
 def load_published(pretrained: str) -> Wav2Vec2Model:
-    """transformers' loader, made strict: it fills a missing tensor with random numbers and a warning."""
-    folder = Path(pretrained).expanduser()
-    source = str(folder) if folder.is_dir() else pretrained
-    if not folder.is_dir() and not re.fullmatch(r"[\w.-]+/[\w.-]+", pretrained):
-        raise FileNotFoundError(
-            f"{pretrained}: no such folder; accepted: a folder in Hugging Face's layout, "
-            "a hub id such as facebook/wav2vec2-base, random"
-        )
-    try:
-        model, info = Wav2Vec2Model.from_pretrained(
-            source, attn_implementation="sdpa", dtype=torch.float32, output_loading_info=True
-        )
-    except OSError as error:
-        raise FileNotFoundError(
-            f"{pretrained}: not to be loaded from here or from the Hugging Face hub: "
-            f"{str(error).splitlines()[0]}"
-        ) from error
-    missing = sorted(info["missing_keys"])
-    unexpected = sorted(name for name in info["unexpected_keys"] if not re.match(HEADS, name))
-    if missing or unexpected:
-        raise ValueError(
-            f"{pretrained}: {name_some(missing)} missing, {name_some(unexpected)} unexpected; "
-            "expected the tensors of a wav2vec 2.0 model"
-        )
+    """transformers' model with the tensors of a published checkpoint, all of them and no other.
+
+    (transformers' own loader fills a missing tensor with random numbers and a warning.)
+    """
+    path = published_file(pretrained, PUBLISHED)
+    config = path.with_name("config.json")
+    if not config.is_file():
+        raise FileNotFoundError(f"{config}: no such file; the weights beside it need it")
+    settings = json.loads(config.read_text())
+    if settings.get("model_type") != "wav2vec2":
+        raise ValueError(f"{config}: model_type is {settings.get('model_type')!r}; expected 'wav2vec2'")
+    model = Wav2Vec2Model(Wav2Vec2Config.from_dict(settings, attn_implementation="sdpa"))
+    tensors = {modern_name(n): t for n, t in read_tensors(path).items() if not re.match(HEADS, n)}
+    load_exactly(model.state_dict(), tensors, str(path))
     return model
+
+
+def modern_name(name: str) -> str:
+    """A tensor's name in any version of transformers, with or without a task's prefix -> today's."""
+    name = name.removeprefix("wav2vec2.")
+    name = name.replace("conv.weight_g", "conv.parametrizations.weight.original0")
+    return name.replace("conv.weight_v", "conv.parametrizations.weight.original1")

@@ -1,0 +1,107 @@
+"""What several tests share: experiments loaded side by side, small lists of noise, runs as users start them."""
+
+import contextlib
+import importlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+ROOT = Path(__file__).resolve().parents[1]
+EXPERIMENTS = sorted(path.parent.name for path in ROOT.glob("*/main.py"))
+MODULES = ("arguments", "dataset", "model", "trainer", "main")
+
+
+@contextlib.contextmanager
+def experiment(name):
+    """The modules of an experiment's directory, importable under their short names inside the block."""
+    kept = {module: sys.modules.pop(module, None) for module in MODULES}
+    sys.path.insert(0, str(ROOT / name))
+    importlib.invalidate_caches()
+    try:
+        yield importlib.import_module
+    finally:
+        sys.path.remove(str(ROOT / name))
+        for module, before in kept.items():
+            sys.modules.pop(module, None)
+            if before is not None:
+                sys.modules[module] = before
+
+
+def run_here(name, *argv):
+    """Train an experiment in this process; returns the folder of its run."""
+    from ipet.launch import work
+
+    with experiment(name) as load:
+        args = load("arguments").get_args([str(a) for a in argv])
+        folder = args.path_run / args.project / args.tags / args.name
+        before = sys.argv
+        sys.argv = [str(ROOT / name / "main.py"), *map(str, argv)]
+        try:
+            work(args, folder, load("dataset").build_datasets, load("model").build_model, load("trainer").Trainer)
+        finally:
+            sys.argv = before
+    return folder
+
+
+def start(name, *argv, launcher=(), **environment):
+    """Start ``main.py`` (or torchrun) in an experiment's directory, as a user does."""
+    command = [sys.executable, *launcher, "main.py", *map(str, argv)]
+    env = {k: v for k, v in os.environ.items() if k not in ("RANK", "WORLD_SIZE", "LOCAL_RANK")}
+    return subprocess.Popen(
+        command,
+        cwd=ROOT / name,
+        env={**env, "OMP_NUM_THREADS": "1", **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def run_there(name, *argv, launcher=(), timeout=240, **environment):
+    """Run ``main.py`` in a process of its own to its end; returns exit status, stdout, stderr."""
+    process = start(name, *argv, launcher=launcher, **environment)
+    try:
+        out, err = process.communicate(timeout=timeout)
+    finally:
+        process.kill()
+    return process.returncode, out, err
+
+
+def write_wav(path, seconds=0.4, seed=0, rate=16_000):
+    """Quiet noise over a tone that the seed chooses."""
+    rng = np.random.default_rng(seed)
+    t = np.arange(int(seconds * rate)) / rate
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, 0.2 * np.sin(2 * np.pi * (200 + 150 * (seed % 4)) * t) + 0.01 * rng.standard_normal(len(t)), rate)
+
+
+def write_lists(folder, num_classes=4, **clips):
+    """Lists of noise, ``train_1=12`` for 12 clips in train_1.json, and their label table; returns the folder."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = [f"{i},/m/{i:02d},class {i}" for i in range(num_classes)]
+    (folder / "labels.csv").write_text("\n".join(["index,mid,display_name", *rows]) + "\n")
+    for n, (name, number) in enumerate(clips.items()):
+        data = []
+        for i in range(number):
+            write_wav(folder / f"wav/{name}_{i}.wav", 0.3 + 0.1 * (i % 5), seed=1000 * n + i)
+            data.append({"wav": f"wav/{name}_{i}.wav", "labels": f"/m/{i % num_classes:02d}"})
+        (folder / f"{name}.json").write_text(json.dumps({"data": data}))
+    return folder
+
+
+def tiny(lists, runs, *more):
+    """Flags of a run of seconds: a tiny random backbone on ``lists``, written under ``runs``."""
+    flags = ["-name", "a", "-tags", "t", "-path_list", lists, "-path_run", runs]
+    return [*flags, "-pretrained", "random", "-size", "tiny", "-precision", "fp32", *more]
+
+
+def rows(folder, kind):
+    """The rows of a kind in a folder's metrics.jsonl."""
+    lines = (Path(folder) / "metrics.jsonl").read_text().splitlines()
+    return [row for row in map(json.loads, lines) if row["kind"] == kind]

@@ -1,0 +1,250 @@
+"""Published weights in each of their layouts give equal outputs; a tensor too few or too many is an error."""
+
+import re
+
+import pytest
+import safetensors.torch
+import timm
+import torch
+from transformers import (
+    ASTConfig,
+    ASTForAudioClassification,
+    Wav2Vec2Config,
+    Wav2Vec2ForCTC,
+    Wav2Vec2ForPreTraining,
+)
+
+from ipet.backbones import audio_spectrogram_transformer as ast_module
+from ipet.backbones.audio_spectrogram_transformer import adapt_position_embedding, build_ast
+from ipet.backbones.wav2vec2 import SIZES, build_wav2vec2
+
+FRAMES = 128  # 12 x 12 patches
+
+
+def randomise(model, seed=0):
+    """Give every tensor values that tell it apart from any other."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.copy_(0.1 * torch.randn(parameter.shape, generator=generator))
+    return model.eval()
+
+
+# AST ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def huggingface_ast():
+    """transformers' own AST, an independent implementation of what is to be computed."""
+    config = ASTConfig(
+        hidden_size=48, num_hidden_layers=2, num_attention_heads=2, intermediate_size=192, max_length=FRAMES, num_labels=5
+    )
+    return randomise(ASTForAudioClassification(config))
+
+
+@pytest.fixture
+def fbank():
+    return torch.randn(2, FRAMES, 128, generator=torch.Generator().manual_seed(1))
+
+
+def expected(model, fbank):
+    with torch.no_grad():
+        return model.audio_spectrogram_transformer(fbank).pooler_output
+
+
+def got(pretrained, fbank):
+    with torch.no_grad():
+        return build_ast(FRAMES, size="tiny", pretrained=str(pretrained)).eval()(fbank)
+
+
+def legacy(name):
+    """Today's name of a tensor in transformers' AST -> the name that the published file carries."""
+    name = name.replace("transformer.layers.", "transformer.encoder.layer.")
+    for new, old in (
+        ("attention.q_proj", "attention.attention.query"),
+        ("attention.k_proj", "attention.attention.key"),
+        ("attention.v_proj", "attention.attention.value"),
+        ("attention.o_proj", "attention.output.dense"),
+        ("mlp.fc1", "intermediate.dense"),
+        ("mlp.fc2", "output.dense"),
+    ):
+        name = name.replace(new, old)
+    return name
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".bin"])
+@pytest.mark.parametrize("rename", [legacy, str], ids=["old names", "new names"])
+def test_ast_loads_from_a_folder_in_hugging_face_layout(tmp_path, huggingface_ast, fbank, rename, suffix):
+    tensors = {rename(name): t for name, t in huggingface_ast.state_dict().items()}
+    assert any("encoder.layer.1.attention.attention.query" in n for n in tensors) == (rename is legacy)
+    if suffix == ".bin":
+        torch.save(tensors, tmp_path / "pytorch_model.bin")
+    else:
+        safetensors.torch.save_file(tensors, tmp_path / "model.safetensors")
+    torch.testing.assert_close(got(tmp_path, fbank), expected(huggingface_ast, fbank), rtol=1e-4, atol=1e-5)
+
+
+def test_ast_loads_what_transformers_itself_saves(tmp_path, huggingface_ast, fbank):
+    huggingface_ast.save_pretrained(tmp_path)
+    torch.testing.assert_close(got(tmp_path, fbank), expected(huggingface_ast, fbank), rtol=1e-4, atol=1e-5)
+
+
+def authors_layout(backbone):
+    """What the AST authors' training saves: DataParallel, timm's names under v., two ImageNet heads, an MLP head."""
+    tensors = {f"module.v.{name}": t.clone() for name, t in backbone.vit.state_dict().items()}
+    for head in ("module.v.head", "module.v.head_dist", "module.mlp_head.1"):
+        tensors |= {f"{head}.weight": torch.ones(7, 48), f"{head}.bias": torch.ones(7)}
+    return tensors | {"module.mlp_head.0.weight": torch.ones(48), "module.mlp_head.0.bias": torch.ones(48)}
+
+
+def test_ast_loads_from_the_authors_file(tmp_path, huggingface_ast, fbank):
+    huggingface_ast.save_pretrained(tmp_path / "hf")
+    backbone = build_ast(FRAMES, size="tiny", pretrained=str(tmp_path / "hf"))
+    torch.save(authors_layout(backbone), tmp_path / "audioset_10_10_0.4593.pth")
+    out = got(tmp_path / "audioset_10_10_0.4593.pth", fbank)
+    torch.testing.assert_close(out, expected(huggingface_ast, fbank), rtol=1e-4, atol=1e-5)
+
+
+def test_ast_cuts_the_position_embedding_of_the_audioset_grid(tmp_path):
+    long = randomise(build_ast(1024, size="tiny"))  # 12 x 101 patches
+    torch.save(authors_layout(long), tmp_path / "a.pth")
+    short = build_ast(FRAMES, size="tiny", pretrained=str(tmp_path / "a.pth"))
+    grid = long.vit.pos_embed[0, 2:].unflatten(0, (12, 101))
+    cut = short.vit.pos_embed[0, 2:].unflatten(0, (12, 12))
+    assert torch.equal(cut, grid[:, 44:56])  # 50 - 12 // 2 = 44
+    assert torch.equal(short.vit.pos_embed[0, :2], long.vit.pos_embed[0, :2])
+
+
+def test_ast_starts_from_imagenet_as_timm_publishes_it(tmp_path):
+    deit = randomise(timm.create_model(ast_module.IMAGENET, **ast_module.SIZES["tiny"], num_classes=10))
+    torch.save({"model": deit.state_dict()}, tmp_path / "deit.pth")
+    backbone = build_ast(FRAMES, size="tiny", pretrained=str(tmp_path / "deit.pth"))
+    # AST sums the three colours, and cuts the 24 x 24 grid around its centre: rows and columns 6 to 17.
+    torch.testing.assert_close(backbone.vit.patch_embed.proj.weight, deit.patch_embed.proj.weight.sum(1, keepdim=True))
+    grid = deit.pos_embed[0, 2:].unflatten(0, (24, 24))
+    assert torch.equal(backbone.vit.pos_embed[0, 2:].unflatten(0, (12, 12)), grid[6:18, 6:18])
+    assert torch.equal(backbone.vit.blocks[1].mlp.fc2.weight, deit.blocks[1].mlp.fc2.weight)
+
+
+def test_a_longer_input_interpolates_time_and_still_cuts_frequency():
+    ramp = torch.arange(24.0).repeat(24, 1)[..., None]  # [24, 24, 1]: the column's number
+    position = torch.cat([torch.zeros(1, 2, 1), ramp.reshape(1, -1, 1)], dim=1)
+    new = adapt_position_embedding(position, (24, 24), (12, 48))[0, 2:, 0].unflatten(0, (12, 48))
+    # bilinear, corners not aligned: new column c lies at old column (c + 0.5) / 2 - 0.5
+    want = ((torch.arange(48.0) + 0.5) / 2 - 0.5).clamp(0, 23)
+    torch.testing.assert_close(new, want.repeat(12, 1))
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (lambda t: t.pop("module.v.blocks.1.norm2.bias"), r"1 \(blocks.1.norm2.bias\) missing, none unexpected"),
+        (lambda t: t.update({"module.v.blocks.2.x": torch.ones(1)}), r"none missing, 1 \(blocks.2.x\) unexpected"),
+        (lambda t: t.update({"module.v.norm.bias": torch.ones(9)}), r"norm.bias has shape \[9\], this model's is \[48\]"),
+        (lambda t: t.pop("module.v.pos_embed"), "pos_embed missing; expected AST weights"),
+        (lambda t: t.update({"module.v.pos_embed": torch.ones(1, 9, 48)}), "7 patches, not a grid of 12 rows"),
+    ],
+)
+def test_ast_weights_that_do_not_fit_are_named(tmp_path, change, message):
+    tensors = authors_layout(build_ast(FRAMES, size="tiny"))
+    change(tensors)
+    torch.save(tensors, tmp_path / "a.pth")
+    with pytest.raises(ValueError, match=message) as error:
+        build_ast(FRAMES, size="tiny", pretrained=str(tmp_path / "a.pth"))
+    assert str(tmp_path / "a.pth") in str(error.value)
+
+
+# wav2vec 2.0 --------------------------------------------------------------------------------------
+
+
+def tiny_config():
+    return Wav2Vec2Config(**SIZES["tiny"], codevector_dim=16, proj_codevector_dim=16, vocab_size=9)
+
+
+def old_names(tensors):
+    return {
+        name.replace("parametrizations.weight.original0", "weight_g").replace(
+            "parametrizations.weight.original1", "weight_v"
+        ): t
+        for name, t in tensors.items()
+    }
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".bin"])
+@pytest.mark.parametrize("rename", [old_names, dict], ids=["weight_g", "parametrised"])
+@pytest.mark.parametrize("kind", [Wav2Vec2ForPreTraining, Wav2Vec2ForCTC])
+def test_wav2vec2_loads_from_a_folder_in_hugging_face_layout(tmp_path, kind, rename, suffix):
+    model = randomise(kind(tiny_config()))
+    tensors = {name: t.contiguous() for name, t in rename(model.state_dict()).items()}
+    assert any(name.endswith("conv.weight_g") for name in tensors) == (rename is old_names)
+    model.config.save_pretrained(tmp_path)
+    if suffix == ".bin":
+        torch.save(tensors, tmp_path / "pytorch_model.bin")
+    else:
+        safetensors.torch.save_file(tensors, tmp_path / "model.safetensors")
+    waveform = 0.1 * torch.randn(2, 8_000)
+    with torch.no_grad():
+        tokens = model.wav2vec2(waveform).last_hidden_state
+        out = build_wav2vec2(pretrained=str(tmp_path)).eval()(waveform)
+    torch.testing.assert_close(out, torch.cat([tokens.mean(1), tokens.std(1)], dim=-1))
+
+
+def test_wav2vec2_loads_what_transformers_itself_saves(tmp_path):
+    model = randomise(Wav2Vec2ForPreTraining(tiny_config()))
+    model.save_pretrained(tmp_path)
+    backbone = build_wav2vec2(pretrained=str(tmp_path))
+    for name, tensor in model.wav2vec2.state_dict().items():
+        assert torch.equal(backbone.model.state_dict()[name], tensor), name
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (lambda t: t.pop("wav2vec2.encoder.layer_norm.bias"), r"1 \(encoder.layer_norm.bias\) missing"),
+        (lambda t: t.update({"wav2vec2.encoder.extra": torch.ones(1)}), r"1 \(encoder.extra\) unexpected"),
+        (lambda t: t.update({"wav2vec2.masked_spec_embed": torch.ones(3)}), r"masked_spec_embed has shape \[3\]"),
+    ],
+)
+def test_wav2vec2_weights_that_do_not_fit_are_named(tmp_path, change, message):
+    model = Wav2Vec2ForPreTraining(tiny_config())
+    model.config.save_pretrained(tmp_path)
+    tensors = dict(model.state_dict())
+    change(tensors)
+    torch.save(tensors, tmp_path / "pytorch_model.bin")
+    with pytest.raises(ValueError, match=message):
+        build_wav2vec2(pretrained=str(tmp_path))
+
+
+def test_another_kind_of_model_is_refused(tmp_path, huggingface_ast):
+    huggingface_ast.save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match=r"model_type is 'audio-spectrogram-transformer'; expected 'wav2vec2'"):
+        build_wav2vec2(pretrained=str(tmp_path))
+
+
+@pytest.mark.parametrize("build", [lambda p: build_ast(FRAMES, pretrained=p), lambda p: build_wav2vec2(pretrained=p)])
+def test_weights_that_are_nowhere_are_an_error_that_says_what_would_do(tmp_path, build):
+    with pytest.raises(FileNotFoundError, match=r"no such file or folder; accepted: .*hub id such as.*, random"):
+        build(str(tmp_path / "nothing"))
+    with pytest.raises(FileNotFoundError, match="holds neither model.safetensors nor pytorch_model.bin"):
+        build(str(tmp_path))
+
+
+@pytest.mark.parametrize("build", [lambda p: build_ast(FRAMES, pretrained=p), lambda p: build_wav2vec2(pretrained=p)])
+def test_a_hub_id_is_fetched_by_name(tmp_path, monkeypatch, build):
+    asked = []
+
+    def snapshot_download(hub_id, allow_patterns):
+        asked.append((hub_id, allow_patterns))
+        raise ConnectionError("no network")
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot_download)
+    with pytest.raises(FileNotFoundError, match=re.escape("owner/name: no such folder here, and the Hugging Face hub")):
+        build("owner/name")
+    assert asked == [("owner/name", ["config.json", "model.safetensors"])]
+
+
+def test_a_fetched_repository_is_loaded(tmp_path, monkeypatch, huggingface_ast, fbank):
+    huggingface_ast.save_pretrained(tmp_path)
+    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda hub_id, allow_patterns: str(tmp_path))
+    out = got("MIT/ast-finetuned-audioset-10-10-0.4593", fbank)
+    torch.testing.assert_close(out, expected(huggingface_ast, fbank), rtol=1e-4, atol=1e-5)
