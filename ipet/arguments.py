@@ -166,7 +166,13 @@ def add_data(parser: Parser) -> None:
     add("-path_list", type=Path, metavar="DIR", help="folder of the lists and labels.csv")
     add("-path_data", type=Path, metavar="DIR", help="where the lists' paths start; -path_list if not given")
     add("-fold", type=count, default=0, help="how many folds; 0: train, valid and test lists")
-    add("-mixup", type=probability, default=0.0, metavar="P", help="share of training clips mixed with another")
+    add(
+        "-mixup",
+        type=probability,
+        default=0.0,
+        metavar="P",
+        help="share of training clips mixed with another",
+    )
     add("-frame_length", type=size, help="frames of 10 ms that the backbone sees of a clip")
 
 
@@ -176,7 +182,12 @@ def add_training(parser: Parser) -> None:
     add = group.add_argument
     add("-epoch", type=size, help="how many epochs")
     add("-batch_size", type=size, help="clips a step, over all processes")
-    add("-eval_batch_size", type=size, default=None, help="clips at once in evaluation; batch_size if not given")
+    add(
+        "-eval_batch_size",
+        type=size,
+        default=None,
+        help="clips at once in evaluation; batch_size if not given",
+    )
     add("-lr", type=positive, help="learning rate of the first epochs")
     add("-lr_decay_start_epoch", type=size, default=5, help="first epoch after which it decays")
     add("-lr_decay_end_epoch", type=size, default=26, help="first epoch after which it no longer does")
@@ -209,7 +220,9 @@ def add_tuning(parser: Parser) -> None:
         default=True,
         help="the frozen backbone's dropout, time masks and LayerDrop are on in training",
     )
-    add_switch(group, "-authors", default=False, help="initialise and connect adapters as the authors' code does")
+    add_switch(
+        group, "-authors", default=False, help="initialise and connect adapters as the authors' code does"
+    )
 
 
 def add_ast(parser: Parser) -> None:

@@ -113,4 +113,3 @@ def crop_or_tile(
     else:
         raise ValueError(f"crop is {crop!r}; accepted: first, centre, random")
     return tile(waveform, num_samples)[start : start + num_samples]
-

@@ -124,14 +124,11 @@ def load_exactly(target: Mapping[str, Tensor], tensors: Mapping[str, Tensor], so
     # An inserted or frozen tensor left out would be random numbers, silently.
     missing, unexpected = sorted(target.keys() - tensors.keys()), sorted(tensors.keys() - target.keys())
     if missing or unexpected:
-        raise ValueError(
-            f"{source}: {name_some(missing)} missing, {name_some(unexpected)} unexpected"
-        )
+        raise ValueError(f"{source}: {name_some(missing)} missing, {name_some(unexpected)} unexpected")
     for name, tensor in tensors.items():
         if tensor.shape != target[name].shape:
             raise ValueError(
-                f"{source}: {name} has shape {list(tensor.shape)}, this model's is "
-                f"{list(target[name].shape)}"
+                f"{source}: {name} has shape {list(tensor.shape)}, this model's is {list(target[name].shape)}"
             )
     with torch.no_grad():
         for name, tensor in tensors.items():

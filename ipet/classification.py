@@ -11,9 +11,9 @@ from ipet.trainer import Trainer
 LOSSES = {
     # Soft targets go in as they are: mixup's shares are kept.
     "cce": lambda logits, target: F.cross_entropy(logits, target, reduction="none"),
-    "bce": lambda logits, target: F.binary_cross_entropy_with_logits(
-        logits, target, reduction="none"
-    ).mean(dim=1),
+    "bce": lambda logits, target: F.binary_cross_entropy_with_logits(logits, target, reduction="none").mean(
+        dim=1
+    ),
 }
 
 

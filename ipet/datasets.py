@@ -115,9 +115,7 @@ class TrainClips(Clips):
         seed: of all draws.
     """
 
-    def __init__(
-        self, clips: Sequence[Clip], labels: Labels, cut: Cut, mixup: float = 0.0, seed: int = 0
-    ):
+    def __init__(self, clips: Sequence[Clip], labels: Labels, cut: Cut, mixup: float = 0.0, seed: int = 0):
         super().__init__(clips, labels, cut)
         if not 0 <= mixup <= 1:
             raise ValueError(f"mixup's probability is {mixup}; it must lie in [0, 1]")

@@ -36,12 +36,23 @@ def start(device: torch.device) -> None:
         torch.cuda.set_device(device)
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
     dist.init_process_group(backend)
+    dist.barrier()  # from here on a process that fails is missed by one that is connected
 
 
 def stop() -> None:
     """Leave the process group, if there is one."""
     if dist.is_initialized():
         dist.destroy_process_group()
+
+
+def is_first(event: str) -> bool:
+    """True in the process that is the first to ask this of ``event``; never waits for another one."""
+    if not dist.is_initialized():
+        return True
+    try:
+        return dist.distributed_c10d._get_default_store().add(f"ipet/{event}", 1) == 1
+    except RuntimeError:  # the process that held the store is gone
+        return True
 
 
 def barrier() -> None:

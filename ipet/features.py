@@ -123,7 +123,9 @@ class LogMel(nn.Module):
 class Waveform(nn.Module):
     """The front end of a backbone that hears samples: none."""
 
-    settings = {"kind": "waveform"}
+    def __init__(self):
+        super().__init__()
+        self.settings = {"kind": "waveform"}
 
     def forward(self, waveform: Tensor, num_samples: Tensor, seeds: Tensor | None = None) -> Tensor:
         """[B, N] -> [B, N]."""

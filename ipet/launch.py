@@ -71,6 +71,8 @@ def launch(processes: int) -> int:
         min_nodes=1,
         max_nodes=1,
         nproc_per_node=processes,
+        run_id=str(os.getpid()),
+        max_restarts=0,  # -resume goes on; a restart would meet its own run folder
         rdzv_backend="c10d",
         rdzv_endpoint="localhost:0",
         monitor_interval=0.5,
@@ -133,7 +135,9 @@ def work(args, folder: Path, build_datasets, build_model, trainer) -> None:
 
 def recipe_of(args, device: torch.device) -> Recipe:
     """The training part of the arguments."""
-    readers = min(8, (os.cpu_count() or 1) // max(1, torch.cuda.device_count())) if device.type == "cuda" else 0
+    readers = (
+        min(8, (os.cpu_count() or 1) // max(1, torch.cuda.device_count())) if device.type == "cuda" else 0
+    )
     return Recipe(
         epochs=args.epoch,
         batch_size=args.batch_size,
@@ -167,11 +171,9 @@ def check(args, folder: Path, folds: list, build_datasets) -> None:
             open_run(folder, arguments, Path(sys.argv[0]).resolve().parent, args.resume)
         except MENDABLE as found:
             error = found
-    if distributed.broadcast_object(error is not None):
-        if error is not None:
-            raise error
-        time.sleep(5)  # the main process speaks first; its end ends this one
-        sys.exit(1)
+    message = distributed.broadcast_object(str(error) if error else None)
+    if message is not None:
+        raise error or ValueError(message)
 
 
 def plain(value):
@@ -202,9 +204,15 @@ def keep_traceback(folder: Path) -> None:
 
 
 def leave(message: str, status: int = 1) -> None:
-    """Say why, and end this process at once: another one may be waiting for it in a collective."""
+    """Say why, and end this process at once: another one may be waiting for it in a collective.
+
+    Where several processes fail, the first one speaks.
+    """
     several = distributed.world_size() > 1
-    print(f"{f'[rank {distributed.rank()}] ' * several}error: {message}", file=sys.stderr, flush=True)
+    if not several or distributed.is_first("error"):
+        print(f"{f'[rank {distributed.rank()}] ' * several}error: {message}", file=sys.stderr, flush=True)
+    else:
+        time.sleep(5)  # the first one's end ends this one
     sys.stdout.flush()
     if several:
         os._exit(status)

@@ -26,9 +26,11 @@ class TensorBoard:
         self.writer = SummaryWriter(str(folder / "tensorboard"), purge_step=first_step)
 
     def scalar(self, name: str, value: float, step: int) -> None:
+        """One point of a curve."""
         self.writer.add_scalar(name, value, step)
 
     def close(self) -> None:
+        """Flush to disk."""
         self.writer.close()
 
 
@@ -49,9 +51,11 @@ class Neptune:
         self.run = neptune.init_run(mode=os.environ.get("NEPTUNE_MODE", "offline"), name=name)
 
     def scalar(self, name: str, value: float, step: int) -> None:
+        """One point of a curve."""
         self.run[name].append(value, step=step)
 
     def close(self) -> None:
+        """Flush to disk."""
         self.run.stop()
 
 
@@ -73,7 +77,7 @@ class Logbook:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         kept = [row for row in read_rows(self.path) if row["step"] <= last_step]
         write_atomically(self.path, "".join(json.dumps(row) + "\n" for row in kept).encode())
-        self.file = open(self.path, "a", encoding="utf-8")
+        self.file = open(self.path, "a", encoding="utf-8")  # noqa: SIM115, open as long as the run
         self.loggers = [LOGGERS[kind](Path(folder), name, last_step + 1) for kind in loggers]
 
     def log(self, kind: str, epoch: int, step: int, **values: float) -> None:

@@ -25,7 +25,15 @@ from ipet.checkpoint import (
     trainable_state,
     write_json,
 )
-from ipet.datasets import Batch, Datasets, EpochBatches, EvaluationClips, RankShare, evaluation_loader, train_loader
+from ipet.datasets import (
+    Batch,
+    Datasets,
+    EpochBatches,
+    EvaluationClips,
+    RankShare,
+    evaluation_loader,
+    train_loader,
+)
 from ipet.logbook import Logbook, NoLogbook
 from ipet.tuning import count_parameters, train_mode, trainable_parameters
 
@@ -309,7 +317,9 @@ class Trainer:
         description = {**self.describe, "metrics": row}
         save_adapter(self.folder / "last", state, {**description, "chosen": "the last epoch"})
         if self.best_epoch() == self.epoch:
-            save_adapter(self.folder / "best", state, {**description, "chosen": CHOSEN[self.datasets.watched]})
+            save_adapter(
+                self.folder / "best", state, {**description, "chosen": CHOSEN[self.datasets.watched]}
+            )
         training = {
             "epoch": self.epoch,
             "step": self.step,

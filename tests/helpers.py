@@ -1,4 +1,4 @@
-"""What several tests share: experiments loaded side by side, small lists of noise, runs as users start them."""
+"""What several tests share: experiments side by side, small lists of noise, runs as users start them."""
 
 import contextlib
 import importlib
@@ -42,7 +42,13 @@ def run_here(name, *argv):
         before = sys.argv
         sys.argv = [str(ROOT / name / "main.py"), *map(str, argv)]
         try:
-            work(args, folder, load("dataset").build_datasets, load("model").build_model, load("trainer").Trainer)
+            work(
+                args,
+                folder,
+                load("dataset").build_datasets,
+                load("model").build_model,
+                load("trainer").Trainer,
+            )
         finally:
             sys.argv = before
     return folder
@@ -77,11 +83,15 @@ def write_wav(path, seconds=0.4, seed=0, rate=16_000):
     rng = np.random.default_rng(seed)
     t = np.arange(int(seconds * rate)) / rate
     path.parent.mkdir(parents=True, exist_ok=True)
-    soundfile.write(path, 0.2 * np.sin(2 * np.pi * (200 + 150 * (seed % 4)) * t) + 0.01 * rng.standard_normal(len(t)), rate)
+    soundfile.write(
+        path,
+        0.2 * np.sin(2 * np.pi * (200 + 150 * (seed % 4)) * t) + 0.01 * rng.standard_normal(len(t)),
+        rate,
+    )
 
 
 def write_lists(folder, num_classes=4, **clips):
-    """Lists of noise, ``train_1=12`` for 12 clips in train_1.json, and their label table; returns the folder."""
+    """Lists of noise (``train_1=12``: 12 clips in train_1.json) and their label table; returns the folder."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     rows = [f"{i},/m/{i:02d},class {i}" for i in range(num_classes)]

@@ -6,11 +6,12 @@ from functools import lru_cache
 import numpy as np
 import pytest
 import torch
-from parity import canonical_w2v2, det, draw, fill_inserted, load, needs_parity, relative
 
 from ipet.backbones.audio_spectrogram_transformer import adapt_position_embedding, build_ast
 from ipet.backbones.wav2vec2 import build_wav2vec2
 from ipet.tuning import Tuning, trainable_parameters, tune, tuned_layers
+
+from parity import canonical_w2v2, det, draw, fill_inserted, load, needs_parity, relative
 
 pytestmark = needs_parity
 
@@ -157,7 +158,11 @@ def test_position_embeddings_fit_the_number_of_frames(frames):
     new = (12, (frames - 16) // 10 + 1)
     position = adapt_position_embedding(draw("pos_embed", (1, 1214, 768), "ast"), (12, 101), new)
     assert list(position.shape) == want[f"T{frames}_shape"].tolist()
-    for got, key in ((position[0, ::7, ::16], "sub"), (position[0, 2], "row_first"), (position[0, -1], "row_last")):
+    for got, key in (
+        (position[0, ::7, ::16], "sub"),
+        (position[0, 2], "row_first"),
+        (position[0, -1], "row_last"),
+    ):
         np.testing.assert_allclose(got, want[f"T{frames}_{key}"], atol=1e-6, rtol=0)
     probe = det("probe:pos_embed", tuple(position.shape), 0, 1).double()
     assert position.double().norm().item() == pytest.approx(float(want[f"T{frames}_l2"]), rel=1e-6)

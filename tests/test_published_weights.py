@@ -37,7 +37,12 @@ def randomise(model, seed=0):
 def huggingface_ast():
     """transformers' own AST, an independent implementation of what is to be computed."""
     config = ASTConfig(
-        hidden_size=48, num_hidden_layers=2, num_attention_heads=2, intermediate_size=192, max_length=FRAMES, num_labels=5
+        hidden_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=192,
+        max_length=FRAMES,
+        num_labels=5,
     )
     return randomise(ASTForAudioClassification(config))
 
@@ -90,7 +95,7 @@ def test_ast_loads_what_transformers_itself_saves(tmp_path, huggingface_ast, fba
 
 
 def authors_layout(backbone):
-    """What the AST authors' training saves: DataParallel, timm's names under v., two ImageNet heads, an MLP head."""
+    """What the AST authors' training saves: DataParallel, timm's names under v., three heads."""
     tensors = {f"module.v.{name}": t.clone() for name, t in backbone.vit.state_dict().items()}
     for head in ("module.v.head", "module.v.head_dist", "module.mlp_head.1"):
         tensors |= {f"{head}.weight": torch.ones(7, 48), f"{head}.bias": torch.ones(7)}
@@ -120,7 +125,9 @@ def test_ast_starts_from_imagenet_as_timm_publishes_it(tmp_path):
     torch.save({"model": deit.state_dict()}, tmp_path / "deit.pth")
     backbone = build_ast(FRAMES, size="tiny", pretrained=str(tmp_path / "deit.pth"))
     # AST sums the three colours, and cuts the 24 x 24 grid around its centre: rows and columns 6 to 17.
-    torch.testing.assert_close(backbone.vit.patch_embed.proj.weight, deit.patch_embed.proj.weight.sum(1, keepdim=True))
+    torch.testing.assert_close(
+        backbone.vit.patch_embed.proj.weight, deit.patch_embed.proj.weight.sum(1, keepdim=True)
+    )
     grid = deit.pos_embed[0, 2:].unflatten(0, (24, 24))
     assert torch.equal(backbone.vit.pos_embed[0, 2:].unflatten(0, (12, 12)), grid[6:18, 6:18])
     assert torch.equal(backbone.vit.blocks[1].mlp.fc2.weight, deit.blocks[1].mlp.fc2.weight)
@@ -138,11 +145,23 @@ def test_a_longer_input_interpolates_time_and_still_cuts_frequency():
 @pytest.mark.parametrize(
     "change, message",
     [
-        (lambda t: t.pop("module.v.blocks.1.norm2.bias"), r"1 \(blocks.1.norm2.bias\) missing, none unexpected"),
-        (lambda t: t.update({"module.v.blocks.2.x": torch.ones(1)}), r"none missing, 1 \(blocks.2.x\) unexpected"),
-        (lambda t: t.update({"module.v.norm.bias": torch.ones(9)}), r"norm.bias has shape \[9\], this model's is \[48\]"),
+        (
+            lambda t: t.pop("module.v.blocks.1.norm2.bias"),
+            r"1 \(blocks.1.norm2.bias\) missing, none unexpected",
+        ),
+        (
+            lambda t: t.update({"module.v.blocks.2.x": torch.ones(1)}),
+            r"none missing, 1 \(blocks.2.x\) unexpected",
+        ),
+        (
+            lambda t: t.update({"module.v.norm.bias": torch.ones(9)}),
+            r"norm.bias has shape \[9\], this model's is \[48\]",
+        ),
         (lambda t: t.pop("module.v.pos_embed"), "pos_embed missing; expected AST weights"),
-        (lambda t: t.update({"module.v.pos_embed": torch.ones(1, 9, 48)}), "7 patches, not a grid of 12 rows"),
+        (
+            lambda t: t.update({"module.v.pos_embed": torch.ones(1, 9, 48)}),
+            "7 patches, not a grid of 12 rows",
+        ),
     ],
 )
 def test_ast_weights_that_do_not_fit_are_named(tmp_path, change, message):
@@ -202,7 +221,10 @@ def test_wav2vec2_loads_what_transformers_itself_saves(tmp_path):
     [
         (lambda t: t.pop("wav2vec2.encoder.layer_norm.bias"), r"1 \(encoder.layer_norm.bias\) missing"),
         (lambda t: t.update({"wav2vec2.encoder.extra": torch.ones(1)}), r"1 \(encoder.extra\) unexpected"),
-        (lambda t: t.update({"wav2vec2.masked_spec_embed": torch.ones(3)}), r"masked_spec_embed has shape \[3\]"),
+        (
+            lambda t: t.update({"wav2vec2.masked_spec_embed": torch.ones(3)}),
+            r"masked_spec_embed has shape \[3\]",
+        ),
     ],
 )
 def test_wav2vec2_weights_that_do_not_fit_are_named(tmp_path, change, message):
@@ -217,19 +239,27 @@ def test_wav2vec2_weights_that_do_not_fit_are_named(tmp_path, change, message):
 
 def test_another_kind_of_model_is_refused(tmp_path, huggingface_ast):
     huggingface_ast.save_pretrained(tmp_path)
-    with pytest.raises(ValueError, match=r"model_type is 'audio-spectrogram-transformer'; expected 'wav2vec2'"):
+    with pytest.raises(
+        ValueError, match=r"model_type is 'audio-spectrogram-transformer'; expected 'wav2vec2'"
+    ):
         build_wav2vec2(pretrained=str(tmp_path))
 
 
-@pytest.mark.parametrize("build", [lambda p: build_ast(FRAMES, pretrained=p), lambda p: build_wav2vec2(pretrained=p)])
+@pytest.mark.parametrize(
+    "build", [lambda p: build_ast(FRAMES, pretrained=p), lambda p: build_wav2vec2(pretrained=p)]
+)
 def test_weights_that_are_nowhere_are_an_error_that_says_what_would_do(tmp_path, build):
-    with pytest.raises(FileNotFoundError, match=r"no such file or folder; accepted: .*hub id such as.*, random"):
+    with pytest.raises(
+        FileNotFoundError, match=r"no such file or folder; accepted: .*hub id such as.*, random"
+    ):
         build(str(tmp_path / "nothing"))
-    with pytest.raises(FileNotFoundError, match="holds neither model.safetensors nor pytorch_model.bin"):
+    with pytest.raises(FileNotFoundError, match=r"holds neither model\.safetensors nor pytorch_model\.bin"):
         build(str(tmp_path))
 
 
-@pytest.mark.parametrize("build", [lambda p: build_ast(FRAMES, pretrained=p), lambda p: build_wav2vec2(pretrained=p)])
+@pytest.mark.parametrize(
+    "build", [lambda p: build_ast(FRAMES, pretrained=p), lambda p: build_wav2vec2(pretrained=p)]
+)
 def test_a_hub_id_is_fetched_by_name(tmp_path, monkeypatch, build):
     asked = []
 
@@ -238,7 +268,9 @@ def test_a_hub_id_is_fetched_by_name(tmp_path, monkeypatch, build):
         raise ConnectionError("no network")
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot_download)
-    with pytest.raises(FileNotFoundError, match=re.escape("owner/name: no such folder here, and the Hugging Face hub")):
+    with pytest.raises(
+        FileNotFoundError, match=re.escape("owner/name: no such folder here, and the Hugging Face hub")
+    ):
         build("owner/name")
     assert asked == [("owner/name", ["config.json", "model.safetensors"])]
 

@@ -5,15 +5,16 @@ import math
 
 import pytest
 import torch
-from helpers import EXPERIMENTS, experiment
-from reference import make_plain
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
+from benchmarks.textbook import make_plain
 from ipet.backbones.audio_spectrogram_transformer import build_ast
 from ipet.backbones.wav2vec2 import build_wav2vec2
 from ipet.heads import Classifier, LinearHead
 from ipet.tuning import Tuning, count_parameters, train_mode, trainable_parameters, tune, tuned_layers
+
+from helpers import EXPERIMENTS, experiment
 
 # The paper's claim: what is trained, prompts + adapters + head.
 TRAINABLE = {
@@ -96,7 +97,7 @@ def test_the_fast_form_equals_the_plain_one(backbone, residual):
 
 
 def test_under_an_attention_mask_every_token_still_sees_the_prompts():
-    model, x = tiny_wav2vec2()
+    model, _ = tiny_wav2vec2()
     tune(model, Tuning(num_prompts=3))
     layer, tokens = tuned_layers(model)[0], torch.randn(2, 6, 48)
     mask = torch.ones(2, 1, 6, 6, dtype=torch.bool)
@@ -112,7 +113,11 @@ def test_only_what_was_inserted_is_trained(backbone):
     model, x = backbone()
     tune(model, Tuning(num_prompts=2, bottleneck=4))
     names = [f"prompts.{i}" for i in range(2)]
-    names += [f"adapters.{i}.{part}" for i in range(2) for part in ("down.weight", "down.bias", "up.weight", "up.bias")]
+    names += [
+        f"adapters.{i}.{part}"
+        for i in range(2)
+        for part in ("down.weight", "down.bias", "up.weight", "up.bias")
+    ]
     assert sorted(trainable_parameters(model)) == sorted(names)
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
     optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=1.0)
@@ -133,7 +138,9 @@ def test_a_frozen_wav2vec2_keeps_no_graph_of_its_convolutions():
     model, x = tiny_wav2vec2()
     tune(model, Tuning(num_prompts=2)).train()
     seen = []
-    model.model.feature_extractor.register_forward_hook(lambda m, i, output: seen.append(output.requires_grad))
+    model.model.feature_extractor.register_forward_hook(
+        lambda m, i, output: seen.append(output.requires_grad)
+    )
     model(x)
     assert seen == [False]
 
@@ -169,7 +176,9 @@ def test_the_authors_initialisation_is_normal():
 
 
 def test_any_vision_transformer_of_timm_can_be_tuned():
-    vit = VisionTransformer(img_size=32, patch_size=16, embed_dim=16, depth=3, num_heads=2, init_values=0.1, num_classes=2)
+    vit = VisionTransformer(
+        img_size=32, patch_size=16, embed_dim=16, depth=3, num_heads=2, init_values=0.1, num_classes=2
+    )
     x = torch.randn(2, 3, 32, 32)
     before = vit.eval()(x)
     tune(vit, Tuning(bottleneck=4))
@@ -177,7 +186,9 @@ def test_any_vision_transformer_of_timm_can_be_tuned():
 
 
 def test_a_model_without_known_layers_is_refused():
-    with pytest.raises(TypeError, match=r"Linear holds no layer to tune; known kinds: timm.*Wav2Vec2EncoderLayer"):
+    with pytest.raises(
+        TypeError, match=r"Linear holds no layer to tune; known kinds: timm.*Wav2Vec2EncoderLayer"
+    ):
         tune(nn.Linear(2, 2), Tuning(num_prompts=1))
 
 

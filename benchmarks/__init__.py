@@ -1,0 +1,1 @@
+"""Timings against named baselines: python3 -m benchmarks."""

@@ -1,0 +1,85 @@
+"""The rules that keep the repository readable. LEVELS is the architecture: imports go down only."""
+
+import ast
+import re
+
+import pytest
+
+from helpers import EXPERIMENTS, ROOT
+
+LEVELS = [
+    {"audio", "metrics", "distributed", "tuning", "heads", "summary"},
+    {"features", "lists", "augment", "checkpoint"},
+    {"datasets", "backbones", "logbook"},
+    {"trainer"},
+    {"classification"},
+    {"launch"},
+]
+BESIDE = {"arguments"}  # flags: imports nothing of ipet, and only experiments import it
+LIBRARIES = {"timm": {"tuning", "backbones"}, "transformers": {"tuning", "backbones"}}
+HANDLES_ARGS = {"launch", "arguments"}
+
+SOURCES = sorted((ROOT / "ipet").rglob("*.py"))
+
+
+def module_of(path):
+    """``ipet/backbones/wav2vec2.py`` -> ``backbones``."""
+    return path.relative_to(ROOT / "ipet").with_suffix("").parts[0]
+
+
+def imports_of(path):
+    """Every imported module's full name, wherever in the file the import stands."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: a relative import"
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names if node.module == "ipet")
+
+
+def level_of(module):
+    [level] = [i for i, modules in enumerate(LEVELS) if module in modules]
+    return level
+
+
+def test_every_module_has_its_level():
+    named = set().union(*LEVELS) | BESIDE | {"__init__"}
+    assert {module_of(path) for path in SOURCES} == named
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_go_down(path):
+    module = module_of(path)
+    for name in imports_of(path):
+        if not name.startswith("ipet."):
+            continue
+        imported = name.split(".")[1]
+        assert imported not in BESIDE and module not in BESIDE, f"{path} imports {name}"
+        assert level_of(imported) < level_of(module), f"{path} imports {name}, which is not below it"
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_libraries_of_models_and_arguments_stay_where_they_belong(path):
+    module = module_of(path)
+    for name in imports_of(path):
+        assert module in LIBRARIES.get(name.split(".")[0], {module}), f"{path} imports {name}"
+        assert name.split(".")[0] not in {*EXPERIMENTS, "dataset", "model", "trainer"}, (
+            f"{path} imports {name}"
+        )
+    if module not in HANDLES_ARGS:
+        names = {node.id for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Name)}
+        # A constructor's *args is passed on unseen.
+        starred = re.findall(r"\*args\b", path.read_text())
+        assert "args" not in names or len(starred) == len(re.findall(r"\bargs\b", path.read_text())), path
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_an_experiment_holds_only_what_differs(name):
+    files = {path.name: path.read_text() for path in (ROOT / name).glob("*.py")}
+    assert set(files) == {"main.py", "arguments.py", "model.py", "dataset.py", "trainer.py"}
+    assert files["main.py"] == (ROOT / "ast_esc50" / "main.py").read_text()
+    assert sum(text.count("\n") for text in files.values()) <= 150
+    for text in files.values():
+        imported = re.findall(r"^\s*(?:from|import) (\w+)", text, re.MULTILINE)
+        assert not set(imported) & set(EXPERIMENTS)

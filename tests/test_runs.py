@@ -1,0 +1,339 @@
+"""Whole runs, as users start them: what is written, going on after a kill, several processes, bad input."""
+
+import json
+import signal
+import time
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+
+from ipet.checkpoint import load_adapter
+
+from helpers import experiment, rows, run_here, run_there, start, tiny, write_lists, write_wav
+from parity import SHARED
+
+AST = ["-frame_length", 64, "-epoch", 2, "-batch_size", 4]
+W2V = ["-frame_length", 40, "-epoch", 2, "-batch_size", 4]
+TWO_PROCESSES = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")
+
+
+@pytest.fixture(scope="module")
+def folds(tmp_path_factory):
+    """Two folds of noise; neither list divides by the batch or by two."""
+    return write_lists(tmp_path_factory.mktemp("folds"), train_1=13, eval_1=7, train_2=11, eval_2=9)
+
+
+@pytest.fixture(scope="module")
+def splits(tmp_path_factory):
+    return write_lists(tmp_path_factory.mktemp("splits"), train=13, valid=5, test=7)
+
+
+def adapter(folder):
+    return safetensors.torch.load_file(folder / "adapter.safetensors")
+
+
+def assert_same_tensors(got, want):
+    assert got.keys() == want.keys()
+    for name, tensor in want.items():
+        assert torch.equal(got[name], tensor), name
+
+
+# What a run leaves ----------------------------------------------------------------------------------
+
+
+def test_a_run_with_folds_leaves_what_the_readme_promises(folds, tmp_path):
+    folder = run_here("ast_esc50", *tiny(folds, tmp_path, *AST, "-fold", 2))
+    assert folder == tmp_path / "IPET/t/a"
+    assert json.loads((folder / "arguments.json").read_text())["frame_length"] == 64
+    assert json.loads((folder / "environment.json").read_text())[0]["packages"]["torch"] == "2.11.0"
+    assert (folder / "sources/model.py").read_text().startswith('"""Log-mels, AST')
+    for fold, num_clips in ((1, 13), (2, 11)):
+        path = folder / f"fold_{fold}"
+        steps, epochs = rows(path, "step"), rows(path, "epoch")
+        assert [row["step"] for row in steps] == list(range(1, 2 * -(-num_clips // 4) + 1))
+        assert [row["epoch"] for row in epochs] == [1, 2]
+        assert np.isfinite([row["loss"] for row in steps]).all()
+        assert list(path.glob("tensorboard/events*"))
+        # 4 prompts and an adapter of 32 in each of 2 layers of width 48, and a head for 4 classes
+        assert (
+            sum(t.numel() for t in adapter(path / "last").values())
+            == 2 * (4 * 48 + 2 * 48 * 32 + 32 + 48) + 2 * 48 + 48 * 4 + 4
+        )
+    summary = json.loads((folder / "summary.json").read_text())
+    assert list(summary["protocols"]) == ["last", "best_epoch", "common_epoch"]
+    assert "common epoch [2]" in (folder / "summary.txt").read_text()
+
+
+def test_a_run_with_lists_chooses_on_validation_and_reports_the_test(splits, tmp_path):
+    folder = run_here("w2v_speechcommands", *tiny(splits, tmp_path, *W2V, "-embedding_prompt_num", 3))
+    result = json.loads((folder / "result.json").read_text())
+    valid = [row["valid_accuracy"] for row in result["history"]]
+    assert result["best_epoch"] == 1 + int(np.argmax(valid))
+    assert not any("test" in key for row in result["history"] for key in row)
+    summary = json.loads((folder / "summary.json").read_text())
+    tested = summary["protocols"]["test_at_best_epoch"]["values"]
+    assert tested == [result["test_at_best_epoch"]["test_accuracy"]]
+    assert 0 <= tested[0] <= 1
+
+
+def test_a_saved_adapter_gives_the_same_logits_again(splits, tmp_path):
+    flags = tiny(splits, tmp_path, *W2V, "-embedding_prompt_num", 3)
+    folder = run_here("w2v_speechcommands", *flags)
+    with experiment("w2v_speechcommands") as load:
+        args = load("arguments").get_args([str(flag) for flag in flags])
+        datasets = load("dataset").build_datasets(args, None)
+        from ipet.trainer import seed_everything
+
+        seed_everything(args.rand_seed)  # the same random backbone
+        model = load("model").build_model(args, 4)
+    description = load_adapter(folder / "best", model.eval())
+    assert description["backbone"]["sha256"] == model.backbone.sha256
+    assert [label["name"] for label in description["labels"]] == ["class 0", "class 1", "class 2", "class 3"]
+    clips = [datasets.evaluation["valid"][i] for i in range(5)]
+    with torch.inference_mode():
+        logits = torch.cat([model(clip.waveform[None], clip.num_samples[None]) for clip in clips])
+    right = (logits.argmax(1) == torch.stack([clip.target for clip in clips]).argmax(1)).float().mean()
+    assert right.item() == pytest.approx(description["metrics"]["valid_accuracy"])
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["-precision", "bf16"],
+        ["-embedding_prompt", "False", "-adapter", "False", "-lr", "1e-5"],  # full fine-tuning
+        ["-authors", "True", "-classification_loss", "bce", "-mixup", "1", "-add_noise", "True"],
+        ["-num_workers", "1", "-train_crop", "random"],
+    ],
+    ids=["bf16", "fine-tuning", "authors", "workers"],
+)
+def test_every_way_of_training_runs(folds, tmp_path, flags):
+    folder = run_here("ast_esc50", *tiny(folds, tmp_path, *AST, "-fold", 1, *flags))
+    losses = [row["loss"] for row in rows(folder / "fold_1", "step")]
+    assert len(losses) == 8 and np.isfinite(losses).all()
+
+
+def test_a_tiny_list_can_be_learnt(tmp_path):
+    lists = write_lists(tmp_path / "lists", train_1=16, eval_1=16)  # four tones
+    flags = ["-frame_length", 32, "-epoch", 60, "-batch_size", 8, "-lr", "3e-2", "-gamma", 1, "-fold", 1]
+    flags += ["-freqm", 0, "-timem", 0, "-norm_mean", -8, "-norm_std", 3]
+    epochs = rows(run_here("ast_esc50", *tiny(lists, tmp_path, *flags)) / "fold_1", "epoch")
+    assert epochs[-1]["train_loss"] < 0.1 < 1 < epochs[0]["train_loss"]
+    assert epochs[-1]["eval_accuracy"] >= 0.9  # chance is 0.25
+
+
+# Going on -------------------------------------------------------------------------------------------
+
+
+def test_an_existing_run_is_neither_overwritten_nor_changed(splits, tmp_path):
+    flags = tiny(splits, tmp_path, *W2V, "-embedding_prompt_num", 3)
+    folder = run_here("w2v_speechcommands", *flags)
+    before = (folder / "result.json").read_bytes()
+    with pytest.raises(
+        FileExistsError, match="this run exists; add -resume to go on with it, or choose another -name"
+    ):
+        run_here("w2v_speechcommands", *flags)
+    with pytest.raises(
+        ValueError, match=r"goes on with the arguments it began with: -lr was 0.001 and is 0.5"
+    ):
+        run_here("w2v_speechcommands", *flags, "-resume", "-lr", 0.5)
+    run_here("w2v_speechcommands", *flags, "-resume", "-num_workers", 1)  # finished: prints its table again
+    assert (folder / "result.json").read_bytes() == before
+    assert len(json.loads((folder / "environment.json").read_text())) == 2
+
+
+@pytest.mark.parametrize("name", ["ast_esc50", "w2v_speechcommands"])
+def test_killed_after_any_epoch_and_resumed_ends_with_the_same_weights(folds, splits, tmp_path, name):
+    if name == "ast_esc50":
+        flags = [*tiny(folds, tmp_path / "killed", *AST, "-fold", 2), "-epoch", 3]
+        cells = ["fold_1", "fold_2"]
+    else:
+        flags = [*tiny(splits, tmp_path / "killed", *W2V, "-embedding_prompt_num", 3), "-epoch", 4]
+        cells = ["."]
+    whole = tmp_path / "whole/IPET/t/a"
+    status, _, err = run_there(name, *flags, "-path_run", tmp_path / "whole")
+    assert status == 0, err
+    kills = 0
+    for attempt in range(12):
+        process = start(name, *flags, "-resume", PYTHONUNBUFFERED="1")
+        # Told of an epoch: die at once, while or just after it is saved.
+        told = next((line for line in process.stdout if "epoch" in line and "train_loss" in line), None)
+        if told is None:
+            assert process.wait(60) == 0, process.stderr.read()
+            break
+        time.sleep(0.02 * attempt)
+        process.send_signal(signal.SIGKILL)
+        kills += process.wait(60) == -signal.SIGKILL
+        process.communicate()
+    assert kills >= 3
+    killed = tmp_path / "killed/IPET/t/a"
+    for cell in cells:
+        assert_same_tensors(adapter(killed / cell / "last"), adapter(whole / cell / "last"))
+        assert_same_tensors(adapter(killed / cell / "best"), adapter(whole / cell / "best"))
+        for kind in ("step", "epoch"):  # every step once, with the same loss
+            assert rows(killed / cell, kind) == rows(whole / cell, kind)
+    protocols = [json.loads((run / "summary.json").read_text())["protocols"] for run in (killed, whole)]
+    assert protocols[0] == protocols[1]
+
+
+# Several processes ----------------------------------------------------------------------------------
+
+EXACT = ["-frozen_dropout", "False", "-adapter_dropout", 0]
+
+
+@pytest.mark.parametrize("launcher", [TWO_PROCESSES, ()], ids=["torchrun", "main.py -nproc 2"])
+@pytest.mark.parametrize("name", ["ast_esc50", "w2v_speechcommands"])
+def test_two_processes_train_and_evaluate_as_one(folds, splits, tmp_path, name, launcher):
+    if name == "ast_esc50":
+        flags = tiny(folds, tmp_path / "two", *AST, *EXACT, "-fold", 1, "-mixup", 0.5, "-add_noise", "True")
+    else:
+        flags = tiny(splits, tmp_path / "two", *W2V, *EXACT, "-embedding_prompt_num", 3)
+    own = [] if launcher else ["-nproc", 2]
+    status, out, err = run_there(name, *flags, *own, launcher=launcher)
+    assert status == 0, err
+    assert out.count("epoch 2/2") == 1  # told once
+    one = run_here(name, *flags, "-path_run", tmp_path / "one")
+    two = tmp_path / "two/IPET/t/a"
+    cell = "fold_1" if name == "ast_esc50" else "."
+    for kind in ("step", "epoch"):
+        got, want = rows(two / cell, kind), rows(one / cell, kind)
+        assert len(got) == len(want) == {"step": 8, "epoch": 2}[kind]
+        for ours, theirs in zip(got, want):
+            assert ours == pytest.approx(theirs, abs=1e-5)
+    results = [json.loads((run / cell / "result.json").read_text()) for run in (two, one)]
+    for key in ("test_at_best_epoch", "test_at_last_epoch"):
+        assert results[0].get(key, {}) == pytest.approx(results[1].get(key, {}), abs=1e-5)
+
+
+def test_layer_drop_leaves_no_process_waiting(splits, tmp_path):
+    flags = tiny(splits, tmp_path, *W2V, "-embedding_prompt_num", 3)
+    status, out, err = run_there("w2v_speechcommands", *flags, launcher=TWO_PROCESSES)
+    assert status == 0, err
+    assert "epoch 2/2" in out
+
+
+# Bad input ------------------------------------------------------------------------------------------
+
+
+def spoil(lists, case):
+    """Break clip 3 of the training list; returns what the error must say."""
+    path = lists / "train_1.json"
+    data = json.loads(path.read_text())
+    entry = data["data"][3]
+    wav = lists / entry["wav"]
+    said = [f"{path}: clip 3", str(wav)]
+    if case == "missing file":
+        wav.unlink()
+        said.append("no such file")
+    elif case == "empty file":
+        wav.write_bytes(b"")
+        said.append("0 bytes")
+    elif case == "truncated WAV":
+        wav.write_bytes(wav.read_bytes()[:2000])
+        said.append("truncated")
+    elif case == "0-sample clip":
+        write_wav(wav, seconds=0)
+        said.append("0 samples")
+    elif case == "not audio":
+        wav.write_bytes(b"<html>404</html>" * 50)
+        said.append("not readable as WAV, FLAC, OGG or MP3")
+    elif case == "label not in the table":
+        entry["labels"] = "/m/99"
+        said = [f"{path}: clip 3", "'/m/99'", "4 labels of", "labels.csv"]
+    elif case == "missing key":
+        del entry["labels"]
+        said = [f"{path}: clip 3", "lacks 'labels'"]
+    path.write_text(json.dumps(data))
+    return said
+
+
+CASES = [
+    "missing file",
+    "empty file",
+    "truncated WAV",
+    "0-sample clip",
+    "not audio",
+    "label not in the table",
+    "missing key",
+]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_bad_input_is_one_clear_error(tmp_path, case):
+    lists = write_lists(tmp_path / "lists", train_1=9, eval_1=4)
+    said = spoil(lists, case)
+    flags = [*tiny(lists, tmp_path / "runs", *AST, "-fold", 1), "-num_workers", int(case == "truncated WAV")]
+    status, _, err = run_there("ast_esc50", *flags)
+    assert status == 1
+    lines = [line for line in err.splitlines() if line.strip()]
+    assert len(lines) == 1 and lines[0].startswith("error: "), err
+    for words in said:
+        assert words in lines[0]
+
+
+@pytest.mark.parametrize("case", ["truncated WAV", "label not in the table"])
+def test_bad_input_stops_all_processes_at_once(tmp_path, case):
+    lists = write_lists(tmp_path / "lists", train_1=9, eval_1=4)
+    said = spoil(lists, case)
+    begin = time.monotonic()
+    status, _, err = run_there("ast_esc50", *tiny(lists, tmp_path / "runs", *AST, "-fold", 1), "-nproc", 2)
+    assert status != 0 and time.monotonic() - begin < 60
+    told = [line for line in err.splitlines() if "error: " in line]
+    assert len(told) == 1, err
+    assert "Traceback" not in err
+    for words in said:
+        assert words in told[0]
+
+
+def test_a_clip_in_both_lists_is_refused(tmp_path):
+    lists = write_lists(tmp_path / "lists", train_1=5, eval_1=4)
+    data = json.loads((lists / "train_1.json").read_text())
+    data["data"] += json.loads((lists / "eval_1.json").read_text())["data"][:2]
+    (lists / "train_1.json").write_text(json.dumps(data))
+    with pytest.raises(ValueError, match="2 clips are both trained and evaluated on"):
+        run_here("ast_esc50", *tiny(lists, tmp_path / "runs", *AST, "-fold", 1))
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(folds, tmp_path):
+    with pytest.raises(FloatingPointError, match=r"the loss of step \d+ \(epoch \d\) is \[.*(nan|inf)"):
+        run_here("ast_esc50", *tiny(folds, tmp_path, *AST, "-fold", 1, "-lr", "1e38", "-epoch", 3))
+
+
+def test_more_processes_than_clips_in_a_batch_are_refused(splits, tmp_path):
+    flags = tiny(splits, tmp_path, *W2V, "-batch_size", 1, "-nproc", 2)
+    status, _, err = run_there("w2v_speechcommands", *flags)
+    assert status != 0
+    assert "-batch_size 1 is shared by 2 processes" in err
+
+
+# Real recordings ------------------------------------------------------------------------------------
+
+REAL = SHARED / "real_audio"
+needs_recordings = pytest.mark.skipif(
+    not REAL.is_dir(), reason="the recordings (shared/real_audio) are missing"
+)
+
+
+@needs_recordings
+def test_ast_esc50_trains_on_five_folds_of_real_drums(tmp_path):
+    flags = ["-frame_length", 64, "-epoch", 1, "-lr", "5e-3"]
+    folder = run_here("ast_esc50", *tiny(REAL / "D1_drums", tmp_path, *flags))
+    summary = json.loads((folder / "summary.json").read_text())
+    assert len(summary["protocols"]["last"]["values"]) == 5
+    assert all(0 < value < 1 for value in summary["protocols"]["last"]["values"])
+    losses = [[row["loss"] for row in rows(folder / f"fold_{k}", "step")] for k in range(1, 6)]
+    for loss in losses:  # 12 classes: ln 12 = 2.48 is what guessing costs
+        assert np.mean(loss[-3:]) < np.mean(loss[:3])
+
+
+@needs_recordings
+def test_w2v_speechcommands_trains_on_real_syllables(tmp_path):
+    flags = ["-epoch", 1, "-embedding_prompt_num", 8]
+    folder = run_here("w2v_speechcommands", *tiny(REAL / "D2_keywords", tmp_path, *flags))
+    losses = [row["loss"] for row in rows(folder, "step")]
+    assert len(losses) == 24  # 1,476 clips in batches of 64
+    assert np.mean(losses[-3:]) < np.mean(losses[:3])
+    result = json.loads((folder / "result.json").read_text())
+    assert 0 < result["test_at_best_epoch"]["test_accuracy"] < 1
