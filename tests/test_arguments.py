@@ -1,0 +1,331 @@
+"""The command line: published defaults, the authors' flags, and one line for every mistake."""
+
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ipet.arguments import (
+    Parser,
+    ast_arguments,
+    ast_values,
+    lists,
+    log_mel_values,
+    suggest,
+    tuning_values,
+    wav2vec2_arguments,
+    wav2vec2_values,
+)
+from ipet.features import LogMel
+from ipet.tuning import Tuning
+
+from parity import PARITY, needs_parity
+
+ROOT = Path(__file__).resolve().parents[1]
+PUBLISHED = {"ast_esc50": "AST/ESC50", "w2v_speechcommands": "W2V2/Speechcommands_V2"}
+STATED = "_stated_in_repository_readme"  # what the authors' README says beside their code
+
+
+def arguments_of(experiment):
+    """``get_args`` of an experiment, from its file and under a name of its own."""
+    path = ROOT / experiment / "arguments.py"
+    spec = importlib.util.spec_from_file_location(f"arguments_of_{experiment}", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.get_args
+
+
+def published(experiment):
+    """The settings of the authors' code, and 128 frames for Speech Commands, as their README has it."""
+    settings = json.loads((PARITY / "settings.json").read_text())[PUBLISHED[experiment]]
+    settings["frame_length"] = settings.get(f"frame_length{STATED}", settings["frame_length"])
+    return {name: value for name, value in settings.items() if not name.endswith(STATED)}
+
+
+@pytest.fixture(params=PUBLISHED)
+def experiment(request):
+    return request.param
+
+
+@pytest.fixture
+def get_args(experiment):
+    return arguments_of(experiment)
+
+
+def refusal(capsys, get_args, *argv):
+    """The one line with which a command line is refused."""
+    with pytest.raises(SystemExit) as stop:
+        get_args(["-name", "x", *argv])
+    assert stop.value.code == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    [line] = err.splitlines()
+    assert line.startswith("error: ")
+    assert line.endswith(" (-h lists the flags)")
+    return line
+
+
+# Defaults -----------------------------------------------------------------------------------------
+
+
+@needs_parity
+def test_every_default_is_the_published_setting(experiment, get_args):
+    args = get_args(["-name", "x"])
+    want = published(experiment)
+    assert {name: getattr(args, name) for name in want} == want
+
+
+@needs_parity
+def test_every_setting_of_the_authors_is_a_flag(experiment, get_args):
+    settings = published(experiment)
+    argv = [text for name, value in settings.items() for text in (f"-{name}", str(value))]
+    args = get_args(["-name", "x", *argv])
+    assert {name: getattr(args, name) for name in settings} == settings
+
+
+def test_only_ast_has_flags_of_log_mels(capsys):
+    argv = ["-name", "x", "-norm_mean", "-1.5", "-freqm", "8"]
+    args = arguments_of("ast_esc50")(argv)
+    assert (args.norm_mean, args.freqm) == (-1.5, 8)
+    assert "unknown argument '-norm_mean'" in refusal(capsys, arguments_of("w2v_speechcommands"), *argv)
+
+
+def test_a_misspelt_default_is_a_defect_of_the_experiment_with_a_hint():
+    with pytest.raises(TypeError, match=r"default 'batchsize' is no flag; did you mean 'batch_size'\?"):
+        ast_arguments(["-name", "x"], batchsize=3)
+    with pytest.raises(TypeError, match="default 'freqm' is no flag"):  # AST's
+        wav2vec2_arguments(["-name", "x"], freqm=24)
+
+
+def test_lists_are_where_they_are_prepared_and_paths_become_absolute(get_args, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    args = get_args(["-name", "x", "-path_list", "lists", "-path_run", "~/runs"])
+    assert args.path_list == tmp_path / "lists"
+    assert args.path_data == tmp_path / "lists"  # unless it is given
+    assert args.path_run == (Path.home() / "runs").resolve()
+    assert get_args(["-name", "x", "-path_data", "clips"]).path_data == tmp_path / "clips"
+    assert lists("esc50") == {"path_list": ROOT / "data" / "esc50"}
+
+
+# The authors' flags -------------------------------------------------------------------------------
+
+
+def test_the_authors_spellings_work_beside_the_right_ones(get_args):
+    for spelling in ("-weigth_decay", "-weight_decay"):
+        assert get_args(["-name", "x", spelling, "0.25"]).weight_decay == 0.25
+    for spelling in ("-flag_reproduciable", "-flag_reproducible"):
+        assert get_args(["-name", "x", spelling, "False"]).flag_reproducible is False
+
+
+def test_authors_initialises_and_connects_adapters_as_they_do():
+    ast, wav2vec2 = arguments_of("ast_esc50"), arguments_of("w2v_speechcommands")
+    for get_args, residual in ((ast, False), (wav2vec2, True)):
+        ours, theirs = get_args(["-name", "x"]), get_args(["-name", "x", "-authors", "True"])
+        assert (ours.adapter_init, ours.adapter_residual) == ("zero", False)
+        assert (theirs.adapter_init, theirs.adapter_residual) == ("normal", residual)
+
+
+def test_an_explicit_flag_wins_over_authors_wherever_it_stands():
+    get_args = arguments_of("w2v_speechcommands")
+    for flags in (
+        ["-authors", "True", "-adapter_init", "zero", "-adapter_residual", "False"],
+        ["-adapter_residual", "False", "-adapter_init", "zero", "-authors"],
+    ):
+        args = get_args(["-name", "x", *flags])
+        assert (args.adapter_init, args.adapter_residual) == ("zero", False)
+
+
+# Switches and numbers -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("True", True), ("true", True), ("TRUE", True), ("False", False), ("false", False)],
+)
+def test_a_switch_takes_true_or_false_in_any_case(get_args, text, value):
+    assert get_args(["-name", "x", "-adapter", text]).adapter is value
+
+
+def test_a_switch_alone_means_true(get_args):
+    assert get_args(["-name", "x"]).resume is False
+    assert get_args(["-name", "x", "-resume"]).resume is True
+    assert get_args(["-resume", "-name", "x"]).name == "x"
+
+
+@pytest.mark.parametrize("text", ["1", "yes", "maybe", ""])
+def test_a_switch_takes_nothing_else(capsys, get_args, text):
+    assert f"argument -adapter: {text!r} is neither True nor False" in refusal(
+        capsys, get_args, "-adapter", text
+    )
+
+
+@pytest.mark.parametrize(
+    ("flag", "text", "accepted"),
+    [
+        ("-lr", "-1", "a number above 0"),
+        ("-lr", "0", "a number above 0"),
+        ("-lr", "nan", "a number above 0"),
+        ("-lr", "fast", "a number above 0"),
+        ("-weight_decay", "-0.1", "a number at least 0"),
+        ("-weight_decay", "nan", "a number at least 0"),
+        ("-epoch", "0", "a whole number at least 1"),
+        ("-epoch", "-3", "a whole number at least 1"),
+        ("-epoch", "1.5", "a whole number at least 1"),
+        ("-epoch", "ten", "a whole number at least 1"),
+        ("-batch_size", "0", "a whole number at least 1"),
+        ("-frame_length", "nan", "a whole number at least 1"),
+        ("-fold", "-1", "a whole number at least 0"),
+        ("-rand_seed", "-1", "a whole number at least 0"),
+        ("-embedding_prompt_num", "0", "a whole number at least 1"),
+        ("-adapter_hidden_dim", "-8", "a whole number at least 1"),
+        ("-mixup", "1.5", "a number at least 0, at most 1"),
+        ("-mixup", "-0.5", "a number at least 0, at most 1"),
+        ("-mixup", "nan", "a number at least 0, at most 1"),
+        ("-nproc", "0", "a whole number at least 1"),
+    ],
+)
+def test_a_number_out_of_bounds_is_refused_with_the_bounds(capsys, get_args, flag, text, accepted):
+    line = refusal(capsys, get_args, flag, text)
+    assert line.startswith(f"error: argument {flag}")
+    assert f": {text!r} is not {accepted} (" in line
+
+
+@pytest.mark.parametrize(("flag", "text"), [("-norm_std", "0"), ("-timem", "-1"), ("-nfilts", "8")])
+def test_a_number_of_log_mels_out_of_bounds_is_refused(capsys, flag, text):
+    get_args = arguments_of("ast_esc50")
+    assert f"argument {flag}: {text!r} is not " in refusal(capsys, get_args, flag, text)
+
+
+def test_lists_of_gpus_and_loggers(capsys, get_args):
+    args = get_args(["-name", "x", "-usable_gpu", "0,2", "-logger", "tensorboard,neptune"])
+    assert args.usable_gpu == (0, 2)
+    assert args.logger == ("tensorboard", "neptune")
+    assert get_args(["-name", "x", "-logger", ""]).logger == ()
+    assert "'0,a' is not a list of GPU numbers such as 0,1" in refusal(capsys, get_args, "-usable_gpu", "0,a")
+    assert "unknown logger 'wandb'; accepted: tensorboard, neptune" in refusal(
+        capsys, get_args, "-logger", "tensorboard,wandb"
+    )
+
+
+# Names --------------------------------------------------------------------------------------------
+
+
+def test_a_run_must_have_a_name(capsys, get_args):
+    with pytest.raises(SystemExit) as stop:
+        get_args([])
+    assert stop.value.code == 2
+    assert capsys.readouterr().err == (
+        "error: -name is missing: what shall this run be called? (-h lists the flags)\n"
+    )
+
+
+@pytest.mark.parametrize("flag", ["-name", "-tags", "-project"])
+@pytest.mark.parametrize("text", ["a/b", "/a", "a\\b", "..", ".", ""])
+def test_a_name_that_is_no_folder_s_is_refused(capsys, get_args, flag, text):
+    assert f"argument {flag}: {text!r} cannot be a folder's name" in refusal(capsys, get_args, flag, text)
+
+
+# Misspelt flags -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("-epo", "-epoch"),
+        ("-batch", "-batch_size"),
+        ("-batchsize", "-batch_size"),
+        ("-adapter_hidden", "-adapter_hidden_dim"),
+        ("-wieght_decay", "-weight_decay"),
+        ("--epoch", "-epoch"),
+        ("-epohc=3", "-epoch"),
+    ],
+)
+def test_abbreviated_and_misspelt_flags_are_refused_with_a_hint(capsys, get_args, typed, meant):
+    line = refusal(capsys, get_args, typed, "3")
+    assert f"unknown argument {typed!r}; did you mean {meant!r}?" in line
+
+
+def test_an_unlike_flag_gets_no_hint(capsys, get_args):
+    assert refusal(capsys, get_args, "-zzzzzz") == ("error: unknown argument '-zzzzzz' (-h lists the flags)")
+    assert suggest("-zzzzzz", ["-epoch"]) == ""
+
+
+def test_a_flag_without_its_value_and_a_stray_word_are_refused(capsys, get_args):
+    assert "argument -lr: expected one argument" in refusal(capsys, get_args, "-lr")
+    assert "unknown argument 'stray'" in refusal(capsys, get_args, "stray")
+
+
+def test_no_flag_is_a_prefix_s_guess():
+    parser = Parser()
+    parser.add_argument("-learning_rate")
+    assert parser.parse_args(["-learning_rate", "3"]).learning_rate == "3"
+    with pytest.raises(SystemExit):
+        parser.parse_args(["-learning", "3"])
+
+
+# Help ---------------------------------------------------------------------------------------------
+
+HELP = """
+import runpy, sys
+sys.argv = ["main.py", *sys.argv[1:]]
+sys.path.insert(0, ".")
+try:
+    runpy.run_path("main.py", run_name="__main__")
+except SystemExit as stop:
+    print(f"status {stop.code}, torch loaded: {'torch' in sys.modules}")
+"""
+
+
+@pytest.mark.parametrize(("flags", "status"), [(["-h"], 0), (["-name", "x", "-epoh", "3"], 2)])
+def test_help_and_mistakes_are_answered_before_torch_is_loaded(experiment, flags, status):
+    ended = subprocess.run(
+        [sys.executable, "-c", HELP, *flags],
+        cwd=ROOT / experiment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert ended.stdout.splitlines()[-1] == f"status {status}, torch loaded: False"
+
+
+def test_help_shows_every_flag_with_its_default(capsys, get_args):
+    with pytest.raises(SystemExit) as stop:
+        get_args(["-h"])
+    assert stop.value.code == 0
+    text = " ".join(capsys.readouterr().out.split())
+    args = get_args(["-name", "x"])
+    for flag, value in (("-epoch EPOCH", args.epoch), ("-lr LR", args.lr), ("-mixup P", args.mixup)):
+        assert f"(default: {value})" in text[text.index(f" {flag} ") :][:120]
+    assert "torchrun --nproc_per_node 4 main.py" in text
+
+
+# Plain values -------------------------------------------------------------------------------------
+
+
+def test_the_parsed_values_build_the_method():
+    get_args = arguments_of("ast_esc50")
+    assert Tuning(**tuning_values(get_args(["-name", "x"]))) == Tuning(num_prompts=4, bottleneck=32)
+    off = get_args(["-name", "x", "-adapter", "False", "-embedding_prompt", "False"])
+    assert Tuning(**tuning_values(off)) == Tuning()  # full fine-tuning
+    authors = arguments_of("w2v_speechcommands")(["-name", "x", "-authors"])
+    assert Tuning(**tuning_values(authors)) == Tuning(64, 64, residual=True, init="normal")
+
+
+def test_the_parsed_values_build_the_front_end_and_describe_the_backbone():
+    args = arguments_of("ast_esc50")(["-name", "x", "-size", "tiny", "-pretrained", "random"])
+    front_end = LogMel(**log_mel_values(args))
+    assert (front_end.num_frames, front_end.num_mels) == (512, 128)
+    assert (front_end.mean, front_end.std) == (-6.6268077, 5.358466)
+    assert ast_values(args) == {
+        "num_frames": 512,
+        "num_mels": 128,
+        "stride": (10, 10),
+        "size": "tiny",
+        "pretrained": "random",
+    }
+    args = arguments_of("w2v_speechcommands")(["-name", "x", "-size", "small"])
+    assert wav2vec2_values(args) == {"size": "small", "pretrained": "facebook/wav2vec2-base"}

@@ -1,0 +1,257 @@
+"""Clips as they are decoded: [T] float32 at 16 kHz, or one line that names the file."""
+
+import struct
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from ipet.audio import ClipError, crop_or_tile, read_audio, tile
+
+from parity import load, needs_parity
+
+RATE = 16_000
+
+
+def sine(rate, hz=440.0, seconds=0.5):
+    return 0.5 * np.sin(2 * np.pi * hz * np.arange(int(rate * seconds)) / rate)
+
+
+def write(path, samples, rate=RATE, subtype=None):
+    soundfile.write(path, samples, rate, subtype=subtype)
+    return path
+
+
+def refusal(path, error=ClipError):
+    """The message with which a clip is refused: one line that begins with its path."""
+    with pytest.raises(error) as caught:
+        read_audio(path)
+    message = str(caught.value)
+    assert message.startswith(f"{path}: ")
+    assert "\n" not in message
+    return message.removeprefix(f"{path}: ")
+
+
+# Decoding -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("channels", [1, 2, 6])
+@pytest.mark.parametrize("rate", [8_000, 16_000, 44_100, 96_000])
+@pytest.mark.parametrize("subtype", ["PCM_16", "PCM_24", "FLOAT"])
+def test_a_sine_in_a_wav_stays_that_sine(tmp_path, subtype, rate, channels):
+    samples = np.repeat(sine(rate)[:, None], channels, axis=1)
+    waveform = read_audio(write(tmp_path / "a.wav", samples, rate, subtype))
+    assert waveform.dtype == torch.float32
+    assert waveform.shape == (8_000,)  # 0.5 s
+    # the ends ring, as those of any cut sine do
+    want = torch.from_numpy(sine(RATE)).float()
+    torch.testing.assert_close(waveform[200:-200], want[200:-200], atol=2e-4, rtol=0)
+
+
+@pytest.mark.parametrize(("name", "tolerance"), [("a.flac", 2e-4), ("a.ogg", 0.02), ("a.mp3", 0.02)])
+@pytest.mark.parametrize("rate", [16_000, 44_100])
+def test_a_sine_in_another_format_stays_that_sine(tmp_path, name, tolerance, rate):
+    waveform = read_audio(write(tmp_path / name, np.stack([sine(rate)] * 2, axis=1), rate))
+    assert waveform.dtype == torch.float32
+    assert waveform.shape == (8_000,)
+    spectrum = torch.fft.rfft(waveform).abs()
+    assert spectrum.argmax() == 220  # 440 Hz, in bins of 1 / 0.5 s = 2 Hz
+    want = torch.from_numpy(sine(RATE)).float()
+    torch.testing.assert_close(waveform[1000:-1000], want[1000:-1000], atol=tolerance, rtol=0)
+
+
+def test_what_16_khz_cannot_hold_is_filtered_out_and_not_folded_back(tmp_path):
+    # 12 kHz sampled at 16 kHz would be heard as 16 - 12 = 4 kHz
+    waveform = read_audio(write(tmp_path / "a.wav", sine(44_100, hz=12_000), 44_100, "FLOAT"))
+    assert waveform[200:-200].abs().max() < 1e-4
+
+
+@pytest.mark.parametrize("channels", [2, 6])
+def test_channels_are_averaged_exactly(tmp_path, channels):
+    samples = np.random.default_rng(0).integers(-(2**15), 2**15, (500, channels), dtype=np.int16)
+    waveform = read_audio(write(tmp_path / "a.wav", samples))
+    # a sum of 16-bit integers is exact in float32, and so is its share of 2^15: one rounding is left
+    want = samples.sum(axis=1).astype(np.float32) / 2**15 / np.float32(channels)
+    assert torch.equal(waveform, torch.from_numpy(want))
+
+
+def test_opposite_channels_cancel_at_any_rate(tmp_path):
+    samples = np.stack([sine(44_100), -sine(44_100)], axis=1)
+    assert torch.equal(read_audio(write(tmp_path / "a.wav", samples, 44_100, "FLOAT")), torch.zeros(8_000))
+
+
+def test_samples_at_16_khz_are_not_touched(tmp_path):
+    samples = np.random.default_rng(0).standard_normal(1_000).astype(np.float32)  # beyond [-1, 1] too
+    waveform = read_audio(write(tmp_path / "a.wav", samples, subtype="FLOAT"))
+    assert torch.equal(waveform, torch.from_numpy(samples))
+
+
+@pytest.mark.parametrize("length", [0xFFFFFFFF, 0x7FFFFFFF, 0x7FFFF000])
+def test_a_wav_that_was_streamed_to_a_pipe_is_read_to_its_end(tmp_path, length):
+    data = bytearray(write(tmp_path / "a.wav", sine(RATE)).read_bytes())
+    whole = read_audio(tmp_path / "a.wav")
+    assert data[36:40] == b"data"
+    struct.pack_into("<I", data, 4, length)  # of the RIFF chunk
+    struct.pack_into("<I", data, 40, length)  # of the samples
+    (tmp_path / "streamed.wav").write_bytes(data)
+    assert torch.equal(read_audio(tmp_path / "streamed.wav"), whole)
+
+
+# Refusals -----------------------------------------------------------------------------------------
+
+
+def test_a_missing_file_is_named(tmp_path):
+    assert refusal(tmp_path / "a.wav", FileNotFoundError) == "no such file"
+
+
+def test_a_folder_is_no_clip(tmp_path):
+    refusal(tmp_path, FileNotFoundError)
+
+
+def test_an_empty_file_is_refused(tmp_path):
+    (tmp_path / "a.wav").write_bytes(b"")
+    assert refusal(tmp_path / "a.wav").startswith("the file is empty (0 bytes)")
+
+
+def test_a_wav_of_a_header_alone_is_refused(tmp_path):
+    assert refusal(write(tmp_path / "a.wav", np.zeros(0))) == "holds 0 samples; a clip needs at least 1"
+
+
+@pytest.mark.parametrize(("subtype", "width"), [("PCM_16", 2), ("PCM_24", 3), ("PCM_U8", 1)])
+def test_half_a_wav_is_refused_with_what_is_missing(tmp_path, subtype, width):
+    data = write(tmp_path / "a.wav", sine(RATE), subtype=subtype).read_bytes()
+    (tmp_path / "a.wav").write_bytes(data[: len(data) // 2])
+    there = len(data) // 2 - 44  # behind a header of 44 bytes
+    assert refusal(tmp_path / "a.wav") == (
+        f"truncated, its header promises {8_000 * width} bytes of audio, {there} are there"
+    )
+
+
+def test_half_a_float_wav_is_refused(tmp_path):
+    data = write(tmp_path / "a.wav", sine(RATE), subtype="FLOAT").read_bytes()
+    (tmp_path / "a.wav").write_bytes(data[: len(data) // 2])
+    assert refusal(tmp_path / "a.wav").startswith("truncated, its header promises 32000 bytes of audio")
+
+
+@pytest.mark.parametrize("name", ["a.flac", "a.ogg", "a.mp3"])
+def test_half_a_compressed_file_is_refused(tmp_path, name):
+    data = write(tmp_path / name, sine(RATE, seconds=2.0)).read_bytes()
+    (tmp_path / name).write_bytes(data[: len(data) // 2])
+    assert refusal(tmp_path / name).startswith(("not readable as", "truncated, its header promises"))
+
+
+@pytest.mark.parametrize("name", ["a.wav", "a.flac", "a.mp3"])
+def test_a_file_that_is_no_audio_is_refused(tmp_path, name):
+    (tmp_path / name).write_text("index,mid,display_name\n" * 50)
+    assert refusal(tmp_path / name).startswith("not readable as WAV, FLAC, OGG or MP3: ")
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_single_sample_that_is_not_finite_is_refused(tmp_path, value):
+    samples = sine(44_100)
+    samples[100] = value
+    write(tmp_path / "a.wav", samples, 44_100, "FLOAT")
+    assert refusal(tmp_path / "a.wav") == "holds NaN or infinite samples; expected finite ones"
+
+
+def test_a_clip_of_which_resampling_leaves_nothing_is_refused(tmp_path):
+    write(tmp_path / "a.wav", np.ones(1), 44_100)  # 16 / 44.1 of a sample
+    assert refusal(tmp_path / "a.wav") == "too short, no sample is left at 16000 Hz"
+
+
+# ClipError in a DataLoader ------------------------------------------------------------------------
+
+
+class Files(Dataset):
+    """Reads files as a DataLoader's worker does."""
+
+    def __init__(self, *paths):
+        self.paths = paths
+
+    def __len__(self):
+        return len(self.paths)
+
+    def __getitem__(self, index):
+        return read_audio(self.paths[index])
+
+
+def test_a_clip_error_drops_the_traceback_it_comes_in():
+    letter = "list.json: clip 3: a.wav: holds 0 samples; a clip needs at least 1"
+    envelope = (
+        "Caught ClipError in DataLoader worker process 0.\nOriginal Traceback (most recent call last):\n"
+        f'  File "worker.py", line 309, in _worker_loop\nipet.audio.ClipError: {letter}\n'
+    )
+    assert str(ClipError(envelope)) == letter
+    assert str(ClipError(letter)) == letter
+
+
+def test_a_worker_s_clip_error_reaches_the_reader_as_one_line(tmp_path):
+    path = write(tmp_path / "a.wav", np.zeros(0))
+    message = ""
+    try:
+        list(DataLoader(Files(path), num_workers=1))
+    except ClipError as error:
+        message = str(error)
+        error.__traceback__ = None  # holds the loader, whose worker would end seconds later
+    assert message == f"{path}: holds 0 samples; a clip needs at least 1"
+
+
+# Lengths ------------------------------------------------------------------------------------------
+
+
+def test_tiling_repeats_a_short_clip_and_leaves_a_long_one():
+    clip = torch.tensor([1.0, 2.0, 3.0])
+    assert tile(clip, 7).tolist() == [1, 2, 3, 1, 2, 3, 1]
+    assert tile(clip, 6).tolist() == [1, 2, 3, 1, 2, 3]
+    assert tile(clip, 3).tolist() == [1, 2, 3]
+    assert tile(clip, 2).tolist() == [1, 2, 3]
+
+
+def test_crops_of_a_long_clip():
+    clip = torch.arange(10.0)  # 7 samples to spare for 3: the centre starts at 7 // 2 = 3
+    assert crop_or_tile(clip, 3, "first").tolist() == [0, 1, 2]
+    assert crop_or_tile(clip, 3, "centre").tolist() == [3, 4, 5]
+
+
+def test_a_random_crop_may_start_anywhere_and_nowhere_else():
+    rng = np.random.default_rng(0)
+    crops = [crop_or_tile(torch.arange(10.0), 3, "random", rng).tolist() for _ in range(200)]
+    assert sorted({tuple(crop) for crop in crops}) == [(i, i + 1, i + 2) for i in range(8)]
+
+
+def test_a_random_crop_is_its_generator_s():
+    draws = [crop_or_tile(torch.arange(99.0), 3, "random", np.random.default_rng(5)) for _ in range(2)]
+    assert torch.equal(*draws)
+
+
+@pytest.mark.parametrize("crop", ["first", "centre", "random"])
+def test_a_short_clip_is_repeated_whatever_the_crop(crop):
+    got = crop_or_tile(torch.tensor([1.0, 2.0]), 5, crop, np.random.default_rng(0))
+    assert got.tolist() == [1, 2, 1, 2, 1]
+
+
+def test_an_unknown_crop_is_refused_with_those_there_are():
+    with pytest.raises(ValueError, match="crop is 'middle'; accepted: first, centre, random"):
+        crop_or_tile(torch.zeros(3), 2, "middle")
+
+
+@needs_parity
+@pytest.mark.parametrize(
+    "case",
+    [
+        *(f"w2v2_ESC50_T512_w{j}" for j in range(4)),
+        *(f"w2v2_Speechcommands_V2_T128_w{j}" for j in (0, 1, 3)),
+    ],
+)
+@pytest.mark.parametrize("crop", ["first", "centre", "random"])
+def test_repetition_is_the_authors(case, crop):
+    data = load("fbank.npz")
+    clip = torch.from_numpy(data[f"wave{case[-1]}"].astype(np.float32) / 2**15)
+    num_samples = 160 * int(case.split("_T")[1].split("_")[0])  # frames of 10 ms
+    got = crop_or_tile(clip, num_samples, crop, np.random.default_rng(0))
+    assert len(got) == data[f"{case}_len"]
+    assert np.array_equal(got[::97], data[f"{case}_every97"])
+    assert np.array_equal(got[-8:], data[f"{case}_last8"])
+    assert got.double().sum().item() == pytest.approx(data[f"{case}_sum"], abs=1e-6)

@@ -1,0 +1,216 @@
+"""Lists of clips and tables of labels: what is read, and the letter to whoever wrote them wrong."""
+
+import json
+import re
+
+import pytest
+
+from ipet.lists import Clip, check_disjoint, multi_hot, read_clips, read_labels
+
+TABLE = "index,mid,display_name\n0,/m/dog,Dog\n1,/m/cat,Cat\n2,/m/owl,Owl\n"
+
+
+@pytest.fixture
+def labels(tmp_path):
+    (tmp_path / "labels.csv").write_text(TABLE)
+    return read_labels(tmp_path / "labels.csv")
+
+
+def write_list(folder, *entries, name="train.json"):
+    path = folder / name
+    path.write_text(json.dumps({"data": entries}))
+    return path
+
+
+def clip_file(folder, name):
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"RIFF")  # only its size is looked at
+    return path
+
+
+def refused(path, folder, labels, error=ValueError):
+    with pytest.raises(error) as caught:
+        read_clips(path, folder, labels)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+# Label tables -------------------------------------------------------------------------------------
+
+
+def test_a_label_table_is_read_in_the_order_of_its_indices(labels, tmp_path):
+    assert len(labels) == 3
+    assert labels.mids == ("/m/dog", "/m/cat", "/m/owl")
+    assert labels.names == ("Dog", "Cat", "Owl")
+    assert labels.path == tmp_path / "labels.csv"
+
+
+def test_a_display_name_may_hold_a_comma(tmp_path):
+    (tmp_path / "labels.csv").write_text('index,mid,display_name\n0,/m/a,"Rain, heavy"\n')
+    assert read_labels(tmp_path / "labels.csv").names == ("Rain, heavy",)
+
+
+def test_a_missing_label_table_is_named_with_what_it_should_hold(tmp_path):
+    with pytest.raises(FileNotFoundError) as caught:
+        read_labels(tmp_path / "labels.csv")
+    assert str(caught.value) == (
+        f"{tmp_path}/labels.csv: no such label table; expected a CSV with index, mid, display_name"
+    )
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        (
+            "index,display_name\n0,Dog\n",
+            "column 'mid' is missing; found ['index', 'display_name'], "
+            "expected ['index', 'mid', 'display_name']",
+        ),
+        (
+            "",
+            "column 'index' is missing; found None, expected ['index', 'mid', 'display_name']",
+        ),
+        ("index,mid,display_name\n", "names no label; expected one a line"),
+        ("index,mid,display_name\n0,a,A\n2,b,B\n", "line 3 has index '2', expected 1"),
+        ("index,mid,display_name\n1,a,A\n", "line 2 has index '1', expected 0"),
+        ("index,mid,display_name\n0,a,A\n1,b,B\n2,a,C\n", "label 'a' comes 2 times; expected once"),
+    ],
+)
+def test_a_wrong_label_table_is_refused(tmp_path, table, message):
+    path = tmp_path / "labels.csv"
+    path.write_text(table)
+    with pytest.raises(ValueError, match=re.escape(message)) as caught:
+        read_labels(path)
+    assert str(caught.value) == f"{path}: {message}"
+
+
+# Lists of clips -----------------------------------------------------------------------------------
+
+
+def test_a_list_s_relative_paths_start_at_its_root(tmp_path, labels):
+    file = clip_file(tmp_path / "recordings", "a/1.wav")
+    path = write_list(tmp_path, {"wav": "a/1.wav", "labels": "/m/cat"})
+    assert read_clips(path, tmp_path / "recordings", labels) == [Clip(file, (1,), f"{path}: clip 0")]
+
+
+def test_a_list_s_absolute_paths_are_taken_as_they_are(tmp_path, labels):
+    file = clip_file(tmp_path / "elsewhere", "1.wav")
+    path = write_list(tmp_path, {"wav": str(file), "labels": "/m/owl"})
+    assert read_clips(path, tmp_path / "recordings", labels) == [Clip(file, (2,), f"{path}: clip 0")]
+
+
+def test_a_clip_may_have_several_labels(tmp_path, labels):
+    clip_file(tmp_path, "1.wav")
+    path = write_list(tmp_path, {"wav": "1.wav", "labels": "/m/owl,/m/dog"})
+    [clip] = read_clips(path, tmp_path, labels)
+    assert clip.classes == (2, 0)
+    assert multi_hot(clip.classes, len(labels)).tolist() == [1, 0, 1]
+
+
+def test_clips_keep_the_order_of_the_list(tmp_path, labels):
+    for name in ("b.wav", "a.wav", "c.wav"):
+        clip_file(tmp_path, name)
+    entries = [{"wav": name, "labels": "/m/dog"} for name in ("b.wav", "a.wav", "c.wav")]
+    clips = read_clips(write_list(tmp_path, *entries), tmp_path, labels)
+    assert [clip.path.name for clip in clips] == ["b.wav", "a.wav", "c.wav"]
+    assert [clip.where.split()[-1] for clip in clips] == ["0", "1", "2"]
+
+
+def test_a_missing_list_is_named(tmp_path, labels):
+    path = tmp_path / "train.json"
+    assert refused(path, tmp_path, labels, FileNotFoundError) == f"{path}: no such list of clips"
+
+
+def test_a_list_that_is_not_json_is_refused_with_the_place(tmp_path, labels):
+    path = tmp_path / "train.json"
+    path.write_text('{"data": [}')
+    assert refused(path, tmp_path, labels).startswith(f"{path}: not JSON: Expecting value: line 1 column 11")
+
+
+def test_a_list_that_is_not_text_is_refused(tmp_path, labels):
+    path = tmp_path / "train.json"
+    path.write_bytes(b"\xff\xfe\x00")
+    assert refused(path, tmp_path, labels).startswith(f"{path}: not JSON: ")
+
+
+@pytest.mark.parametrize("content", ["[]", "{}", '{"data": []}', '{"data": {}}', '{"clips": [1]}', "3"])
+def test_a_list_without_clips_is_refused_with_what_was_expected(tmp_path, labels, content):
+    path = tmp_path / "train.json"
+    path.write_text(content)
+    message = refused(path, tmp_path, labels)
+    assert message == f'{path}: expected {{"data": [{{"wav": ..., "labels": ...}}, ...]}} with a clip'
+
+
+@pytest.mark.parametrize(
+    ("entry", "key"),
+    [
+        ({"labels": "/m/dog"}, "wav"),
+        ({"wav": "1.wav"}, "labels"),
+        ({"wav": "", "labels": "/m/dog"}, "wav"),
+        ({"wav": "1.wav", "labels": ""}, "labels"),
+        ({"wav": "1.wav", "labels": 3}, "labels"),
+        ({"wav": ["1.wav"], "labels": "/m/dog"}, "wav"),
+        ("1.wav", "wav"),
+        (None, "wav"),
+    ],
+)
+def test_a_clip_without_a_key_is_refused_with_its_number_and_what_was_found(tmp_path, labels, entry, key):
+    clip_file(tmp_path, "1.wav")
+    path = write_list(tmp_path, {"wav": "1.wav", "labels": "/m/dog"}, entry)
+    message = refused(path, tmp_path, labels)
+    assert message == f"{path}: clip 1 lacks '{key}'; found {json.dumps(entry)}"
+
+
+@pytest.mark.parametrize("given", ["/m/fox", "/m/dog,/m/fox", "/m/fox,/m/dog"])
+def test_an_unknown_label_is_refused_with_the_table(tmp_path, labels, given):
+    clip_file(tmp_path, "1.wav")
+    path = write_list(tmp_path, {"wav": "1.wav", "labels": given})
+    assert refused(path, tmp_path, labels) == (
+        f"{path}: clip 0 (1.wav) has label '/m/fox', which is not among the 3 labels of {labels.path}"
+    )
+
+
+def test_a_clip_that_is_not_there_is_refused_with_a_hint(tmp_path, labels):
+    clip_file(tmp_path, "1.wav")
+    entries = [{"wav": name, "labels": "/m/dog"} for name in ("1.wav", "2.wav")]
+    path = write_list(tmp_path, *entries)
+    assert refused(path, tmp_path, labels, FileNotFoundError) == (
+        f"{path}: clip 1: {tmp_path}/2.wav: no such file; is -path_data the folder that the list's "
+        "paths start from?"
+    )
+
+
+def test_an_empty_clip_is_refused_before_training(tmp_path, labels):
+    (tmp_path / "1.wav").write_bytes(b"")
+    path = write_list(tmp_path, {"wav": "1.wav", "labels": "/m/dog"})
+    assert refused(path, tmp_path, labels) == (
+        f"{path}: clip 0: {tmp_path}/1.wav: the file is empty (0 bytes); expected audio"
+    )
+
+
+# Training and evaluation --------------------------------------------------------------------------
+
+
+def test_disjoint_lists_pass_and_shared_clips_are_counted(tmp_path, labels):
+    for name in "abcd":
+        clip_file(tmp_path, f"{name}.wav")
+
+    def clips(name, files):
+        entries = [{"wav": f"{file}.wav", "labels": "/m/dog"} for file in files]
+        return read_clips(write_list(tmp_path, *entries, name=name), tmp_path, labels)
+
+    train = clips("train.json", "ab")
+    check_disjoint(train, clips("eval.json", "cd"))
+    with pytest.raises(ValueError, match="disjoint") as caught:
+        check_disjoint(train, clips("eval.json", "dba"))
+    assert str(caught.value) == (
+        f"{tmp_path}/eval.json: clip 1: {tmp_path}/b.wav is also {tmp_path}/train.json: clip 1: "
+        "2 clips are both trained and evaluated on; expected disjoint lists"
+    )
+
+
+def test_a_target_is_one_at_its_classes_and_zero_elsewhere():
+    assert multi_hot([3], 5).tolist() == [0, 0, 0, 1, 0]
+    assert multi_hot([], 2).tolist() == [0, 0]

@@ -1,0 +1,242 @@
+"""A run's folder: its rows, its loggers, and what may change when it goes on."""
+
+import json
+import sys
+
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from ipet.logbook import (
+    PACKAGES,
+    VOLATILE,
+    Logbook,
+    NoLogbook,
+    environment,
+    git_commit,
+    open_run,
+    read_rows,
+    version_of,
+)
+
+
+def write_rows(folder, *steps, last_step=0, loggers=()):
+    logbook = Logbook(folder, loggers, last_step=last_step)
+    for step in steps:
+        logbook.log("step", epoch=1 + (step - 1) // 2, step=step, loss=1 / step)
+    logbook.close()
+
+
+def steps_of(folder):
+    return [row["step"] for row in read_rows(folder / "metrics.jsonl")]
+
+
+def scalars(folder, name):
+    """(step, value) of each event that TensorBoard would show."""
+    events = EventAccumulator(str(folder / "tensorboard"))
+    events.Reload()
+    return [(event.step, event.value) for event in events.Scalars(name)]
+
+
+# Rows ---------------------------------------------------------------------------------------------
+
+
+def test_a_row_is_one_json_object_a_line(tmp_path):
+    logbook = Logbook(tmp_path / "fold_1", ())
+    logbook.log("step", epoch=1, step=1, loss=0.5, lr=0.001)
+    logbook.log("epoch", epoch=1, step=1, eval_accuracy=0.25)
+    logbook.close()
+    lines = (tmp_path / "fold_1" / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line) for line in lines] == [
+        {"kind": "step", "epoch": 1, "step": 1, "loss": 0.5, "lr": 0.001},
+        {"kind": "epoch", "epoch": 1, "step": 1, "eval_accuracy": 0.25},
+    ]
+
+
+def test_a_row_can_be_read_as_soon_as_it_is_logged(tmp_path):
+    logbook = Logbook(tmp_path, ())
+    logbook.log("step", epoch=1, step=1, loss=0.5)
+    assert steps_of(tmp_path) == [1]
+    logbook.close()
+
+
+def test_a_new_run_begins_with_no_rows(tmp_path):
+    write_rows(tmp_path, 1, 2, 3)
+    write_rows(tmp_path, 1)
+    assert steps_of(tmp_path) == [1]
+
+
+def test_a_continued_run_drops_the_rows_of_the_epoch_that_was_cut_off(tmp_path):
+    write_rows(tmp_path, 1, 2, 3, 4, 5)
+    write_rows(tmp_path, 5, 6, last_step=4)
+    assert steps_of(tmp_path) == [1, 2, 3, 4, 5, 6]
+    rows = read_rows(tmp_path / "metrics.jsonl")
+    assert [row["loss"] for row in rows] == [1 / step for step in range(1, 7)]
+
+
+def test_a_last_line_that_was_half_written_is_dropped(tmp_path):
+    write_rows(tmp_path, 1, 2)
+    with open(tmp_path / "metrics.jsonl", "a") as file:
+        file.write('{"kind": "step", "epoch": 2, "st')
+    assert steps_of(tmp_path) == [1, 2]
+    write_rows(tmp_path, 3, last_step=2)
+    assert steps_of(tmp_path) == [1, 2, 3]
+
+
+def test_no_file_has_no_rows(tmp_path):
+    assert read_rows(tmp_path / "metrics.jsonl") == []
+
+
+def test_the_other_processes_write_nothing(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    logbook = NoLogbook()
+    logbook.log("step", epoch=1, step=1, loss=0.5)
+    logbook.close()
+    assert list(tmp_path.iterdir()) == []
+
+
+# Loggers ------------------------------------------------------------------------------------------
+
+
+def test_tensorboard_holds_the_same_numbers(tmp_path):
+    logbook = Logbook(tmp_path, ("tensorboard",))
+    logbook.log("step", epoch=1, step=1, loss=0.5, lr=0.25)
+    logbook.log("step", epoch=1, step=2, loss=0.75, lr=0.25)
+    logbook.log("epoch", epoch=1, step=2, eval_accuracy=0.125)
+    logbook.close()
+    assert scalars(tmp_path, "step/loss") == [(1, 0.5), (2, 0.75)]
+    assert scalars(tmp_path, "step/lr") == [(1, 0.25), (2, 0.25)]
+    assert scalars(tmp_path, "epoch/eval_accuracy") == [(2, 0.125)]
+
+
+def test_a_continued_run_s_events_replace_those_of_the_epoch_that_was_cut_off(tmp_path):
+    write_rows(tmp_path, 1, 2, 4, 8, loggers=("tensorboard",))
+    write_rows(tmp_path, 4, last_step=2, loggers=("tensorboard",))
+    assert scalars(tmp_path, "step/loss") == [(1, 1.0), (2, 0.5), (4, 0.25)]
+
+
+def test_no_logger_is_asked_for_and_none_writes(tmp_path):
+    write_rows(tmp_path, 1)
+    assert [path.name for path in tmp_path.iterdir()] == ["metrics.jsonl"]
+
+
+def test_neptune_without_its_package_is_refused_with_what_to_do(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "neptune", None)  # as if it were not installed
+    with pytest.raises(ValueError, match="-logger neptune needs the package: python3 -m pip install neptune"):
+        Logbook(tmp_path, ("neptune",))
+
+
+def test_neptune_is_used_offline_unless_the_environment_says_otherwise(tmp_path, monkeypatch):
+    class Neptune:
+        """Stands in for the package and for its run."""
+
+        def __init__(self):
+            self.begun, self.logged, self.stopped = [], [], 0
+
+        def init_run(self, **settings):
+            self.begun.append(settings)
+            return self
+
+        def __getitem__(self, name):
+            self.name = name
+            return self
+
+        def append(self, value, step):
+            self.logged.append((self.name, value, step))
+
+        def stop(self):
+            self.stopped += 1
+
+    neptune = Neptune()
+    monkeypatch.setitem(sys.modules, "neptune", neptune)
+    monkeypatch.delenv("NEPTUNE_MODE", raising=False)
+    write_rows(tmp_path, 1, 2, loggers=("neptune",))
+    monkeypatch.setenv("NEPTUNE_MODE", "sync")
+    Logbook(tmp_path, ("neptune",), name="first").close()
+    assert neptune.begun == [{"mode": "offline", "name": ""}, {"mode": "sync", "name": "first"}]
+    assert neptune.logged == [("step/loss", 1.0, 1), ("step/loss", 0.5, 2)]
+    assert neptune.stopped == 2
+
+
+# A run's folder -----------------------------------------------------------------------------------
+
+ARGUMENTS = {"lr": 0.001, "epoch": 30, "name": "a", "num_workers": 4, "usable_gpu": [0, 1], "resume": False}
+
+
+@pytest.fixture
+def sources(tmp_path, monkeypatch):
+    """An experiment's folder, outside git."""
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path))
+    folder = tmp_path / "experiment"
+    folder.mkdir()
+    for name in ("main.py", "model.py", "notes.txt"):
+        (folder / name).write_text(f"# {name}\n")
+    return folder
+
+
+def test_a_new_run_keeps_its_arguments_its_sources_and_its_environment(tmp_path, sources):
+    folder = tmp_path / "runs" / "IPET" / "t" / "a"
+    assert open_run(folder, ARGUMENTS, sources, resume=False) is False
+    assert json.loads((folder / "arguments.json").read_text()) == ARGUMENTS
+    assert sorted(path.name for path in (folder / "sources").iterdir()) == ["main.py", "model.py"]
+    assert (folder / "sources" / "model.py").read_text() == "# model.py\n"
+    [session] = json.loads((folder / "environment.json").read_text())
+    assert session["packages"].keys() == set(PACKAGES)
+
+
+def test_an_existing_run_is_not_overwritten(tmp_path, sources):
+    open_run(tmp_path / "a", ARGUMENTS, sources, resume=False)
+    with pytest.raises(FileExistsError) as caught:
+        open_run(tmp_path / "a", {**ARGUMENTS, "lr": 1.0}, sources, resume=False)
+    assert str(caught.value) == (
+        f"{tmp_path}/a: this run exists; add -resume to go on with it, or choose another -name"
+    )
+    assert json.loads((tmp_path / "a" / "arguments.json").read_text()) == ARGUMENTS
+    assert len(json.loads((tmp_path / "a" / "environment.json").read_text())) == 1
+
+
+def test_a_run_goes_on_with_the_same_arguments(tmp_path, sources):
+    open_run(tmp_path / "a", ARGUMENTS, sources, resume=False)
+    (sources / "model.py").write_text("# changed\n")
+    assert open_run(tmp_path / "a", {**ARGUMENTS, "resume": True}, sources, resume=True) is True
+    # the sources are those it began with; the environment has one entry a session
+    assert (tmp_path / "a" / "sources" / "model.py").read_text() == "# model.py\n"
+    assert len(json.loads((tmp_path / "a" / "environment.json").read_text())) == 2
+    assert json.loads((tmp_path / "a" / "arguments.json").read_text()) == ARGUMENTS
+
+
+def test_resume_of_no_run_begins_it(tmp_path, sources):
+    assert open_run(tmp_path / "a", ARGUMENTS, sources, resume=True) is False
+    assert json.loads((tmp_path / "a" / "arguments.json").read_text()) == ARGUMENTS
+
+
+def test_a_run_does_not_go_on_with_other_arguments_and_every_one_is_named(tmp_path, sources):
+    open_run(tmp_path / "a", ARGUMENTS, sources, resume=False)
+    changed = {**ARGUMENTS, "lr": 0.01, "epoch": 40, "gamma": 0.5, "num_workers": 0}
+    with pytest.raises(ValueError, match="goes on") as caught:
+        open_run(tmp_path / "a", changed, sources, resume=True)
+    assert str(caught.value) == (
+        f"{tmp_path}/a: a run goes on with the arguments it began with: "
+        "-epoch was 30 and is 40; -gamma was None and is 0.5; -lr was 0.001 and is 0.01"
+    )
+    assert len(json.loads((tmp_path / "a" / "environment.json").read_text())) == 1
+
+
+@pytest.mark.parametrize("name", sorted(VOLATILE))
+def test_a_run_goes_on_with_other_hardware_and_other_places(tmp_path, sources, name):
+    open_run(tmp_path / "a", {**ARGUMENTS, name: "before"}, sources, resume=False)
+    assert open_run(tmp_path / "a", {**ARGUMENTS, name: "now"}, sources, resume=True) is True
+
+
+def test_the_environment_says_what_ran_with_what(sources, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["/somewhere/main.py", "-name", "a"])
+    found = environment(sources)
+    assert found["command"] == ["main.py", "-name", "a"]
+    assert found["python"] == ".".join(map(str, sys.version_info[:3]))
+    assert found["packages"]["torch"] == version_of("torch")
+    assert found["git"] is None  # no checkout
+    assert version_of("no-such-package") is None
+
+
+def test_a_commit_is_none_where_there_is_no_git(sources, monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    assert git_commit(sources) is None
