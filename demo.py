@@ -3,6 +3,7 @@
 Generates a small set in ESC-50's layout, prepares its lists, and trains ast_esc50 on its five
 folds with a small backbone of random weights: no weights are downloaded either. What it shows is
 the way, from recordings to a table and an adapter; accuracies worth having need pretrained weights.
+(Guessing among its 10 classes is right in 10 % of the clips.)
 """
 
 import shutil
@@ -38,7 +39,7 @@ def main() -> None:
     size = (RUN / "fold_1/best/adapter.safetensors").stat().st_size
     print(
         f"\nDone in {time.perf_counter() - start:.0f} s. In {RUN.relative_to(ROOT)}: the table (summary.txt),"
-        f" each fold's adapter (fold_1/best/, {size / 1024:.0f} KiB), its curves (metrics.jsonl, TensorBoard)."
+        f"\neach fold's adapter (fold_1/best/, {size / 1024:.0f} KiB), its curves (metrics.jsonl)."
     )
 
 

@@ -5,6 +5,7 @@ Light on purpose: nothing here imports torch, so that ``-h`` answers at once.
 
 import argparse
 import difflib
+import math
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -69,7 +70,12 @@ def number(kind: type, low: float, high: float = float("inf"), above: bool = Fal
             value = kind(text)
         except ValueError:
             value = None
-        if value is None or not (low < value if above else low <= value) or not value <= high:
+        if (
+            value is None
+            or not (low < value if above else low <= value)
+            or not value <= high
+            or math.isinf(value)
+        ):
             name = "a whole number" if kind is int else "a number"
             raise argparse.ArgumentTypeError(f"{text!r} is not {name} {bounds}")
         return value
@@ -104,6 +110,7 @@ def gpu_numbers(text: str) -> tuple[int, ...]:
     return tuple(map(int, names(text)))
 
 
+finite = number(float, -1e9, 1e9)
 count, size = number(int, 0), number(int, 1)
 positive, not_negative = number(float, 0, above=True), number(float, 0)
 probability = number(float, 0, 1)
@@ -238,11 +245,11 @@ def add_ast(parser: Parser) -> None:
     add("-size", choices=("base", "small", "tiny"), default="base", help="of the backbone")
     add("-fstride", type=size, default=10, help="mels between patches")
     add("-tstride", type=size, default=10, help="frames between patches")
-    add("-winlen", type=positive, default=25.0, help="ms of a frame")
-    add("-winstep", type=positive, default=10.0, help="ms between frames")
+    add("-winlen", type=number(float, 1), default=25.0, help="ms of a frame")
+    add("-winstep", type=number(float, 1), default=10.0, help="ms between frames")
     add("-winfunc", choices=("hanning", "hamming", "povey", "rectangular"), default="hanning", help="window")
     add("-nfilts", type=number(int, 16), default=128, help="mels")
-    add("-norm_mean", type=float, help="of the training list's log-mels")
+    add("-norm_mean", type=finite, help="of the training list's log-mels")
     add("-norm_std", type=positive, help="of the training list's log-mels")
     add("-freqm", type=count, default=0, help="mels masked at most")
     add("-timem", type=count, default=0, help="frames masked at most")
@@ -281,6 +288,15 @@ def parse(argv, add_backbone, defaults: dict) -> argparse.Namespace:
         args = parser.parse_args(argv)
     if args.name is None:
         parser.error("-name is missing: what shall this run be called?")
+    if bool(args.fold) != bool(defaults.get("fold")):
+        parser.error(
+            f"-fold {args.fold}: this experiment "
+            + (
+                "has folds; at least 1 is needed"
+                if defaults.get("fold")
+                else "has no folds, but train, valid and test lists"
+            )
+        )
     if args.path_data is None:
         args.path_data = args.path_list
     for name in ("path_run", "path_list", "path_data"):

@@ -13,6 +13,8 @@ SAMPLE_RATE = 16_000  # Hz, of both backbones
 
 # A WAV written to a pipe carries a placeholder of about 2 or 4 GiB in place of its length.
 STREAMED_BYTES = 0x7FFFF000
+CROPS = ("first", "centre", "random")
+MAX_FRAMES = 1 << 40  # libsndfile gives more where a FLAC does not tell its length
 
 
 class ClipError(ValueError):
@@ -33,17 +35,22 @@ def read_audio(path: str | Path) -> Tensor:
         [T] float32 samples at 16 kHz: the mean of the channels, resampled by soxr (HQ).
 
     Raises:
-        FileNotFoundError: there is no such file.
+        FileNotFoundError: there is no such file, or it is a folder.
         ClipError: the file is empty, truncated, not audio, holds no sample, or NaN or infinity.
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file")
+        raise FileNotFoundError(f"{path}: {'not a file' if path.exists() else 'no such file'}")
     if path.stat().st_size == 0:
         raise ClipError(f"{path}: the file is empty (0 bytes); expected WAV, FLAC, OGG or MP3 audio")
     try:
         with soundfile.SoundFile(path) as file:
             sample_rate, num_frames, header = file.samplerate, file.frames, file.extra_info
+            if num_frames > MAX_FRAMES:
+                raise ClipError(
+                    f"{path}: its header does not say how long it is (a FLAC written to a pipe); "
+                    "expected a whole file: encode it again"
+                )
             samples = file.read(dtype="float32", always_2d=True)  # [T, channels]
     except soundfile.LibsndfileError as error:
         raise ClipError(f"{path}: not readable as WAV, FLAC, OGG or MP3: {error}") from None
@@ -101,15 +108,17 @@ def crop_or_tile(
         [num_samples] samples.
 
     Raises:
-        ValueError: ``crop`` is none of the three.
+        ValueError: ``crop`` is none of the three, or random without ``rng``.
     """
+    if crop not in CROPS:
+        raise ValueError(f"crop is {crop!r}; accepted: {', '.join(CROPS)}")
+    if crop == "random" and rng is None:
+        raise ValueError("crop is 'random' and rng is None; a random crop needs a generator")
     spare = max(0, len(waveform) - num_samples)
     if crop == "first":
         start = 0
     elif crop == "centre":
         start = spare // 2
-    elif crop == "random":
-        start = int(rng.integers(spare + 1))
     else:
-        raise ValueError(f"crop is {crop!r}; accepted: first, centre, random")
+        start = int(rng.integers(spare + 1))
     return tile(waveform, num_samples)[start : start + num_samples]

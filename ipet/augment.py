@@ -36,7 +36,8 @@ class SpecAugment(nn.Module):
     """One band of mels and one stretch of frames set to zero in every clip.
 
     Args:
-        max_mels, max_frames: the widths are uniform below these; 0 switches a mask off.
+        max_mels, max_frames: the widths are uniform below these; 0 switches a mask off. Starts are
+            rounded down.
 
     Source: SpecAugment (Park et al. 2019), widths and starts as in torchaudio's maskings.
     """
@@ -64,7 +65,7 @@ def stretch(width: Tensor, start: Tensor, max_width: int, length: int) -> Tensor
 
 
 class NoiseAndRoll(nn.Module):
-    """Uniform noise in [0, 1) times one factor in [0, 0.1), and a roll of up to 10 frames.
+    """Uniform noise in [0, 1) times one factor in [0, 0.1), and a roll by -10 to 9 frames.
 
     Source: AST's training on Speech Commands (Gong et al. 2021).
     """

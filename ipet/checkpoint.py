@@ -5,9 +5,9 @@ atomic, so that a file is either the old one or the new one, whole.
 """
 
 import hashlib
+import io
 import json
 import os
-import pickle
 import re
 import tempfile
 from collections.abc import Iterable, Mapping
@@ -15,7 +15,6 @@ from pathlib import Path
 
 import safetensors.torch
 import torch
-from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from ipet.tuning import trainable_parameters
@@ -23,7 +22,7 @@ from ipet.tuning import trainable_parameters
 SCHEMA = 1  # of adapter.json
 
 
-def write_atomically(path: str | Path, data: bytes) -> None:
+def write_atomically(path: str | Path, data: bytes | memoryview) -> None:
     """Write a file so that a crash leaves either the old content or the new one."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -45,6 +44,22 @@ def write_json(path: str | Path, value) -> None:
     write_atomically(path, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())
 
 
+def read_json(path: str | Path):
+    """The value of a JSON file.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is not JSON.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file")
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path}: not JSON: {error}") from None
+
+
 def read_tensors(path: str | Path) -> dict[str, Tensor]:
     """The tensors of a ``.safetensors`` file or of a pickle without code (``.pth``, ``.bin``, ``.pt``).
 
@@ -63,17 +78,22 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
             tensors = safetensors.torch.load_file(path)
         else:
             tensors = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
+    except Exception as error:  # a damaged pickle can raise anything
+        # Not torch's own text: it advises to load the file with its code.
         raise ValueError(
-            f"{path}: not a readable tensor file ({first_line}); expected safetensors, "
+            f"{path}: damaged, or no file of tensors alone ({type(error).__name__}); expected safetensors, "
             "or a torch pickle that holds nothing but tensors"
         ) from None
     for key in ("model", "state_dict"):
         if isinstance(tensors, Mapping) and isinstance(tensors.get(key), Mapping):
             tensors = tensors[key]
-    if not isinstance(tensors, Mapping) or not all(isinstance(t, Tensor) for t in tensors.values()):
+    if not isinstance(tensors, Mapping):
         raise ValueError(f"{path}: expected a dictionary of tensors, found {type(tensors).__name__}")
+    for name, tensor in tensors.items():
+        if not isinstance(name, str) or not isinstance(tensor, Tensor):
+            raise ValueError(
+                f"{path}: expected a dictionary of tensors by name, found {name!r}: {type(tensor).__name__}"
+            )
     if all(name.startswith("module.") for name in tensors):
         tensors = {name.removeprefix("module."): tensor for name, tensor in tensors.items()}
     return dict(tensors)
@@ -144,10 +164,10 @@ def name_some(names: Iterable[str], most: int = 4) -> str:
     return f"{len(names)} ({shown})"
 
 
-def fingerprint(module: nn.Module) -> str:
-    """SHA-256 over the names, shapes and values of a module's tensors."""
+def fingerprint(tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 over the names, shapes and values of tensors."""
     digest = hashlib.sha256()
-    for name, tensor in sorted(module.state_dict().items()):
+    for name, tensor in sorted(tensors.items()):
         digest.update(f"{name} {list(tensor.shape)} {tensor.dtype}".encode())
         digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
     return digest.hexdigest()
@@ -181,17 +201,22 @@ def load_adapter(folder: str | Path, model: nn.Module) -> dict:
 
     Raises:
         FileNotFoundError: a file is missing.
-        ValueError: the description's schema is unknown, or the
+        ValueError: the description's schema is unknown, its backbone has other weights, or the
             tensors do not fit the model.
     """
     folder = Path(folder)
     tensors = read_tensors(folder / "adapter.safetensors")
     path = folder / "adapter.json"
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file")
-    description = json.loads(path.read_text())
-    if description.get("schema") != SCHEMA:
-        raise ValueError(f"{path}: schema {description.get('schema')!r}; this version reads {SCHEMA}")
+    description = read_json(path)
+    schema = description.get("schema") if isinstance(description, dict) else None
+    if schema != SCHEMA:
+        raise ValueError(f"{path}: schema {schema!r}; this version reads {SCHEMA}")
+    trained_on = description.get("backbone", {}).get("sha256")
+    if trained_on != getattr(model.backbone, "sha256", None):
+        raise ValueError(
+            f"{path}: trained on the backbone with SHA-256 {str(trained_on)[:12]}..., "
+            f"this one has {str(getattr(model.backbone, 'sha256', None))[:12]}...; expected the same"
+        )
     load_trainable_state(model, tensors, str(folder / "adapter.safetensors"))
     return description
 
@@ -199,12 +224,9 @@ def load_adapter(folder: str | Path, model: nn.Module) -> dict:
 def save_training(path: str | Path, state: dict) -> None:
     """Write a training state: tensors, numbers, strings, lists and dictionaries."""
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.new")
-    with open(temporary, "wb") as file:
-        torch.save(state, file)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    write_atomically(path, buffer.getbuffer())
 
 
 def load_training(path: str | Path) -> dict:
@@ -215,5 +237,8 @@ def load_training(path: str | Path) -> dict:
     """
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        raise ValueError(f"{path}: not a readable training state: {error}") from None
+    except Exception as error:  # a damaged pickle can raise anything
+        raise ValueError(
+            f"{path}: damaged, or no training state ({type(error).__name__}); without it the fold's training "
+            "begins anew"
+        ) from None

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from ipet.audio import ClipError, crop_or_tile, read_audio
+from ipet.audio import CROPS, ClipError, crop_or_tile, read_audio
 from ipet.augment import MIXUP_BETA, mix
 from ipet.lists import Clip, Labels, multi_hot
 
@@ -50,6 +50,10 @@ class Cut:
     crop: str = "first"
     repeat: bool = False
     zero_mean: bool = False
+
+    def __post_init__(self):
+        if self.crop not in CROPS:
+            raise ValueError(f"crop is {self.crop!r}; accepted: {', '.join(CROPS)}")
 
     @property
     def settings(self) -> dict:

@@ -98,11 +98,12 @@ def gather_by_index(indices: Tensor, values: Tensor, num_items: int) -> np.ndarr
         dist.all_gather_object(shares, (indices.cpu().numpy(), values.cpu().numpy()))
     index = np.concatenate([share[0] for share in shares])
     rows = np.concatenate([share[1] for share in shares])
-    counts = np.bincount(index, minlength=num_items)
-    if len(counts) != num_items or (counts != 1).any():
+    known = index[(index >= 0) & (index < num_items)]
+    counts = np.bincount(known, minlength=num_items)
+    if len(known) != len(index) or (counts != 1).any():
         raise RuntimeError(
-            f"{num_items} clips were to be evaluated once each; counted "
-            f"{int((counts == 0).sum())} missing and {int((counts > 1).sum())} repeated"
+            f"{num_items} clips were to be evaluated once each; counted {int((counts == 0).sum())} missing, "
+            f"{int((counts > 1).sum())} repeated, {len(index) - len(known)} unknown"
         )
     gathered = np.empty_like(rows)
     gathered[index] = rows

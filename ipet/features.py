@@ -38,7 +38,8 @@ class LogMel(nn.Module):
             normalisation.
 
     Raises:
-        ValueError: an unknown window, a standard deviation that is not positive.
+        ValueError: an unknown window, a window or hop shorter than a sample, a standard deviation
+            that is not positive.
 
     Source: Kaldi's compute-fbank-feats without dither, as AST uses it (Gong et al. 2021).
     """
@@ -64,6 +65,11 @@ class LogMel(nn.Module):
         self.masks, self.noise = masks, noise
         self.window_samples = int(SAMPLE_RATE * window_ms / 1000)
         self.hop_samples = int(SAMPLE_RATE * hop_ms / 1000)
+        if self.window_samples < 2 or self.hop_samples < 1:
+            raise ValueError(
+                f"a window of {window_ms} ms and a hop of {hop_ms} ms are {self.window_samples} and "
+                f"{self.hop_samples} samples; expected at least 2 and 1"
+            )
         self.fft_size = 1 << (self.window_samples - 1).bit_length()
         banks, _ = get_mel_banks(
             num_mels, self.fft_size, SAMPLE_RATE, LOW_HZ, SAMPLE_RATE / 2, 100.0, -500.0, 1.0

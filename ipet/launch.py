@@ -1,5 +1,6 @@
 """run(): processes, folds, the run's folder, errors, and the summary."""
 
+import hashlib
 import json
 import logging
 import os
@@ -163,11 +164,15 @@ def check(args, folder: Path, folds: list, build_datasets) -> None:
     error = None
     if distributed.is_main():
         try:
+            digest = hashlib.sha256()
             for fold in folds:
                 datasets = build_datasets(args, fold)
                 for clips in datasets.evaluation.values():
                     check_disjoint(datasets.train.clips, clips.clips)
+                for clips in (datasets.train, *datasets.evaluation.values()):
+                    digest.update(repr([(c.path.name, c.classes) for c in clips.clips]).encode())
             arguments = {key: plain(value) for key, value in sorted(vars(args).items())}
+            arguments["lists_sha256"] = digest.hexdigest()  # a run does not go on with other lists
             open_run(folder, arguments, Path(sys.argv[0]).resolve().parent, args.resume)
         except MENDABLE as found:
             error = found

@@ -49,20 +49,25 @@ def read_labels(path: str | Path) -> Labels:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such label table; expected a CSV with {', '.join(COLUMNS)}")
-    with open(path, newline="", encoding="utf-8") as file:
-        reader = csv.DictReader(file)
-        absent = [column for column in COLUMNS if column not in (reader.fieldnames or ())]
-        if absent:
-            raise ValueError(
-                f"{path}: column {absent[0]!r} is missing; found {reader.fieldnames}, "
-                f"expected {list(COLUMNS)}"
-            )
-        rows = list(reader)
+    try:
+        text = path.read_text(encoding="utf-8-sig")  # spreadsheets begin with a byte-order mark
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: not UTF-8 text: {error}") from None
+    reader = csv.DictReader(text.splitlines())
+    absent = [column for column in COLUMNS if column not in (reader.fieldnames or ())]
+    if absent:
+        raise ValueError(
+            f"{path}: column {absent[0]!r} is missing; found {reader.fieldnames}, expected {list(COLUMNS)}"
+        )
+    rows = list(reader)
     if not rows:
         raise ValueError(f"{path}: names no label; expected one a line")
     for i, row in enumerate(rows):
         if row["index"] != str(i):
             raise ValueError(f"{path}: line {i + 2} has index {row['index']!r}, expected {i}")
+        empty = [column for column in COLUMNS if not row[column]]
+        if empty:
+            raise ValueError(f"{path}: line {i + 2} has no {empty[0]}; expected {', '.join(COLUMNS)}")
     mids = tuple(row["mid"] for row in rows)
     twice = next((mid for mid in mids if mids.count(mid) > 1), None)
     if twice is not None:

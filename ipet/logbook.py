@@ -10,7 +10,7 @@ import sys
 import time
 from pathlib import Path
 
-from ipet.checkpoint import write_atomically, write_json
+from ipet.checkpoint import read_json, write_atomically, write_json
 
 PACKAGES = ("torch", "torchaudio", "timm", "transformers", "numpy", "scikit-learn", "soundfile", "soxr")
 # These may change between a run and its continuation: they do not change its numbers.
@@ -121,6 +121,8 @@ def read_rows(path: str | Path) -> list[dict]:
 def open_run(folder: str | Path, arguments: dict, sources: Path, resume: bool) -> bool:
     """Create a run's folder, or check that an existing one may go on.
 
+    A folder without a finished epoch holds nothing to lose: it is begun anew.
+
     Args:
         folder: ``runs/<project>/<tags>/<name>``.
         arguments: the resolved arguments, JSON values.
@@ -136,13 +138,13 @@ def open_run(folder: str | Path, arguments: dict, sources: Path, resume: bool) -
     """
     folder = Path(folder)
     record = folder / "arguments.json"
-    existed = record.is_file()
+    existed = record.is_file() and any(folder.rglob("training_state.pt"))  # else nothing is lost
     if existed and not resume:
         raise FileExistsError(
             f"{folder}: this run exists; add -resume to go on with it, or choose another -name"
         )
     if existed:
-        before = json.loads(record.read_text())
+        before = read_json(record)
         changed = [
             f"-{key} was {before.get(key)!r} and is {arguments.get(key)!r}"
             for key in sorted(before.keys() | arguments.keys())
@@ -158,7 +160,7 @@ def open_run(folder: str | Path, arguments: dict, sources: Path, resume: bool) -
             shutil.copy2(source, folder / "sources" / source.name)
         write_json(record, arguments)
     sessions = folder / "environment.json"
-    history = json.loads(sessions.read_text()) if sessions.is_file() else []
+    history = read_json(sessions) if sessions.is_file() else []
     write_json(sessions, [*history, environment(sources)])
     return existed
 

@@ -32,13 +32,16 @@ def average_precision(scores: np.ndarray, targets: np.ndarray) -> np.ndarray:
 
 
 def mean_average_precision(scores: np.ndarray, targets: np.ndarray) -> float:
-    """[N, C], [N, C] multi-hot -> macro mAP over the classes that occur."""
-    return float(np.nanmean(average_precision(scores, targets)))
+    """[N, C], [N, C] multi-hot -> macro mAP over the classes that occur; NaN where none does."""
+    known = [value for value in average_precision(scores, targets) if not np.isnan(value)]
+    return float(np.mean(known)) if known else float("nan")
 
 
 def mean_auc(scores: np.ndarray, targets: np.ndarray) -> float:
-    """[N, C], [N, C] multi-hot -> macro area under the ROC over the classes it is defined for."""
+    """[N, C], [N, C] multi-hot -> macro area under the ROC over the classes it is defined for, or NaN."""
     classes = classes_with_both(targets)
+    if not len(classes):
+        return float("nan")
     return float(np.mean([roc_auc_score(targets[:, c], scores[:, c]) for c in classes]))
 
 

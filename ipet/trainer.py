@@ -294,9 +294,19 @@ class Trainer:
         return distributed.gather_by_index(torch.cat(indices), torch.cat(logits), len(clips))
 
     def evaluate(self, name: str) -> dict[str, float]:
-        """The metrics of the evaluation list of that name."""
+        """The metrics of the evaluation list of that name.
+
+        Raises:
+            FloatingPointError: a logit is NaN or infinite.
+        """
         clips = self.datasets.evaluation[name]
         logits, targets = self.predict(clips), clips.targets()
+        broken = np.flatnonzero(~np.isfinite(logits).all(axis=1))
+        if len(broken):
+            raise FloatingPointError(
+                f"epoch {self.epoch}: the logits of {len(broken)} of {len(clips)} {name} clips are not "
+                f"finite, the first is {clips.clips[broken[0]].where}; a lower -lr may help"
+            )
         loss = self.losses(torch.from_numpy(logits), torch.from_numpy(targets)).mean().item()
         return {f"{name}_loss": loss} | {f"{name}_{k}": v for k, v in self.measure(logits, targets).items()}
 

@@ -329,3 +329,21 @@ def test_the_parsed_values_build_the_front_end_and_describe_the_backbone():
     }
     args = arguments_of("w2v_speechcommands")(["-name", "x", "-size", "small"])
     assert wav2vec2_values(args) == {"size": "small", "pretrained": "facebook/wav2vec2-base"}
+
+
+@pytest.mark.parametrize("flag", ["-lr", "-gamma", "-weight_decay", "-adapter_scalar"])
+@pytest.mark.parametrize("value", ["inf", "nan", "1e999"])
+def test_numbers_are_finite(capsys, get_args, flag, value):
+    line = refusal(capsys, get_args, flag, value)
+    assert line.startswith(f"error: argument {flag}") and f"{value!r} is not a number" in line
+
+
+def test_a_frame_is_at_least_a_millisecond(capsys):
+    assert "'0.01' is not a number at least 1" in refusal(
+        capsys, arguments_of("ast_esc50"), "-winlen", "0.01"
+    )
+
+
+def test_folds_are_asked_for_where_there_are_folds(capsys):
+    assert "has folds; at least 1 is needed" in refusal(capsys, arguments_of("ast_esc50"), "-fold", "0")
+    assert "has no folds" in refusal(capsys, arguments_of("w2v_speechcommands"), "-fold", "5")

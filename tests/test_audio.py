@@ -255,3 +255,19 @@ def test_repetition_is_the_authors(case, crop):
     assert np.array_equal(got[::97], data[f"{case}_every97"])
     assert np.array_equal(got[-8:], data[f"{case}_last8"])
     assert got.double().sum().item() == pytest.approx(data[f"{case}_sum"], abs=1e-6)
+
+
+def test_a_flac_that_does_not_tell_its_length_is_refused(tmp_path):
+    soundfile.write(tmp_path / "a.flac", np.full(5_000, 0.25), 16_000)
+    data = bytearray((tmp_path / "a.flac").read_bytes())
+    # STREAMINFO begins behind 'fLaC' and a block header; its total is the low 36 bits of bytes 10 to 17.
+    data[8 + 13] &= 0xF0
+    data[8 + 14 : 8 + 18] = bytes(4)
+    (tmp_path / "a.flac").write_bytes(data)
+    with pytest.raises(ClipError, match=r"a\.flac: its header does not say how long it is"):
+        read_audio(tmp_path / "a.flac")
+
+
+def test_a_random_crop_without_a_generator_is_refused():
+    with pytest.raises(ValueError, match="rng is None"):
+        crop_or_tile(torch.zeros(4), 2, "random")

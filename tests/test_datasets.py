@@ -310,10 +310,10 @@ def test_rows_are_gathered_in_the_order_of_the_list():
 @pytest.mark.parametrize(
     ("indices", "found"),
     [
-        ([0, 1], "1 missing and 0 repeated"),
-        ([0, 1, 1], "1 missing and 1 repeated"),
-        ([0, 1, 2, 2, 2], "0 missing and 1 repeated"),
-        ([], "3 missing and 0 repeated"),
+        ([0, 1], "1 missing, 0 repeated"),
+        ([0, 1, 1], "1 missing, 1 repeated"),
+        ([0, 1, 2, 2, 2], "0 missing, 1 repeated"),
+        ([], "3 missing, 0 repeated"),
     ],
 )
 def test_a_missing_or_a_repeated_row_is_an_error(indices, found):
@@ -325,3 +325,8 @@ def test_a_missing_or_a_repeated_row_is_an_error(indices, found):
 def test_a_row_beyond_the_list_is_an_error():
     with pytest.raises(RuntimeError, match="3 clips were to be evaluated once each"):
         gather_by_index(torch.tensor([0, 1, 2, 3]), torch.zeros(4, 2), 3)
+
+
+def test_a_cut_of_an_unknown_kind_is_refused_before_any_clip_is_read():
+    with pytest.raises(ValueError, match="crop is 'last'; accepted: first, centre, random"):
+        Cut(100, crop="last")

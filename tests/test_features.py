@@ -217,3 +217,9 @@ def test_a_deviation_that_is_not_positive_is_refused(std):
 def test_a_waveform_front_end_changes_nothing():
     clip = noise(100)[None]
     assert torch.equal(Waveform()(clip, torch.tensor([100]), torch.tensor([1])), clip)
+
+
+@pytest.mark.parametrize("wrong", [{"window_ms": 0.01}, {"hop_ms": 0.01}])
+def test_windows_and_hops_shorter_than_a_sample_are_refused(wrong):
+    with pytest.raises(ValueError, match="expected at least 2 and 1"):
+        LogMel(128, 10, 0.0, 0.5, **wrong)

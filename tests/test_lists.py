@@ -214,3 +214,21 @@ def test_disjoint_lists_pass_and_shared_clips_are_counted(tmp_path, labels):
 def test_a_target_is_one_at_its_classes_and_zero_elsewhere():
     assert multi_hot([3], 5).tolist() == [0, 0, 0, 1, 0]
     assert multi_hot([], 2).tolist() == [0, 0]
+
+
+def test_a_table_from_a_spreadsheet_may_begin_with_a_byte_order_mark(tmp_path):
+    (tmp_path / "labels.csv").write_bytes(b"\xef\xbb\xbfindex,mid,display_name\r\n0,/m/a,Caf\xc3\xa9\r\n")
+    assert read_labels(tmp_path / "labels.csv").names == ("Café",)
+
+
+@pytest.mark.parametrize(("row", "column"), [("0", "mid"), ("0,,x", "mid"), ("0,/m/a,", "display_name")])
+def test_a_row_with_a_hole_is_refused(tmp_path, row, column):
+    (tmp_path / "labels.csv").write_text(f"index,mid,display_name\n{row}\n")
+    with pytest.raises(ValueError, match=f"line 2 has no {column}; expected index, mid, display_name"):
+        read_labels(tmp_path / "labels.csv")
+
+
+def test_a_table_in_another_encoding_is_named(tmp_path):
+    (tmp_path / "labels.csv").write_bytes("index,mid,display_name\n0,/m/a,Café\n".encode("latin-1"))
+    with pytest.raises(ValueError, match=r"labels\.csv: not UTF-8 text"):
+        read_labels(tmp_path / "labels.csv")

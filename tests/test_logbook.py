@@ -183,8 +183,23 @@ def test_a_new_run_keeps_its_arguments_its_sources_and_its_environment(tmp_path,
     assert session["packages"].keys() == set(PACKAGES)
 
 
+def begin(folder, arguments, sources):
+    """A run with a finished epoch, which is worth keeping."""
+    open_run(folder, arguments, sources, resume=False)
+    (folder / "fold_1").mkdir()
+    (folder / "fold_1" / "training_state.pt").touch()
+
+
+def test_a_run_without_a_finished_epoch_is_begun_anew(tmp_path, sources):
+    open_run(tmp_path / "a", {**ARGUMENTS, "lr": 1.0}, sources, resume=False)
+    (sources / "model.py").write_text("# mended\n")
+    assert open_run(tmp_path / "a", ARGUMENTS, sources, resume=False) is False
+    assert json.loads((tmp_path / "a" / "arguments.json").read_text()) == ARGUMENTS
+    assert (tmp_path / "a" / "sources" / "model.py").read_text() == "# mended\n"
+
+
 def test_an_existing_run_is_not_overwritten(tmp_path, sources):
-    open_run(tmp_path / "a", ARGUMENTS, sources, resume=False)
+    begin(tmp_path / "a", ARGUMENTS, sources)
     with pytest.raises(FileExistsError) as caught:
         open_run(tmp_path / "a", {**ARGUMENTS, "lr": 1.0}, sources, resume=False)
     assert str(caught.value) == (
@@ -195,7 +210,7 @@ def test_an_existing_run_is_not_overwritten(tmp_path, sources):
 
 
 def test_a_run_goes_on_with_the_same_arguments(tmp_path, sources):
-    open_run(tmp_path / "a", ARGUMENTS, sources, resume=False)
+    begin(tmp_path / "a", ARGUMENTS, sources)
     (sources / "model.py").write_text("# changed\n")
     assert open_run(tmp_path / "a", {**ARGUMENTS, "resume": True}, sources, resume=True) is True
     # the sources are those it began with; the environment has one entry a session
@@ -210,7 +225,7 @@ def test_resume_of_no_run_begins_it(tmp_path, sources):
 
 
 def test_a_run_does_not_go_on_with_other_arguments_and_every_one_is_named(tmp_path, sources):
-    open_run(tmp_path / "a", ARGUMENTS, sources, resume=False)
+    begin(tmp_path / "a", ARGUMENTS, sources)
     changed = {**ARGUMENTS, "lr": 0.01, "epoch": 40, "gamma": 0.5, "num_workers": 0}
     with pytest.raises(ValueError, match="goes on") as caught:
         open_run(tmp_path / "a", changed, sources, resume=True)
@@ -223,7 +238,7 @@ def test_a_run_does_not_go_on_with_other_arguments_and_every_one_is_named(tmp_pa
 
 @pytest.mark.parametrize("name", sorted(VOLATILE))
 def test_a_run_goes_on_with_other_hardware_and_other_places(tmp_path, sources, name):
-    open_run(tmp_path / "a", {**ARGUMENTS, name: "before"}, sources, resume=False)
+    begin(tmp_path / "a", {**ARGUMENTS, name: "before"}, sources)
     assert open_run(tmp_path / "a", {**ARGUMENTS, name: "now"}, sources, resume=True) is True
 
 

@@ -82,3 +82,10 @@ def test_the_average_precision_of_every_class_is_the_authors(kind):
     )
     aucs = [mean_auc(scores[:, [c]], targets[:, [c]]) for c in range(targets.shape[1])]
     np.testing.assert_allclose(aucs, data[f"{kind}_AUC_per_class"], atol=1e-9, rtol=0)
+
+
+def test_without_a_usable_class_a_mean_is_not_a_number():
+    scores = np.array([[0.1, 0.9], [0.2, 0.8]])
+    nothing = np.zeros((2, 2))
+    assert np.isnan(mean_average_precision(scores, nothing))
+    assert np.isnan(mean_auc(scores, nothing))

@@ -301,6 +301,35 @@ def test_a_loss_that_is_not_finite_stops_the_run(folds, tmp_path):
         run_here("ast_esc50", *tiny(folds, tmp_path, *AST, "-fold", 1, "-lr", "1e38", "-epoch", 3))
 
 
+def test_an_evaluation_that_is_not_finite_stops_the_run(folds, tmp_path):
+    # One step an epoch: the update that breaks the weights is the epoch's last.
+    flags = ["-fold", 1, "-lr", "1e38", "-epoch", 1, "-batch_size", 16]
+    with pytest.raises(
+        FloatingPointError, match=r"the logits of 7 of 7 eval clips are not finite, the first is .*eval_1"
+    ):
+        run_here("ast_esc50", *tiny(folds, tmp_path, *AST, *flags))
+    assert not list(tmp_path.rglob("adapter.safetensors"))
+
+
+def test_a_mistake_before_the_first_epoch_does_not_use_up_the_name(folds, tmp_path):
+    flags = [*tiny(folds, tmp_path, *AST, "-fold", 1), "-epoch", 1]
+    with pytest.raises(FileNotFoundError, match="no such file or folder"):
+        run_here("ast_esc50", *flags, "-pretrained", tmp_path / "none.pth")
+    folder = run_here("ast_esc50", *flags)
+    assert json.loads((folder / "arguments.json").read_text())["pretrained"] == "random"
+
+
+def test_a_run_does_not_go_on_with_other_lists(tmp_path):
+    lists = write_lists(tmp_path / "lists", train_1=6, eval_1=4)
+    flags = [*tiny(lists, tmp_path / "runs", *AST, "-fold", 1), "-resume"]
+    run_here("ast_esc50", *flags)
+    data = json.loads((lists / "train_1.json").read_text())
+    data["data"][0]["labels"] = "/m/03"
+    (lists / "train_1.json").write_text(json.dumps(data))
+    with pytest.raises(ValueError, match="-lists_sha256 was '[0-9a-f]{64}' and is"):
+        run_here("ast_esc50", *flags)
+
+
 def test_more_processes_than_clips_in_a_batch_are_refused(splits, tmp_path):
     flags = tiny(splits, tmp_path, *W2V, "-batch_size", 1, "-nproc", 2)
     status, _, err = run_there("w2v_speechcommands", *flags)

@@ -61,7 +61,7 @@ def without_weights(build):
         import importlib
 
         module = importlib.import_module(build.__module__)
-        kept, module.fingerprint = module.fingerprint, lambda backbone: "none"
+        kept, module.fingerprint = module.fingerprint, lambda tensors: "none"
         try:
             return build(**values)
         finally:

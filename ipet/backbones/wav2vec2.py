@@ -74,7 +74,7 @@ def build_wav2vec2(size: str = "base", pretrained: str = "random") -> Wav2Vec2:
         backbone = Wav2Vec2(Wav2Vec2Model(config))
     else:
         backbone = Wav2Vec2(load_published(pretrained))
-    backbone.sha256 = fingerprint(backbone)
+    backbone.sha256 = fingerprint(backbone.model.state_dict())
     return backbone
 
 
