@@ -326,7 +326,7 @@ def test_a_run_does_not_go_on_with_other_lists(tmp_path):
     data = json.loads((lists / "train_1.json").read_text())
     data["data"][0]["labels"] = "/m/03"
     (lists / "train_1.json").write_text(json.dumps(data))
-    with pytest.raises(ValueError, match="-lists_sha256 was '[0-9a-f]{64}' and is"):
+    with pytest.raises(ValueError, match=r"-lists_sha256 was '[0-9a-f]{64}' and is"):
         run_here("ast_esc50", *flags)
 
 
