@@ -1,6 +1,7 @@
 """Rank, world size, and gathering what the processes computed. All of it works with one process."""
 
 import os
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -61,8 +62,9 @@ def barrier() -> None:
         dist.barrier()
 
 
-def broadcast_object(value):
-    """The main process's ``value``, in every process."""
+def from_main(read: Callable):
+    """What ``read()`` returns in the main process, in every process: only its disk need hold the run."""
+    value = read() if is_main() else None
     if not dist.is_initialized():
         return value
     box = [value]

@@ -1,7 +1,6 @@
 """run(): processes, folds, the run's folder, errors, and the summary."""
 
 import hashlib
-import json
 import logging
 import os
 import sys
@@ -14,7 +13,7 @@ from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from ipet import distributed
-from ipet.checkpoint import write_json
+from ipet.checkpoint import read_json, write_atomically, write_json
 from ipet.lists import check_disjoint
 from ipet.logbook import open_run
 from ipet.summary import summarise, table
@@ -35,6 +34,8 @@ def run(args, build_datasets, build_model, trainer) -> None:
     """
     choose_gpus(args.usable_gpu)
     processes = args.nproc or max(1, torch.cuda.device_count())
+    if torch.cuda.is_available() and processes > torch.cuda.device_count():
+        leave(f"-nproc {processes}: there are {torch.cuda.device_count()} GPUs; expected one process a GPU")
     if "RANK" not in os.environ and processes > 1:
         sys.exit(launch(processes))
     folder = args.path_run / args.project / args.tags / args.name
@@ -92,10 +93,10 @@ def work(args, folder: Path, build_datasets, build_model, trainer) -> None:
     """What every process does: check everything once, then train fold after fold."""
     on_gpu = torch.cuda.is_available()
     device = torch.device("cuda", distributed.local_rank()) if on_gpu else torch.device("cpu")
-    distributed.start(device)
     if args.flag_reproducible and on_gpu:
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA starts
         torch.use_deterministic_algorithms(True, warn_only=True)
+    distributed.start(device)
     if distributed.world_size() > args.batch_size:
         raise ValueError(
             f"-batch_size {args.batch_size} is shared by {distributed.world_size()} processes; "
@@ -109,9 +110,9 @@ def work(args, folder: Path, build_datasets, build_model, trainer) -> None:
     for fold in folds:
         cell = f"fold_{fold}" if fold else args.name
         path = folder / f"fold_{fold}" if fold else folder
-        done = path / "result.json"
-        if args.resume and done.is_file():
-            results[cell] = json.loads(done.read_text())
+        done = distributed.from_main(lambda path=path: finished(path) if args.resume else None)
+        if done is not None:
+            results[cell] = done
             continue
         datasets = build_datasets(args, fold)
         seed_everything(args.rand_seed)  # every process and every fold begins alike
@@ -130,8 +131,13 @@ def work(args, folder: Path, build_datasets, build_model, trainer) -> None:
     if distributed.is_main():
         summary = summarise(results)
         write_json(folder / "summary.json", summary)
-        (folder / "summary.txt").write_text(table(summary) + "\n")
+        write_atomically(folder / "summary.txt", (table(summary) + "\n").encode())
         print(f"\n{table(summary)}\nrun folder: {folder}", flush=True)
+
+
+def finished(path: Path) -> dict | None:
+    """The result of a fold that was trained to its end, or None."""
+    return read_json(path / "result.json") if (path / "result.json").is_file() else None
 
 
 def recipe_of(args, device: torch.device) -> Recipe:
@@ -176,7 +182,7 @@ def check(args, folder: Path, folds: list, build_datasets) -> None:
             open_run(folder, arguments, Path(sys.argv[0]).resolve().parent, args.resume)
         except MENDABLE as found:
             error = found
-    message = distributed.broadcast_object(str(error) if error else None)
+    message = distributed.from_main(lambda: str(error) if error else None)
     if message is not None:
         raise error or ValueError(message)
 

@@ -180,9 +180,8 @@ class Trainer:
 
     def fit(self, resume: bool = False) -> dict:
         """Train to the last epoch and return the result; ``resume`` goes on from the last saved one."""
-        state = self.folder / "training_state.pt"
-        if resume and state.is_file():
-            self.restore(state)
+        if resume:
+            self.restore(self.folder / "training_state.pt")
         last_step = self.step
         main = distributed.is_main()
         logbook = Logbook(self.folder, self.recipe.loggers, self.title, last_step) if main else NoLogbook()
@@ -342,8 +341,10 @@ class Trainer:
         save_training(self.folder / "training_state.pt", training)
 
     def restore(self, path: Path) -> None:
-        """Take up what ``save`` wrote."""
-        training = load_training(path)
+        """Take up what ``save`` wrote, if it did."""
+        training = distributed.from_main(lambda: load_training(path) if path.is_file() else None)
+        if training is None:
+            return
         load_trainable_state(self.model, training["trainable"], str(path))
         self.optimizer.load_state_dict(training["optimizer"])
         self.scaler.load_state_dict(training["scaler"])
@@ -358,7 +359,7 @@ class Trainer:
             last = trainable_state(self.model)
             result["test_at_last_epoch"] = self.evaluate("test")
             chosen = self.folder / "best" / "adapter.safetensors"
-            load_trainable_state(self.model, read_tensors(chosen), str(chosen))
+            load_trainable_state(self.model, distributed.from_main(lambda: read_tensors(chosen)), str(chosen))
             result["test_at_best_epoch"] = self.evaluate("test")
             load_trainable_state(self.model, last, "the last epoch")
         trainable, total = count_parameters(self.model)
