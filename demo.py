@@ -14,7 +14,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
 DATA = ROOT / "demo_data"
-RUN = ROOT / "runs" / "IPET" / "demo" / "first"
+RUNS = DATA / "runs"
+RUN = RUNS / "IPET" / "demo" / "first"
 SETTINGS = (
     "-pretrained random -size tiny -frame_length 256 -freqm 12 -timem 24 -epoch 12 -lr 1e-2 -batch_size 16"
 )
@@ -34,8 +35,9 @@ def main() -> None:
     shutil.rmtree(RUN, ignore_errors=True)  # the demo's own run, of the last time
     run("data/synth/esc50.py", "demo_data/esc50")
     run("data/prepare.py", "esc50", "demo_data/esc50", "-out", "demo_data/lists")
-    where = ["-path_data", "../demo_data/esc50", "-path_list", "../demo_data/lists"]
-    run("main.py", "-name", "first", "-tags", "demo", *where, *SETTINGS.split(), folder=ROOT / "ast_esc50")
+    where = "-path_data ../demo_data/esc50 -path_list ../demo_data/lists -path_run ../demo_data/runs"
+    flags = ["-name", "first", "-tags", "demo", *where.split(), *SETTINGS.split()]
+    run("main.py", *flags, folder=ROOT / "ast_esc50")
     size = (RUN / "fold_1/best/adapter.safetensors").stat().st_size
     print(
         f"\nDone in {time.perf_counter() - start:.0f} s. In {RUN.relative_to(ROOT)}: the table (summary.txt),"

@@ -404,7 +404,7 @@ def describe(table: list[Row]) -> str:
 def next_command(name: str, root: Path, folder: Path) -> str:
     """The command that trains on what was written."""
     dataset = DATASETS[name]
-    words = ["python3", "main.py", "-name", "first", "-tags", "demo", "-path_data", str(root)]
+    words = ["python3", "main.py", "-name", "first", "-tags", "ipet", "-path_data", str(root)]
     if folder != HERE / dataset.folder:
         words += ["-path_list", str(folder)]
     experiment = os.path.relpath(HERE.parent / dataset.experiment)

@@ -12,7 +12,10 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 
 
 class Help(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
-    """Shows every flag's default, and the example as it is written."""
+    """Shows every flag's default, where it has one, and the example as it is written."""
+
+    def _get_help_string(self, action):
+        return action.help if action.default is None else super()._get_help_string(action)
 
 
 class Parser(argparse.ArgumentParser):
@@ -61,23 +64,22 @@ def boolean(text: str) -> bool:
     raise argparse.ArgumentTypeError(f"{text!r} is neither True nor False")
 
 
-def number(kind: type, low: float, high: float = float("inf"), above: bool = False):
-    """A type for numbers in [low, high], or in (low, high] with ``above``."""
+def number(kind: type, low: float = -math.inf, high: float = math.inf, above: bool = False):
+    """A type for finite numbers in [low, high], or in (low, high] with ``above``."""
+    name = "a whole number" if kind is int else "a number"
+    if low > -math.inf:
+        name += f" {'above' if above else 'at least'} {low}"
+    if high < math.inf:
+        name += f", at most {high}"
 
     def parse(text: str):
-        bounds = f"{'above' if above else 'at least'} {low}" + (f", at most {high}" * (high < float("inf")))
         try:
             value = kind(text)
         except ValueError:
-            value = None
-        if (
-            value is None
-            or not (low < value if above else low <= value)
-            or not value <= high
-            or math.isinf(value)
-        ):
-            name = "a whole number" if kind is int else "a number"
-            raise argparse.ArgumentTypeError(f"{text!r} is not {name} {bounds}")
+            value = math.nan
+        inside = (low < value if above else low <= value) and value <= high
+        if not (inside and math.isfinite(value)):
+            raise argparse.ArgumentTypeError(f"{text!r} is not {name}")
         return value
 
     return parse
@@ -110,7 +112,7 @@ def gpu_numbers(text: str) -> tuple[int, ...]:
     return tuple(map(int, names(text)))
 
 
-finite = number(float, -1e9, 1e9)
+finite = number(float)
 count, size = number(int, 0), number(int, 1)
 positive, not_negative = number(float, 0, above=True), number(float, 0)
 probability = number(float, 0, 1)
@@ -138,7 +140,7 @@ def add_run(parser: Parser) -> None:
     add(
         "-logger",
         type=logger_names,
-        default=("tensorboard",),
+        default="tensorboard",
         metavar="A,B",
         help="tensorboard, neptune; metrics.jsonl is always written",
     )
@@ -161,8 +163,8 @@ def add_hardware(parser: Parser) -> None:
         group,
         "-flag_reproducible",
         "-flag_reproduciable",
-        default=True,
-        help="deterministic algorithms on a GPU",
+        default=False,
+        help="deterministic algorithms on a GPU, at some cost; a CPU's are anyway",
     )
 
 
@@ -375,4 +377,4 @@ def ast_values(args) -> dict:
 
 def wav2vec2_values(args) -> dict:
     """Keywords of ``build_wav2vec2``."""
-    return {"size": args.size, "pretrained": args.pretrained}
+    return {"size": args.size, "pretrained": args.pretrained, "num_frames": args.frame_length}

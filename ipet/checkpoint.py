@@ -165,12 +165,16 @@ def name_some(names: Iterable[str], most: int = 4) -> str:
 
 
 def fingerprint(tensors: Mapping[str, Tensor]) -> str:
-    """SHA-256 over the names, shapes and values of tensors."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(tensors.items()):
-        digest.update(f"{name} {list(tensor.shape)} {tensor.dtype}".encode())
+    """SHA-256 over the shapes and values of tensors, whatever they are called and in any order.
+
+    Libraries rename their modules; a backbone stays the same.
+    """
+    digests = []
+    for tensor in tensors.values():
+        digest = hashlib.sha256(f"{list(tensor.shape)} {tensor.dtype}".encode())
         digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
-    return digest.hexdigest()
+        digests.append(digest.digest())
+    return hashlib.sha256(b"".join(sorted(digests))).hexdigest()
 
 
 def trainable_state(model: nn.Module) -> dict[str, Tensor]:

@@ -26,8 +26,9 @@ class Batch(NamedTuple):
     seed: Tensor  # [B]
 
     def to(self, device: torch.device) -> "Batch":
-        """The same batch on a device."""
-        return Batch(*(tensor.to(device, non_blocking=True) for tensor in self))
+        """The same batch with what is computed with on a device; seeds and indices are read here."""
+        moved = (t.to(device, non_blocking=True) for t in (self.waveform, self.num_samples, self.target))
+        return Batch(*moved, self.index, self.seed)
 
 
 def single(waveform: Tensor, target: Tensor, index: int, seed: int = 0) -> Batch:
@@ -131,6 +132,8 @@ class TrainClips(Clips):
         waveform, target = self.read(index)
         if rng.random() < self.mixup:
             other, other_target = self.read(int(rng.integers(len(self))))
+            if self.cut.zero_mean:
+                waveform, other = waveform - waveform.mean(), other - other.mean()
             weight = rng.beta(*MIXUP_BETA)
             waveform = mix(waveform, other, weight)
             target = weight * target + (1 - weight) * other_target
@@ -172,12 +175,11 @@ class EpochBatches(Sampler):
         batch_size: of a global batch.
         seed: of the order.
         rank, world_size: whose share.
-        shuffle: False keeps the list's order.
     """
 
-    def __init__(self, num_clips, batch_size, seed=0, rank=0, world_size=1, shuffle=True):
+    def __init__(self, num_clips: int, batch_size: int, seed: int = 0, rank: int = 0, world_size: int = 1):
         self.num_clips, self.batch_size, self.seed = num_clips, batch_size, seed
-        self.rank, self.world_size, self.shuffle = rank, world_size, shuffle
+        self.rank, self.world_size = rank, world_size
         self.epoch = 1
 
     def __len__(self) -> int:
@@ -185,9 +187,7 @@ class EpochBatches(Sampler):
 
     def global_batches(self) -> Iterator[np.ndarray]:
         """The epoch's batches, over all ranks."""
-        order = np.arange(self.num_clips)
-        if self.shuffle:
-            order = np.random.default_rng([self.seed, self.epoch]).permutation(self.num_clips)
+        order = np.random.default_rng([self.seed, self.epoch]).permutation(self.num_clips)
         for start in range(0, self.num_clips, self.batch_size):
             yield order[start : start + self.batch_size]
 
@@ -223,6 +223,11 @@ class RankShare(Sampler):
         return iter(self.indices)
 
 
+def untouched() -> torch.Generator:
+    """A generator for a loader's own draw, so that readers do not shift the stream of dropout."""
+    return torch.Generator().manual_seed(0)
+
+
 def train_loader(clips: TrainClips, batches: EpochBatches, num_workers: int, pin: bool) -> DataLoader:
     """Batches of this rank's share of an epoch."""
     return DataLoader(
@@ -232,11 +237,20 @@ def train_loader(clips: TrainClips, batches: EpochBatches, num_workers: int, pin
         num_workers=num_workers,
         persistent_workers=num_workers > 0,
         pin_memory=pin,
+        generator=untouched(),
     )
 
 
-def evaluation_loader(clips: EvaluationClips, share: RankShare, batch_size: int, num_workers: int, pin: bool):
+def evaluation_loader(
+    clips: EvaluationClips, share: RankShare, batch_size: int, num_workers: int, pin: bool
+) -> DataLoader:
     """Batches of this rank's share of a list, in its order."""
     return DataLoader(
-        clips, batch_size, sampler=share, collate_fn=collate, num_workers=num_workers, pin_memory=pin
+        clips,
+        batch_size,
+        sampler=share,
+        collate_fn=collate,
+        num_workers=num_workers,
+        pin_memory=pin,
+        generator=untouched(),
     )

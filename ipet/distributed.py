@@ -47,7 +47,11 @@ def stop() -> None:
 
 
 def is_first(event: str) -> bool:
-    """True in the process that is the first to ask this of ``event``; never waits for another one."""
+    """True in the process that is the first to ask this of ``event``; never waits for another one.
+
+    Counted in the store that the processes met in, which outlives a broken connection between two
+    of them; torch gives no public access to it.
+    """
     if not dist.is_initialized():
         return True
     try:
@@ -78,6 +82,15 @@ def sum_over_ranks(value: Tensor) -> Tensor:
         value = value.clone()
         dist.all_reduce(value)
     return value
+
+
+def max_over_ranks(value: int) -> int:
+    """The largest ``value`` of the processes, in each of them."""
+    values = [value]
+    if dist.is_initialized():
+        values = [None] * world_size()
+        dist.all_gather_object(values, value)
+    return max(values)
 
 
 def gather_by_index(indices: Tensor, values: Tensor, num_items: int) -> np.ndarray:

@@ -1,21 +1,26 @@
 """run(): processes, folds, the run's folder, errors, and the summary."""
 
+import contextlib
 import hashlib
 import logging
 import os
+import re
+import signal
 import sys
 import time
 import traceback
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
+from torch.distributed.elastic.multiprocessing.api import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from ipet import distributed
 from ipet.checkpoint import read_json, write_atomically, write_json
 from ipet.lists import check_disjoint
-from ipet.logbook import open_run
+from ipet.logbook import check_loggers, open_run, record_start
 from ipet.summary import summarise, table
 from ipet.trainer import Recipe, choose_precision, seed_everything
 
@@ -34,36 +39,41 @@ def run(args, build_datasets, build_model, trainer) -> None:
     """
     choose_gpus(args.usable_gpu)
     processes = args.nproc or max(1, torch.cuda.device_count())
-    if torch.cuda.is_available() and processes > torch.cuda.device_count():
-        leave(f"-nproc {processes}: there are {torch.cuda.device_count()} GPUs; expected one process a GPU")
     if "RANK" not in os.environ and processes > 1:
         sys.exit(launch(processes))
     folder = args.path_run / args.project / args.tags / args.name
     try:
         work(args, folder, build_datasets, build_model, trainer)
     except KeyboardInterrupt:
-        leave("interrupted; add -resume to go on behind the last whole epoch", 130)
+        leave("interrupted; add -resume to go on behind the last whole epoch", status=130)
     except MENDABLE as error:
-        keep_traceback(folder)
-        leave(str(error) or type(error).__name__)
-    except Exception:
-        traceback.print_exc()
-        leave("the traceback above shows a defect in the software, not in your data")
+        kept = keep_traceback(folder)
+        leave(f"{str(error) or type(error).__name__}{f' (more in {kept})' if kept else ''}")
+    except Exception as error:
+        if re.search("closed by peer|reset by peer|NCCL|Broken pipe", str(error)):
+            leave("another process of this run ended; it, or the launcher, says why")
+        leave("the traceback above shows a defect in the software, not in your data", traceback.format_exc())
     finally:
         distributed.stop()
 
 
 def choose_gpus(numbers: tuple[int, ...] | None) -> None:
-    """Let this process and those it starts see these GPUs alone.
+    """Let this process and those it starts see these GPUs alone, of those that it may see.
 
     Raises:
-        SystemExit: one of them is not there.
+        SystemExit: one of them is not there, or torchrun has started the processes already.
     """
-    if numbers is None or "RANK" in os.environ:
+    if numbers is None:
         return
-    os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, numbers))
-    if torch.cuda.device_count() != len(numbers):
-        leave(f"-usable_gpu {','.join(map(str, numbers))}: {torch.cuda.device_count()} of these are there")
+    if "RANK" in os.environ:
+        if "IPET_LAUNCHED" not in os.environ:
+            leave("-usable_gpu goes with python3 main.py; for torchrun set CUDA_VISIBLE_DEVICES")
+        return
+    allowed = os.environ.get("CUDA_VISIBLE_DEVICES")  # a scheduler's choice is not widened
+    names = allowed.split(",") if allowed else [str(i) for i in range(torch.cuda.device_count())]
+    if max(numbers) >= len(names):
+        leave(f"-usable_gpu {','.join(map(str, numbers))}: {len(names)} GPUs are there, counted from 0")
+    os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(names[i] for i in numbers)
 
 
 def launch(processes: int) -> int:
@@ -79,24 +89,23 @@ def launch(processes: int) -> int:
         rdzv_endpoint="localhost:0",
         monitor_interval=0.5,
     )
+    os.environ["IPET_LAUNCHED"] = "1"
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes)))
     try:
         elastic_launch(config, sys.executable)("-u", *sys.argv)
     except ChildFailedError as error:
         return max(1, error.get_first_failure()[1].exitcode)
-    except KeyboardInterrupt:
-        return 130
+    except (KeyboardInterrupt, SignalException) as error:
+        print("error: interrupted; add -resume to go on behind the last whole epoch", file=sys.stderr)
+        return 128 + getattr(error, "sigval", signal.SIGINT)
     return 0
 
 
 def work(args, folder: Path, build_datasets, build_model, trainer) -> None:
     """What every process does: check everything once, then train fold after fold."""
-    on_gpu = torch.cuda.is_available()
-    device = torch.device("cuda", distributed.local_rank()) if on_gpu else torch.device("cpu")
-    if args.flag_reproducible and on_gpu:
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA starts
-        torch.use_deterministic_algorithms(True, warn_only=True)
+    device = choose_device(args.flag_reproducible)
     distributed.start(device)
+    args.precision = choose_precision(args.precision, device)  # a resumed run keeps it
     if distributed.world_size() > args.batch_size:
         raise ValueError(
             f"-batch_size {args.batch_size} is shared by {distributed.world_size()} processes; "
@@ -105,6 +114,10 @@ def work(args, folder: Path, build_datasets, build_model, trainer) -> None:
     recipe = recipe_of(args, device)
     folds = list(range(1, args.fold + 1)) or [None]
     check(args, folder, folds, build_datasets)
+    if distributed.is_main():
+        used = {"device": str(device), "processes": distributed.world_size(), "recipe": asdict(recipe)}
+        used["threads"] = torch.get_num_threads()
+        record_start(folder, Path(sys.argv[0]).resolve().parent, used)
 
     results = {}
     for fold in folds:
@@ -135,6 +148,27 @@ def work(args, folder: Path, build_datasets, build_model, trainer) -> None:
         print(f"\n{table(summary)}\nrun folder: {folder}", flush=True)
 
 
+def choose_device(reproducible: bool) -> torch.device:
+    """This process's GPU, or the CPU where there is none.
+
+    Raises:
+        ValueError: there are more processes than GPUs.
+    """
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    if distributed.local_rank() >= torch.cuda.device_count():
+        raise ValueError(
+            f"process {distributed.local_rank()} has no GPU of its own, {torch.cuda.device_count()} are "
+            "there; expected one process a GPU"
+        )
+    torch.backends.cudnn.allow_tf32 = False  # fp32 means fp32, in convolutions too
+    if reproducible:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA starts
+        torch.use_deterministic_algorithms(True)
+        torch.utils.deterministic.fill_uninitialized_memory = False  # costs time, finds defects only
+    return torch.device("cuda", distributed.local_rank())
+
+
 def finished(path: Path) -> dict | None:
     """The result of a fold that was trained to its end, or None."""
     return read_json(path / "result.json") if (path / "result.json").is_file() else None
@@ -153,7 +187,7 @@ def recipe_of(args, device: torch.device) -> Recipe:
         decay_start=args.lr_decay_start_epoch,
         decay_end=args.lr_decay_end_epoch,
         weight_decay=args.weight_decay,
-        precision=choose_precision(args.precision, device),
+        precision=args.precision,
         frozen_dropout=args.frozen_dropout,
         seed=args.rand_seed,
         eval_batch_size=args.eval_batch_size or args.batch_size,
@@ -170,16 +204,20 @@ def check(args, folder: Path, folds: list, build_datasets) -> None:
     error = None
     if distributed.is_main():
         try:
+            check_loggers(args.logger)
             digest = hashlib.sha256()
             for fold in folds:
                 datasets = build_datasets(args, fold)
-                for clips in datasets.evaluation.values():
-                    check_disjoint(datasets.train.clips, clips.clips)
-                for clips in (datasets.train, *datasets.evaluation.values()):
+                lists = (datasets.train, *datasets.evaluation.values())
+                check_disjoint(*(clips.clips for clips in lists))
+                digest.update(repr(datasets.train.labels.mids).encode())
+                for clips in lists:
                     digest.update(repr([(c.path.name, c.classes) for c in clips.clips]).encode())
             arguments = {key: plain(value) for key, value in sorted(vars(args).items())}
             arguments["lists_sha256"] = digest.hexdigest()  # a run does not go on with other lists
-            open_run(folder, arguments, Path(sys.argv[0]).resolve().parent, args.resume)
+            existed = open_run(folder, arguments, Path(sys.argv[0]).resolve().parent, args.resume)
+            if args.resume and not existed:
+                print(f"nothing to resume in {folder}: a new run begins", flush=True)
         except MENDABLE as found:
             error = found
     message = distributed.from_main(lambda: str(error) if error else None)
@@ -208,20 +246,25 @@ def describe(args, model, datasets) -> dict:
     }
 
 
-def keep_traceback(folder: Path) -> None:
-    """Leave the whole story in the run's folder, where there is one, for whoever needs more than a line."""
-    if (folder / "arguments.json").is_file():
-        (folder / f"error_rank{distributed.rank()}.log").write_text(traceback.format_exc())
+def keep_traceback(folder: Path) -> Path | None:
+    """Leave the whole story in the run's folder, where there is one; returns the file."""
+    path = folder / f"error_rank{distributed.rank()}.log"
+    with contextlib.suppress(OSError):  # the disk may be what is wrong
+        if (folder / "arguments.json").is_file():
+            path.write_text(traceback.format_exc())
+            return path
+    return None
 
 
-def leave(message: str, status: int = 1) -> None:
+def leave(message: str, trace: str = "", status: int = 1) -> None:
     """Say why, and end this process at once: another one may be waiting for it in a collective.
 
     Where several processes fail, the first one speaks.
     """
     several = distributed.world_size() > 1
     if not several or distributed.is_first("error"):
-        print(f"{f'[rank {distributed.rank()}] ' * several}error: {message}", file=sys.stderr, flush=True)
+        rank = f"[rank {distributed.rank()}] " if several else ""
+        print(f"{trace}{rank}error: {message}", file=sys.stderr, flush=True)
     else:
         time.sleep(5)  # the first one's end ends this one
     sys.stdout.flush()

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,7 +49,10 @@ def read_labels(path: str | Path) -> Labels:
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such label table; expected a CSV with {', '.join(COLUMNS)}")
+        raise FileNotFoundError(
+            f"{path}: no such label table; expected a CSV with {', '.join(COLUMNS)}: python3 data/prepare.py "
+            "writes it, or -path_list names another folder"
+        )
     try:
         text = path.read_text(encoding="utf-8-sig")  # spreadsheets begin with a byte-order mark
     except UnicodeDecodeError as error:
@@ -108,7 +112,7 @@ def read_entry(path: Path, i: int, entry, root: Path, labels: Labels, index: dic
     for key in ("wav", "labels"):
         if not isinstance(entry, dict) or not isinstance(entry.get(key), str) or not entry[key]:
             raise ValueError(f"{where} lacks {key!r}; found {json.dumps(entry)[:200]}")
-    file = root / entry["wav"]
+    file = Path(os.path.normpath(root / entry["wav"]))  # one file, one path, however it is written
     unknown = [mid for mid in entry["labels"].split(",") if mid not in index]
     if unknown:
         raise ValueError(
@@ -124,15 +128,17 @@ def read_entry(path: Path, i: int, entry, root: Path, labels: Labels, index: dic
     return Clip(file, tuple(index[mid] for mid in entry["labels"].split(",")), where)
 
 
-def check_disjoint(train: Sequence[Clip], evaluation: Sequence[Clip]) -> None:
-    """Raise ValueError where a clip is both trained and evaluated on."""
-    seen = {clip.path: clip.where for clip in train}
-    shared = [clip for clip in evaluation if clip.path in seen]
-    if shared:
-        raise ValueError(
-            f"{shared[0].where}: {shared[0].path} is also {seen[shared[0].path]}: {len(shared)} clips "
-            "are both trained and evaluated on; expected disjoint lists"
-        )
+def check_disjoint(*lists: Sequence[Clip]) -> None:
+    """Raise ValueError where a clip is in two of the lists, such as training and test."""
+    seen: dict[Path, str] = {}
+    for clips in lists:
+        shared = [clip for clip in clips if clip.path in seen]
+        if shared:
+            raise ValueError(
+                f"{shared[0].where}: {shared[0].path} is also {seen[shared[0].path]}: {len(shared)} clips "
+                "are in both lists; training, validation and test must be disjoint"
+            )
+        seen |= {clip.path: clip.where for clip in clips}
 
 
 def multi_hot(classes: Sequence[int], num_classes: int) -> Tensor:

@@ -1,6 +1,7 @@
 """A run's folder and what is written into it while it runs."""
 
 import importlib.metadata
+import importlib.util
 import json
 import os
 import platform
@@ -12,8 +13,23 @@ from pathlib import Path
 
 from ipet.checkpoint import read_json, write_atomically, write_json
 
-PACKAGES = ("torch", "torchaudio", "timm", "transformers", "numpy", "scikit-learn", "soundfile", "soxr")
-# These may change between a run and its continuation: they do not change its numbers.
+PACKAGES = (
+    "torch",
+    "torchaudio",
+    "torchvision",
+    "timm",
+    "transformers",
+    "huggingface_hub",
+    "numpy",
+    "scipy",
+    "scikit-learn",
+    "soundfile",
+    "soxr",
+    "safetensors",
+    "tensorboard",
+)
+# These may change between a run and its continuation. With other processes (usable_gpu, nproc) the
+# clips of every step stay the same; dropout draws from a stream of each process's own.
 VOLATILE = {"resume", "usable_gpu", "nproc", "num_workers", "logger", "path_run", "path_data", "path_list"}
 
 
@@ -41,13 +57,8 @@ class Neptune:
     """
 
     def __init__(self, folder: Path, name: str, first_step: int):
-        try:
-            import neptune
-        except ImportError:
-            raise ValueError(
-                "-logger neptune needs the package: python3 -m pip install neptune; "
-                "JSONL and TensorBoard are written without it"
-            ) from None
+        import neptune
+
         self.run = neptune.init_run(mode=os.environ.get("NEPTUNE_MODE", "offline"), name=name)
 
     def scalar(self, name: str, value: float, step: int) -> None:
@@ -57,6 +68,15 @@ class Neptune:
     def close(self) -> None:
         """Flush to disk."""
         self.run.stop()
+
+
+def check_loggers(names: tuple[str, ...]) -> None:
+    """Raise ValueError where a logger's package is not installed."""
+    if "neptune" in names and importlib.util.find_spec("neptune") is None:
+        raise ValueError(
+            "-logger neptune needs the package: python3 -m pip install neptune; "
+            "JSONL and TensorBoard are written without it"
+        )
 
 
 LOGGERS = {"tensorboard": TensorBoard, "neptune": Neptune}
@@ -159,10 +179,20 @@ def open_run(folder: str | Path, arguments: dict, sources: Path, resume: bool) -
             (folder / "sources").mkdir(parents=True, exist_ok=True)
             shutil.copy2(source, folder / "sources" / source.name)
         write_json(record, arguments)
-    sessions = folder / "environment.json"
-    history = read_json(sessions) if sessions.is_file() else []
-    write_json(sessions, [*history, environment(sources)])
     return existed
+
+
+def record_start(folder: str | Path, sources: Path, used: dict) -> None:
+    """Add to ``environment.json`` what this start of the run depends on.
+
+    Args:
+        folder: of the run.
+        sources: the experiment's folder.
+        used: device, processes, and how is trained: JSON values.
+    """
+    starts = Path(folder) / "environment.json"
+    before = read_json(starts) if starts.is_file() else []
+    write_json(starts, [*before, {**environment(sources), **used}])
 
 
 def environment(folder: Path) -> dict:

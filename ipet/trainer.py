@@ -3,6 +3,7 @@
 import math
 import random
 import resource
+import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -19,7 +20,6 @@ from ipet import distributed
 from ipet.checkpoint import (
     load_trainable_state,
     load_training,
-    read_tensors,
     save_adapter,
     save_training,
     trainable_state,
@@ -35,7 +35,7 @@ from ipet.datasets import (
     train_loader,
 )
 from ipet.logbook import Logbook, NoLogbook
-from ipet.tuning import count_parameters, train_mode, trainable_parameters
+from ipet.tuning import count_parameters, train_mode, trainable_parameters, tuned_layers
 
 BETAS = (0.95, 0.999)  # AST's training recipe
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -111,11 +111,13 @@ def choose_precision(name: str, device: torch.device) -> str:
 
 
 def peak_memory(device: torch.device) -> int:
-    """Bytes: the GPU's allocations at their highest, or this process's resident set."""
+    """Bytes of the process that needed most: its GPU's allocations, or its resident set so far."""
     if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024  # macOS counts bytes, Linux KiB
+        peak = torch.cuda.max_memory_allocated(device)
+    else:
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        peak *= 1 if sys.platform == "darwin" else 1024  # macOS counts bytes, Linux KiB
+    return distributed.max_over_ranks(peak)
 
 
 class Trainer:
@@ -165,6 +167,9 @@ class Trainer:
         self.parallel = parallelise(self.model, recipe.frozen_dropout, device)
         self.epoch, self.step, self.seconds = 0, 0, 0.0
         self.history: list[dict] = []
+        self.best: dict[str, Tensor] = {}
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(device)
 
     # What a task says -----------------------------------------------------------------------
 
@@ -193,7 +198,7 @@ class Trainer:
             logbook.close()
 
     def run_epoch(self, logbook: Logbook | NoLogbook) -> None:
-        """Train and evaluate one epoch, and save what a later session needs to go on behind it."""
+        """Train and evaluate one epoch, and save what is needed to go on behind it."""
         start = time.perf_counter()
         self.epoch += 1
         train_loss = self.train_epoch(logbook)
@@ -205,7 +210,7 @@ class Trainer:
         if distributed.is_main():
             shown = "  ".join(f"{name} {value:.4f}" for name, value in row.items() if name != "lr")
             tqdm.write(f"{self.title}epoch {self.epoch}/{self.recipe.epochs}  {shown}  {self.seconds:.0f} s")
-            self.save()
+        self.save()
         distributed.barrier()
 
     def train_epoch(self, logbook: Logbook | NoLogbook) -> float:
@@ -260,7 +265,7 @@ class Trainer:
         return loss.detach()
 
     def fetch(self, losses: list[Tensor]) -> list[float]:
-        """The global losses of some steps.
+        """The global losses of some steps: weights sum to the number of ranks (``EpochBatches.weights``).
 
         Raises:
             FloatingPointError: one is NaN or infinite.
@@ -321,35 +326,57 @@ class Trainer:
         return max(self.history, key=lambda row: row[self.watched_metric])["epoch"]
 
     def save(self) -> None:
-        """Write the last adapter, the best one if this is it, and then what a later session needs."""
-        state, row = trainable_state(self.model), self.history[-1]
-        description = {**self.describe, "metrics": row}
-        save_adapter(self.folder / "last", state, {**description, "chosen": "the last epoch"})
+        """Write what is needed to go on, in one file, and from it the last and the best adapter."""
+        last = trainable_state(self.model)
         if self.best_epoch() == self.epoch:
-            save_adapter(
-                self.folder / "best", state, {**description, "chosen": CHOSEN[self.datasets.watched]}
-            )
-        training = {
-            "epoch": self.epoch,
-            "step": self.step,
-            "seconds": self.seconds,
-            "history": self.history,
-            "trainable": state,
-            "optimizer": self.optimizer.state_dict(),
-            "scaler": self.scaler.state_dict(),
-        }
-        save_training(self.folder / "training_state.pt", training)
+            self.best = last
+        if distributed.is_main():
+            training = {
+                "epoch": self.epoch,
+                "step": self.step,
+                "seconds": self.seconds,
+                "history": self.history,
+                "last": last,
+                "best": self.best,
+                "backbone": getattr(self.model.backbone, "sha256", None),
+                "optimizer": self.optimizer.state_dict(),
+                "scaler": self.scaler.state_dict(),
+            }
+            save_training(self.folder / "training_state.pt", training)
+            self.save_adapters(last)
+
+    def save_adapters(self, last: dict[str, Tensor]) -> None:
+        """Write ``last/`` and, where it is new, ``best/``."""
+        rows = {row["epoch"]: row for row in self.history}
+        best = self.best_epoch()
+        description = {**self.describe, "metrics": rows[self.epoch], "chosen": "the last epoch"}
+        save_adapter(self.folder / "last", last, description)
+        if best == self.epoch or not (self.folder / "best" / "adapter.json").is_file():
+            description |= {"metrics": rows[best], "chosen": CHOSEN[self.datasets.watched]}
+            save_adapter(self.folder / "best", self.best, description)
 
     def restore(self, path: Path) -> None:
-        """Take up what ``save`` wrote, if it did."""
+        """Take up what ``save`` wrote, if it did.
+
+        Raises:
+            ValueError: the file is damaged, or the frozen backbone is not the one it was.
+        """
         training = distributed.from_main(lambda: load_training(path) if path.is_file() else None)
         if training is None:
             return
-        load_trainable_state(self.model, training["trainable"], str(path))
+        if training["backbone"] != getattr(self.model.backbone, "sha256", None):
+            raise ValueError(
+                f"{path}: began with the frozen backbone {training['backbone'][:12]}..., this one is "
+                f"{self.model.backbone.sha256[:12]}... (SHA-256); expected the same -pretrained weights"
+            )
+        load_trainable_state(self.model, training["last"], str(path))
         self.optimizer.load_state_dict(training["optimizer"])
         self.scaler.load_state_dict(training["scaler"])
         self.epoch, self.step = training["epoch"], training["step"]
-        self.seconds, self.history = training["seconds"], training["history"]
+        self.seconds, self.history, self.best = training["seconds"], training["history"], training["best"]
+        if distributed.is_main():
+            shutil.rmtree(self.folder / "best", ignore_errors=True)  # may be of an epoch that was cut off
+            self.save_adapters(training["last"])
 
     def finish(self) -> dict:
         """Evaluate what is evaluated once, at the epoch chosen on validation data; write the result."""
@@ -358,8 +385,7 @@ class Trainer:
         if "test" in self.datasets.evaluation:
             last = trainable_state(self.model)
             result["test_at_last_epoch"] = self.evaluate("test")
-            chosen = self.folder / "best" / "adapter.safetensors"
-            load_trainable_state(self.model, distributed.from_main(lambda: read_tensors(chosen)), str(chosen))
+            load_trainable_state(self.model, self.best, "the best epoch")
             result["test_at_best_epoch"] = self.evaluate("test")
             load_trainable_state(self.model, last, "the last epoch")
         trainable, total = count_parameters(self.model)
@@ -381,12 +407,14 @@ def parallelise(model: nn.Module, frozen_dropout: bool, device: torch.device) ->
         return model
     frozen = [name for name, p in model.named_parameters() if not p.requires_grad]
     buffers = [name for name, _ in model.named_buffers()]
-    # Every process built the same frozen weights: neither broadcast nor watched.
+    # Every process built the same frozen weights: neither broadcast nor watched. (torch has no public
+    # way to say so; FSDP and its own examples use this one.)
     DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(model, frozen + buffers)
     return DistributedDataParallel(
         model,
         device_ids=[device.index] if device.type == "cuda" else None,
         broadcast_buffers=False,
         # LayerDrop leaves out a layer with its prompts and adapter, on each process another one.
-        find_unused_parameters=frozen_dropout and getattr(model.backbone, "drops_layers", False),
+        find_unused_parameters=getattr(model.backbone, "drops_layers", False)
+        and (frozen_dropout or not tuned_layers(model)),
     )

@@ -328,7 +328,11 @@ def test_the_parsed_values_build_the_front_end_and_describe_the_backbone():
         "pretrained": "random",
     }
     args = arguments_of("w2v_speechcommands")(["-name", "x", "-size", "small"])
-    assert wav2vec2_values(args) == {"size": "small", "pretrained": "facebook/wav2vec2-base"}
+    assert wav2vec2_values(args) == {
+        "size": "small",
+        "pretrained": "facebook/wav2vec2-base",
+        "num_frames": 128,
+    }
 
 
 @pytest.mark.parametrize("flag", ["-lr", "-gamma", "-weight_decay", "-adapter_scalar"])

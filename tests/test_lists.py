@@ -56,7 +56,8 @@ def test_a_missing_label_table_is_named_with_what_it_should_hold(tmp_path):
     with pytest.raises(FileNotFoundError) as caught:
         read_labels(tmp_path / "labels.csv")
     assert str(caught.value) == (
-        f"{tmp_path}/labels.csv: no such label table; expected a CSV with index, mid, display_name"
+        f"{tmp_path}/labels.csv: no such label table; expected a CSV with index, mid, display_name: "
+        "python3 data/prepare.py writes it, or -path_list names another folder"
     )
 
 
@@ -207,7 +208,7 @@ def test_disjoint_lists_pass_and_shared_clips_are_counted(tmp_path, labels):
         check_disjoint(train, clips("eval.json", "dba"))
     assert str(caught.value) == (
         f"{tmp_path}/eval.json: clip 1: {tmp_path}/b.wav is also {tmp_path}/train.json: clip 1: "
-        "2 clips are both trained and evaluated on; expected disjoint lists"
+        "2 clips are in both lists; training, validation and test must be disjoint"
     )
 
 
@@ -232,3 +233,15 @@ def test_a_table_in_another_encoding_is_named(tmp_path):
     (tmp_path / "labels.csv").write_bytes("index,mid,display_name\n0,/m/a,Café\n".encode("latin-1"))
     with pytest.raises(ValueError, match=r"labels\.csv: not UTF-8 text"):
         read_labels(tmp_path / "labels.csv")
+
+
+def test_a_file_is_the_same_however_its_path_is_written(tmp_path, labels):
+    (tmp_path / "wav").mkdir()
+    (tmp_path / "wav" / "a.wav").write_bytes(b"RIFF")
+    for name, wav in (("train", "wav/a.wav"), ("eval", "wav/../wav/a.wav")):
+        (tmp_path / f"{name}.json").write_text(f'{{"data": [{{"wav": "{wav}", "labels": "/m/dog"}}]}}')
+    lists = [read_clips(tmp_path / f"{name}.json", tmp_path, labels) for name in ("train", "eval")]
+    with pytest.raises(ValueError, match="1 clips are in both lists"):
+        check_disjoint(*lists)
+    with pytest.raises(ValueError, match="1 clips are in both lists"):
+        check_disjoint([], *lists)  # every pair of lists, validation and test too

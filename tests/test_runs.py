@@ -1,6 +1,7 @@
 """Whole runs, as users start them: what is written, going on after a kill, several processes, bad input."""
 
 import json
+import os
 import signal
 import time
 
@@ -9,7 +10,9 @@ import pytest
 import safetensors.torch
 import torch
 
+from ipet.backbones.wav2vec2 import build_wav2vec2
 from ipet.checkpoint import load_adapter
+from ipet.launch import choose_gpus
 
 from helpers import experiment, rows, run_here, run_there, start, tiny, write_lists, write_wav
 from parity import SHARED
@@ -31,7 +34,7 @@ def splits(tmp_path_factory):
 
 
 def adapter(folder):
-    return safetensors.torch.load_file(folder / "adapter.safetensors")
+    return safetensors.torch.load((folder / "adapter.safetensors").read_bytes())
 
 
 def assert_same_tensors(got, want):
@@ -94,7 +97,10 @@ def test_a_saved_adapter_gives_the_same_logits_again(splits, tmp_path):
     clips = [datasets.evaluation["valid"][i] for i in range(5)]
     with torch.inference_mode():
         logits = torch.cat([model(clip.waveform[None], clip.num_samples[None]) for clip in clips])
-    right = (logits.argmax(1) == torch.stack([clip.target for clip in clips]).argmax(1)).float().mean()
+    targets = torch.stack([clip.target for clip in clips])
+    loss = torch.nn.functional.binary_cross_entropy_with_logits(logits, targets)
+    assert loss.item() == pytest.approx(description["metrics"]["valid_loss"], rel=1e-5)
+    right = (logits.argmax(1) == targets.argmax(1)).float().mean()
     assert right.item() == pytest.approx(description["metrics"]["valid_accuracy"])
 
 
@@ -116,7 +122,7 @@ def test_every_way_of_training_runs(folds, tmp_path, flags):
 
 def test_a_tiny_list_can_be_learnt(tmp_path):
     lists = write_lists(tmp_path / "lists", train_1=16, eval_1=16)  # four tones
-    flags = ["-frame_length", 32, "-epoch", 60, "-batch_size", 8, "-lr", "3e-2", "-gamma", 1, "-fold", 1]
+    flags = ["-frame_length", 32, "-epoch", 80, "-batch_size", 8, "-lr", "2e-2", "-gamma", 1, "-fold", 1]
     flags += ["-freqm", 0, "-timem", 0, "-norm_mean", -8, "-norm_std", 3]
     epochs = rows(run_here("ast_esc50", *tiny(lists, tmp_path, *flags)) / "fold_1", "epoch")
     assert epochs[-1]["train_loss"] < 0.1 < 1 < epochs[0]["train_loss"]
@@ -143,31 +149,41 @@ def test_an_existing_run_is_neither_overwritten_nor_changed(splits, tmp_path):
     assert len(json.loads((folder / "environment.json").read_text())) == 2
 
 
+def wait_for_another_state(process, folder, seen):
+    """Wait until a training state is written that was not among ``seen``; False where the run ends first."""
+    while process.poll() is None:
+        states = {path: path.stat().st_mtime_ns for path in folder.rglob("training_state.pt")}
+        if states != seen:
+            seen.clear()
+            seen.update(states)
+            return True
+        time.sleep(0.001)
+    return False
+
+
 @pytest.mark.parametrize("name", ["ast_esc50", "w2v_speechcommands"])
 def test_killed_after_any_epoch_and_resumed_ends_with_the_same_weights(folds, splits, tmp_path, name):
     if name == "ast_esc50":
-        flags = [*tiny(folds, tmp_path / "killed", *AST, "-fold", 2), "-epoch", 3]
+        flags = [*tiny(folds, tmp_path / "killed", *AST, "-fold", 2), "-epoch", 2, "-num_workers", 1]
         cells = ["fold_1", "fold_2"]
     else:
-        flags = [*tiny(splits, tmp_path / "killed", *W2V, "-embedding_prompt_num", 3), "-epoch", 4]
+        flags = [*tiny(splits, tmp_path / "killed", *W2V, "-embedding_prompt_num", 3), "-epoch", 3]
         cells = ["."]
-    whole = tmp_path / "whole/IPET/t/a"
+    whole, killed = (tmp_path / run / "IPET/t/a" for run in ("whole", "killed"))
     status, _, err = run_there(name, *flags, "-path_run", tmp_path / "whole")
     assert status == 0, err
-    kills = 0
-    for attempt in range(12):
-        process = start(name, *flags, "-resume", PYTHONUNBUFFERED="1")
-        # Told of an epoch: die at once, while or just after it is saved.
-        told = next((line for line in process.stdout if "epoch" in line and "train_loss" in line), None)
-        if told is None:
-            assert process.wait(60) == 0, process.stderr.read()
+    seen, kills = {}, 0
+    for attempt in range(8):
+        process = start(name, *flags, "-resume")
+        if not wait_for_another_state(process, tmp_path / "killed", seen):
+            _, err = process.communicate(timeout=60)
+            assert process.returncode == 0, err
             break
-        time.sleep(0.02 * attempt)
+        time.sleep(0.004 * attempt)  # while last/ and best/ are written, and later
         process.send_signal(signal.SIGKILL)
-        kills += process.wait(60) == -signal.SIGKILL
         process.communicate()
-    assert kills >= 3
-    killed = tmp_path / "killed/IPET/t/a"
+        kills += process.returncode == -signal.SIGKILL
+    assert kills >= 3 and (killed / "summary.json").is_file()
     for cell in cells:
         assert_same_tensors(adapter(killed / cell / "last"), adapter(whole / cell / "last"))
         assert_same_tensors(adapter(killed / cell / "best"), adapter(whole / cell / "best"))
@@ -175,6 +191,56 @@ def test_killed_after_any_epoch_and_resumed_ends_with_the_same_weights(folds, sp
             assert rows(killed / cell, kind) == rows(whole / cell, kind)
     protocols = [json.loads((run / "summary.json").read_text())["protocols"] for run in (killed, whole)]
     assert protocols[0] == protocols[1]
+
+
+def test_the_number_of_readers_does_not_change_the_training(splits, tmp_path):
+    """Dropout is on: a reader that drew from its stream would show."""
+    losses = []
+    for workers in (0, 2):
+        flags = tiny(splits, tmp_path / str(workers), *W2V, "-embedding_prompt_num", 3)
+        losses.append(rows(run_here("w2v_speechcommands", *flags, "-num_workers", workers), "step"))
+    assert losses[0] == losses[1]
+
+
+def test_a_run_does_not_go_on_with_another_frozen_backbone(splits, tmp_path):
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        build_wav2vec2("tiny").model.save_pretrained(tmp_path / f"weights_{seed}")
+    flags = [*tiny(splits, tmp_path / "runs", *W2V, "-embedding_prompt_num", 3), "-resume"]
+    (tmp_path / "weights").symlink_to(tmp_path / "weights_0")
+    folder = run_here("w2v_speechcommands", *flags, "-pretrained", tmp_path / "weights")
+    (folder / "result.json").unlink()
+    (tmp_path / "weights").unlink()
+    (tmp_path / "weights").symlink_to(tmp_path / "weights_1")
+    with pytest.raises(ValueError, match=r"began with the frozen backbone \w{12}\.\.\., this one is"):
+        run_here("w2v_speechcommands", *flags, "-pretrained", tmp_path / "weights")
+
+
+def test_the_best_adapter_is_of_the_epoch_that_the_result_names(splits, tmp_path):
+    flags = [*tiny(splits, tmp_path, *W2V, "-embedding_prompt_num", 3), "-resume"]
+    folder = run_here("w2v_speechcommands", *flags)
+    want = adapter(folder / "best")
+    # As if a kill had come between the files of an epoch that is repeated.
+    (folder / "best" / "adapter.safetensors").write_bytes(
+        (folder / "last" / "adapter.safetensors").read_bytes()
+    )
+    (folder / "result.json").unlink()
+    run_here("w2v_speechcommands", *flags)
+    assert_same_tensors(adapter(folder / "best"), want)
+    best = json.loads((folder / "result.json").read_text())["best_epoch"]
+    assert json.loads((folder / "best" / "adapter.json").read_text())["metrics"]["epoch"] == best
+
+
+def test_ctrl_c_says_how_to_go_on(splits, tmp_path):
+    flags = [*tiny(splits, tmp_path, *W2V, "-embedding_prompt_num", 3), "-epoch", 500]
+    for more in ([], ["-nproc", 2]):
+        process = start("w2v_speechcommands", *flags, "-name", f"n{len(more)}", *more)
+        assert wait_for_another_state(process, tmp_path / f"IPET/t/n{len(more)}", {})
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+        assert process.returncode == 130
+        assert "interrupted; add -resume to go on" in err
+        assert "Traceback" not in err
 
 
 # Several processes ----------------------------------------------------------------------------------
@@ -206,8 +272,13 @@ def test_two_processes_train_and_evaluate_as_one(folds, splits, tmp_path, name, 
         assert results[0].get(key, {}) == pytest.approx(results[1].get(key, {}), abs=1e-5)
 
 
-def test_layer_drop_leaves_no_process_waiting(splits, tmp_path):
-    flags = tiny(splits, tmp_path, *W2V, "-embedding_prompt_num", 3)
+@pytest.mark.parametrize(
+    "more",
+    [[], ["-adapter", "False", "-embedding_prompt", "False", "-frozen_dropout", "False", "-lr", "1e-5"]],
+    ids=["IPET", "fine-tuning"],
+)
+def test_layer_drop_leaves_no_process_waiting(splits, tmp_path, more):
+    flags = tiny(splits, tmp_path, *W2V, "-embedding_prompt_num", 3, *more)
     status, out, err = run_there("w2v_speechcommands", *flags, launcher=TWO_PROCESSES)
     assert status == 0, err
     assert "epoch 2/2" in out
@@ -274,10 +345,12 @@ def test_bad_input_is_one_clear_error(tmp_path, case):
 
 @pytest.mark.parametrize("case", ["truncated WAV", "label not in the table"])
 def test_bad_input_stops_all_processes_at_once(tmp_path, case):
-    lists = write_lists(tmp_path / "lists", train_1=9, eval_1=4)
+    """The broken clip is met in the midst of the epoch, when the other process waits for its gradients."""
+    lists = write_lists(tmp_path / "lists", train_1=60, eval_1=4)
     said = spoil(lists, case)
     begin = time.monotonic()
-    status, _, err = run_there("ast_esc50", *tiny(lists, tmp_path / "runs", *AST, "-fold", 1), "-nproc", 2)
+    flags = [*tiny(lists, tmp_path / "runs", *AST, "-fold", 1), "-batch_size", 2, "-nproc", 2]
+    status, _, err = run_there("ast_esc50", *flags)
     assert status != 0 and time.monotonic() - begin < 60
     told = [line for line in err.splitlines() if "error: " in line]
     assert len(told) == 1, err
@@ -291,7 +364,7 @@ def test_a_clip_in_both_lists_is_refused(tmp_path):
     data = json.loads((lists / "train_1.json").read_text())
     data["data"] += json.loads((lists / "eval_1.json").read_text())["data"][:2]
     (lists / "train_1.json").write_text(json.dumps(data))
-    with pytest.raises(ValueError, match="2 clips are both trained and evaluated on"):
+    with pytest.raises(ValueError, match="2 clips are in both lists"):
         run_here("ast_esc50", *tiny(lists, tmp_path / "runs", *AST, "-fold", 1))
     assert not (tmp_path / "runs").exists()
 
@@ -335,6 +408,41 @@ def test_more_processes_than_clips_in_a_batch_are_refused(splits, tmp_path):
     status, _, err = run_there("w2v_speechcommands", *flags)
     assert status != 0
     assert "-batch_size 1 is shared by 2 processes" in err
+
+
+@pytest.mark.parametrize(
+    ("frames", "tokens"),
+    [(1, 0), (10, 4)],  # 1,600 samples: 319, 159, 79, 39, 19, 9, 4 after the seven layers
+)
+def test_an_input_too_short_for_wav2vec2_is_refused(splits, tmp_path, frames, tokens):
+    flags = tiny(splits, tmp_path, *W2V, "-frame_length", frames)
+    with pytest.raises(ValueError, match=f"{frames} frames become {tokens} tokens.*at least 10"):
+        run_here("w2v_speechcommands", *flags)
+
+
+@pytest.mark.parametrize(
+    ("allowed", "flag", "visible"),
+    [("2,3", "0,1", "2,3"), ("2,3", "1", "3"), ("2,3", "2", None), ("", "0", None)],
+)
+def test_usable_gpus_are_of_those_the_scheduler_gave(monkeypatch, capsys, allowed, flag, visible):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", allowed)
+    monkeypatch.delenv("RANK", raising=False)
+    numbers = tuple(map(int, flag.split(",")))
+    if visible is None:
+        with pytest.raises(SystemExit):
+            choose_gpus(numbers)
+        assert "GPUs are there, counted from 0" in capsys.readouterr().err
+    else:
+        choose_gpus(numbers)
+        assert os.environ["CUDA_VISIBLE_DEVICES"] == visible
+
+
+def test_under_torchrun_the_gpus_are_not_chosen_here(monkeypatch, capsys):
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.delenv("IPET_LAUNCHED", raising=False)
+    with pytest.raises(SystemExit):
+        choose_gpus((0,))
+    assert "for torchrun set CUDA_VISIBLE_DEVICES" in capsys.readouterr().err
 
 
 # Real recordings ------------------------------------------------------------------------------------

@@ -3,14 +3,14 @@
 Source: wav2vec 2.0 (Baevski et al. 2020).
 """
 
-import json
 import re
 
 import torch
 from torch import Tensor, nn
 from transformers import Wav2Vec2Config, Wav2Vec2Model
 
-from ipet.checkpoint import fingerprint, load_exactly, published_file, read_tensors
+from ipet.checkpoint import fingerprint, load_exactly, published_file, read_json, read_tensors
+from ipet.features import HOP_SAMPLES
 
 SIZES = {
     "base": {},
@@ -54,16 +54,18 @@ class Wav2Vec2(nn.Module):
         return torch.cat([x.mean(dim=1), x.std(dim=1)], dim=-1)
 
 
-def build_wav2vec2(size: str = "base", pretrained: str = "random") -> Wav2Vec2:
+def build_wav2vec2(size: str = "base", pretrained: str = "random", num_frames: int | None = None) -> Wav2Vec2:
     """wav2vec 2.0 with published weights, or with random ones (``pretrained="random"``).
 
     Args:
         size: of a random one: ``base``, ``small`` or ``tiny``. Published weights bring their own.
         pretrained: a folder in Hugging Face's layout (``.safetensors`` or ``.bin``), or a hub id.
+        num_frames: of 10 ms, the length of every input; checked if given.
 
     Raises:
         FileNotFoundError: neither a folder nor to be had from the hub.
-        ValueError: an unknown size; a missing or unexpected tensor, which is named.
+        ValueError: an unknown size; a missing or unexpected tensor, which is named; a model with
+            pre-norm layers; an input too short for it.
 
     ``sha256``, an attribute, identifies it before anything is inserted.
     """
@@ -74,6 +76,8 @@ def build_wav2vec2(size: str = "base", pretrained: str = "random") -> Wav2Vec2:
         backbone = Wav2Vec2(Wav2Vec2Model(config))
     else:
         backbone = Wav2Vec2(load_published(pretrained))
+    if num_frames is not None:
+        check_length(backbone.model.config, num_frames)
     backbone.sha256 = fingerprint(backbone.model.state_dict())
     return backbone
 
@@ -85,15 +89,30 @@ def load_published(pretrained: str) -> Wav2Vec2Model:
     """
     path = published_file(pretrained, PUBLISHED)
     config = path.with_name("config.json")
-    if not config.is_file():
-        raise FileNotFoundError(f"{config}: no such file; the weights beside it need it")
-    settings = json.loads(config.read_text())
+    settings = read_json(config)
     if settings.get("model_type") != "wav2vec2":
         raise ValueError(f"{config}: model_type is {settings.get('model_type')!r}; expected 'wav2vec2'")
+    if settings.get("do_stable_layer_norm"):
+        raise ValueError(
+            f"{config}: do_stable_layer_norm is true (pre-norm layers, as in the large models); "
+            "expected a model with post-norm layers, such as facebook/wav2vec2-base"
+        )
     model = Wav2Vec2Model(Wav2Vec2Config.from_dict(settings, attn_implementation="sdpa"))
     tensors = {modern_name(n): t for n, t in read_tensors(path).items() if not re.match(HEADS, n)}
     load_exactly(model.state_dict(), tensors, str(path))
     return model
+
+
+def check_length(config: Wav2Vec2Config, num_frames: int) -> None:
+    """Raise ValueError where an input has too few tokens for a deviation, or for a time mask."""
+    tokens = num_frames * HOP_SAMPLES
+    for kernel, stride in zip(config.conv_kernel, config.conv_stride):
+        tokens = (tokens - kernel) // stride + 1
+    least = max(2, config.mask_time_length if config.mask_time_prob > 0 else 0)
+    if tokens < least:
+        raise ValueError(
+            f"{num_frames} frames become {max(0, tokens)} tokens of wav2vec 2.0; expected at least {least}"
+        )
 
 
 def modern_name(name: str) -> str:
