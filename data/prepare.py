@@ -68,21 +68,12 @@ class Lists:
 # ------------------------------------------------------------------------------------- datasets
 
 
-def prepare_esc50(root: Path) -> Lists:
-    """Lists of ESC-50: ``train_<k>`` holds all folds but k, ``eval_<k>`` holds fold k.
-
-    Args:
-        root: the release's folder, with ``meta/esc50.csv`` and ``audio/``.
+def read_esc50(path: Path) -> tuple[dict[int, str], dict[str, Clip], dict[str, int], dict[str, set[int]]]:
+    """``meta/esc50.csv``: names by target, clips and folds by file, and the folds of each recording.
 
     Raises:
-        FileNotFoundError: ``root`` is not such a folder, or listed clips are not on disk.
-        ValueError: ``meta/esc50.csv`` contradicts itself.
-
-    Source: https://github.com/karolpiczak/ESC-50 (Piczak 2015).
+        ValueError: the table contradicts itself.
     """
-    path = root / "meta" / "esc50.csv"
-    check_root(root, ["meta/esc50.csv", "audio/"], "ESC-50, e.g. .../ESC-50-master")
-
     names: dict[int, str] = {}  # of each target
     clips: dict[str, Clip] = {}
     fold_of: dict[str, int] = {}
@@ -107,7 +98,25 @@ def prepare_esc50(root: Path) -> Lists:
         if count > 1:
             targets = [target for target in sorted(names) if names[target] == category]
             raise ValueError(f"{path}: {category!r} has {count} targets, {listing(targets)}")
+    return names, clips, fold_of, folds_of_source
 
+
+def prepare_esc50(root: Path) -> Lists:
+    """Lists of ESC-50: ``train_<k>`` holds all folds but k, ``eval_<k>`` holds fold k.
+
+    Args:
+        root: the release's folder, with ``meta/esc50.csv`` and ``audio/``.
+
+    Raises:
+        FileNotFoundError: ``root`` is not such a folder, or listed clips are not on disk.
+        ValueError: ``meta/esc50.csv`` contradicts itself.
+
+    Source: https://github.com/karolpiczak/ESC-50 (Piczak 2015).
+    """
+    path = root / "meta" / "esc50.csv"
+    check_root(root, ["meta/esc50.csv", "audio/"], "ESC-50, e.g. .../ESC-50-master")
+
+    names, clips, fold_of, folds_of_source = read_esc50(path)
     folds = sorted(set(fold_of.values()))
     if len(folds) < 2:
         raise ValueError(f"{path}: found {len(folds)} fold; cross-validation needs at least 2")
@@ -135,6 +144,34 @@ def prepare_esc50(root: Path) -> Lists:
     return Lists(labels, lists, table, notes)
 
 
+def read_held_out(held_out: dict[str, Path], mids: dict[str, str], root: Path) -> dict[str, str]:
+    """The clips of the validation and the test list -> ``valid`` or ``test``.
+
+    Raises:
+        ValueError: a line is no clip of a known word, or a clip comes twice.
+    """
+    split_of: dict[str, str] = {}
+    for split, path in held_out.items():
+        for line, wav in enumerate(read_text(path).splitlines(), start=1):
+            wav = wav.strip()
+            if not wav:
+                continue
+            where = f"{path}, line {line}"
+            word, slash, filename = wav.partition("/")
+            if not slash or not filename or "/" in filename:
+                raise ValueError(f"{where}: found {wav!r}; expected WORD/FILE.wav")
+            if word not in mids:
+                raise ValueError(
+                    f"{where}: {wav} is of the unknown word {word!r}; {root} has no folder of "
+                    f"that name among its {len(mids)} words"
+                )
+            if wav in split_of:
+                also = "listed twice" if split_of[wav] == split else "also in validation_list.txt"
+                raise ValueError(f"{where}: {wav} is {also}; clips must not leak between lists")
+            split_of[wav] = split
+    return split_of
+
+
 def prepare_speech_commands(root: Path) -> Lists:
     """Lists of Speech Commands v0.02: ``train``, ``valid`` and ``test``.
 
@@ -160,26 +197,7 @@ def prepare_speech_commands(root: Path) -> Lists:
         raise FileNotFoundError(f"{root}: holds no folder of a word, such as right/")
     mids = {word: f"/m/spcmd{index:02d}" for index, word in enumerate(words)}
 
-    split_of: dict[str, str] = {}
-    for split, path in held_out.items():
-        for line, wav in enumerate(read_text(path).splitlines(), start=1):
-            wav = wav.strip()
-            if not wav:
-                continue
-            where = f"{path}, line {line}"
-            word, slash, filename = wav.partition("/")
-            if not slash or not filename or "/" in filename:
-                raise ValueError(f"{where}: found {wav!r}; expected WORD/FILE.wav")
-            if word not in mids:
-                raise ValueError(
-                    f"{where}: {wav} is of the unknown word {word!r}; {root} has no folder of "
-                    f"that name among its {len(words)} words"
-                )
-            if wav in split_of:
-                also = "listed twice" if split_of[wav] == split else "also in validation_list.txt"
-                raise ValueError(f"{where}: {wav} is {also}; clips must not leak between lists")
-            split_of[wav] = split
-
+    split_of = read_held_out(held_out, mids, root)
     num_bytes = clip_bytes(root, words)
     for split, path in held_out.items():
         wavs = [wav for wav in split_of if split_of[wav] == split]

@@ -6,7 +6,8 @@ from collections.abc import Callable
 import numpy as np
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 
 def rank() -> int:
@@ -82,6 +83,28 @@ def sum_over_ranks(value: Tensor) -> Tensor:
         value = value.clone()
         dist.all_reduce(value)
     return value
+
+
+def parallelise(model: nn.Module, device: torch.device, drops_layers: bool) -> nn.Module:
+    """DistributedDataParallel over what is trained; the model itself where there is one process.
+
+    Args:
+        drops_layers: LayerDrop leaves out a layer with what is trained in it, in each process
+            another one, so that gradients may be missing.
+    """
+    if not dist.is_initialized():
+        return model
+    frozen = [name for name, parameter in model.named_parameters() if not parameter.requires_grad]
+    buffers = [name for name, _ in model.named_buffers()]
+    # Every process built the same frozen weights: neither broadcast nor watched. torch has no public
+    # way to say so.
+    DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(model, frozen + buffers)
+    return DistributedDataParallel(
+        model,
+        device_ids=[device.index] if device.type == "cuda" else None,
+        broadcast_buffers=False,
+        find_unused_parameters=drops_layers,
+    )
 
 
 def max_over_ranks(value: int) -> int:

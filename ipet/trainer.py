@@ -6,14 +6,12 @@ import resource
 import shutil
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
 from ipet import distributed
@@ -164,7 +162,10 @@ class Trainer:
         )
         pin = device.type == "cuda"
         self.loader = train_loader(datasets.train, self.batches, recipe.num_workers, pin)
-        self.parallel = parallelise(self.model, recipe.frozen_dropout, device)
+        drops_layers = getattr(model.backbone, "drops_layers", False) and (
+            recipe.frozen_dropout or not tuned_layers(model)
+        )
+        self.parallel = distributed.parallelise(self.model, device, drops_layers)
         self.epoch, self.step, self.seconds = 0, 0, 0.0
         self.history: list[dict] = []
         self.best: dict[str, Tensor] = {}
@@ -399,22 +400,3 @@ class Trainer:
         if distributed.is_main():
             write_json(self.folder / "result.json", result)
         return result
-
-
-def parallelise(model: nn.Module, frozen_dropout: bool, device: torch.device) -> Callable:
-    """DistributedDataParallel over what is trained; the model itself where there is one process."""
-    if distributed.world_size() == 1:
-        return model
-    frozen = [name for name, p in model.named_parameters() if not p.requires_grad]
-    buffers = [name for name, _ in model.named_buffers()]
-    # Every process built the same frozen weights: neither broadcast nor watched. (torch has no public
-    # way to say so; FSDP and its own examples use this one.)
-    DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(model, frozen + buffers)
-    return DistributedDataParallel(
-        model,
-        device_ids=[device.index] if device.type == "cuda" else None,
-        broadcast_buffers=False,
-        # LayerDrop leaves out a layer with its prompts and adapter, on each process another one.
-        find_unused_parameters=getattr(model.backbone, "drops_layers", False)
-        and (frozen_dropout or not tuned_layers(model)),
-    )
