@@ -1,5 +1,6 @@
 """Embeddings, hidden states and gradients equal the authors' implementation, for every mode."""
 
+import copy
 import json
 from functools import lru_cache
 
@@ -34,10 +35,19 @@ def ast_tensors():
 
 
 @lru_cache
-def w2v2_tensors():
-    """The deterministic weights of wav2vec 2.0."""
-    state = build_wav2vec2("base").model.state_dict()
-    return {name: draw(canonical_w2v2(name), tuple(t.shape), "w2v2") for name, t in state.items()}
+def frozen_ast(frames):
+    backbone = build_ast(frames)
+    backbone.load_published(ast_tensors(), "the deterministic weights")
+    return backbone
+
+
+@lru_cache
+def frozen_w2v2():
+    backbone = build_wav2vec2("base")
+    state = backbone.model.state_dict()
+    drawn = {name: draw(canonical_w2v2(name), tuple(t.shape), "w2v2") for name, t in state.items()}
+    backbone.model.load_state_dict(drawn)
+    return backbone
 
 
 def build(meta, mode, residual=True):
@@ -47,11 +57,9 @@ def build(meta, mode, residual=True):
         residual=residual and meta["backbone"] == "W2V2",  # the authors' wav2vec 2.0 form
     )
     if meta["backbone"] == "AST":
-        backbone, rules = build_ast(meta["frames"]), "ast"
-        backbone.load_published(ast_tensors(), "the deterministic weights")
+        backbone, rules = copy.deepcopy(frozen_ast(meta["frames"])), "ast"
     else:
-        backbone, rules = build_wav2vec2("base"), "w2v2"
-        backbone.model.load_state_dict(w2v2_tensors())
+        backbone, rules = copy.deepcopy(frozen_w2v2()), "w2v2"
     tune(backbone, tuning)
     if tuning:
         fill_inserted(backbone, rules)
