@@ -39,6 +39,13 @@ class ClassificationTrainer(Trainer):
         """[B, C] logits, [B, C] targets -> [B]."""
         return LOSSES[self.loss](logits, target)
 
+    def without_hearing(self, name: str) -> float | None:
+        """Accuracy of always answering the training list's most frequent class."""
+        if self.metric != "accuracy":
+            return None
+        frequent = self.datasets.train.targets().sum(axis=0).argmax()
+        return float(self.datasets.evaluation[name].targets()[:, frequent].mean())
+
     def measure(self, logits: np.ndarray, targets: np.ndarray) -> dict[str, float]:
         """[N, C], [N, C] -> accuracy; or mAP, mAUC and d'."""
         if self.metric == "accuracy":

@@ -58,7 +58,9 @@ def summarise(results: Mapping[str, Mapping]) -> dict:
         name: {"values": values, "mean": float(np.mean(values)), "std": spread(values)}
         for name, values in protocols.items()
     }
+    constant = [r["without_hearing"] for r in runs if r.get("without_hearing") is not None]
     return summary | {
+        "without_hearing": float(np.mean(constant)) if constant else None,
         "trainable_parameters": first["trainable_parameters"],
         "all_parameters": first["all_parameters"],
         "seconds": sum(r["seconds"] for r in runs),
@@ -102,6 +104,10 @@ def table(summary: Mapping) -> str:
         ]
     else:
         notes = [f"[3] epoch {best}, the best on the validation list; the test list chose nothing"]
+    if summary["without_hearing"] is not None:
+        notes.append(
+            f"always answering the most frequent training class: {100 * summary['without_hearing']:.2f}"
+        )
     return "\n".join(
         [
             line(head),

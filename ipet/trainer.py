@@ -182,6 +182,10 @@ class Trainer:
         """[N, C], [N, C] of a whole list -> named values, ``self.metric`` among them."""
         raise NotImplementedError
 
+    def without_hearing(self, name: str) -> float | None:
+        """The metric of the best constant answer on the evaluation list of that name, if it has one."""
+        return None
+
     # Training -------------------------------------------------------------------------------
 
     def fit(self, resume: bool = False) -> dict:
@@ -391,6 +395,7 @@ class Trainer:
             load_trainable_state(self.model, last, "the last epoch")
         trainable, total = count_parameters(self.model)
         result |= {
+            "without_hearing": self.without_hearing("test" if "test" in self.datasets.evaluation else "eval"),
             "history": self.history,
             "trainable_parameters": trainable,
             "all_parameters": total,

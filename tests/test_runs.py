@@ -66,6 +66,8 @@ def test_a_run_with_folds_leaves_what_the_readme_promises(folds, tmp_path):
         )
     summary = json.loads((folder / "summary.json").read_text())
     assert list(summary["protocols"]) == ["last", "best_epoch", "common_epoch"]
+    # Class 0 leads the training lists of 13 and 11 clips; 2 of 7 and 3 of 9 evaluation clips are of it.
+    assert summary["without_hearing"] == pytest.approx((2 / 7 + 3 / 9) / 2)
     assert "common epoch [2]" in (folder / "summary.txt").read_text()
 
 
