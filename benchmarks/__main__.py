@@ -80,9 +80,8 @@ def main() -> None:
     args = parser.parse_args()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     name = torch.cuda.get_device_name() if device.type == "cuda" else f"{torch.get_num_threads()} CPU threads"
-    print(
-        f"training step (evaluation mode: no dropout), fp32, {name}, torch {torch.__version__}, {platform.machine()}"
-    )
+    print("training step in evaluation mode (no dropout), fp32")
+    print(f"{name}, torch {torch.__version__}, {platform.machine()}")
     print(f"{'setting':<20}{'batch':>6}{'IPET s':>9}{'textbook s':>12}{'ratio':>8}   (min - max)")
     results = {}
     for setting, (kind, shape, prompts, bottleneck) in SETTINGS.items():
