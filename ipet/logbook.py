@@ -51,12 +51,13 @@ class TensorBoard:
 
 
 class Neptune:
-    """Scalars in neptune's offline format; the hosted service closed in 2026.
+    """Scalars in neptune's offline format under ``neptune/``; the hosted service closed in 2026.
 
     ``NEPTUNE_MODE`` chooses another mode for those who run a server of their own.
     """
 
     def __init__(self, folder: Path, name: str, first_step: int):
+        os.environ["NEPTUNE_DATA_DIRECTORY"] = str(folder / "neptune")  # not the current folder
         import neptune
 
         self.run = neptune.init_run(mode=os.environ.get("NEPTUNE_MODE", "offline"), name=name)

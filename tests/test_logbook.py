@@ -1,6 +1,7 @@
 """A run's folder: its rows, its loggers, and what may change when it goes on."""
 
 import json
+import os
 import sys
 
 import pytest
@@ -152,12 +153,14 @@ def test_neptune_is_used_offline_unless_the_environment_says_otherwise(tmp_path,
     neptune = Neptune()
     monkeypatch.setitem(sys.modules, "neptune", neptune)
     monkeypatch.delenv("NEPTUNE_MODE", raising=False)
+    monkeypatch.setenv("NEPTUNE_DATA_DIRECTORY", "")  # put back after the test
     write_rows(tmp_path, 1, 2, loggers=("neptune",))
     monkeypatch.setenv("NEPTUNE_MODE", "sync")
     Logbook(tmp_path, ("neptune",), name="first").close()
     assert neptune.begun == [{"mode": "offline", "name": ""}, {"mode": "sync", "name": "first"}]
     assert neptune.logged == [("step/loss", 1.0, 1), ("step/loss", 0.5, 2)]
     assert neptune.stopped == 2
+    assert os.environ["NEPTUNE_DATA_DIRECTORY"] == str(tmp_path / "neptune")
 
 
 # A run's folder -----------------------------------------------------------------------------------
