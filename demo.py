@@ -6,6 +6,7 @@ the way, from recordings to a table and an adapter; accuracies worth having need
 (Guessing among its 10 classes is right in 10 % of the clips.)
 """
 
+import argparse
 import shutil
 import subprocess
 import sys
@@ -31,6 +32,7 @@ def run(*command: str, folder: Path = ROOT) -> None:
 
 def main() -> None:
     """Generate, prepare, train."""
+    argparse.ArgumentParser(description=__doc__).parse_args()  # -h, and nothing else
     start = time.perf_counter()
     shutil.rmtree(RUN, ignore_errors=True)  # the demo's own run, of the last time
     run("data/synth/esc50.py", "demo_data/esc50")

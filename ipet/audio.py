@@ -1,6 +1,8 @@
 """Waveforms: decode, mix down, resample, crop or tile. Everything is [T] float32 at 16 kHz."""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -38,26 +40,13 @@ def read_audio(path: str | Path) -> Tensor:
         FileNotFoundError: there is no such file, or it is a folder.
         ClipError: the file is empty, truncated, not audio, holds no sample, or NaN or infinity.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: {'not a file' if path.exists() else 'no such file'}")
-    if path.stat().st_size == 0:
-        raise ClipError(f"{path}: the file is empty (0 bytes); expected WAV, FLAC, OGG or MP3 audio")
-    try:
-        with soundfile.SoundFile(path) as file:
-            sample_rate, num_frames, header = file.samplerate, file.frames, file.extra_info
-            if num_frames > MAX_FRAMES:
-                raise ClipError(
-                    f"{path}: its header does not say how long it is (a FLAC written to a pipe); "
-                    "expected a whole file: encode it again"
-                )
-            samples = file.read(dtype="float32", always_2d=True)  # [T, channels]
-    except soundfile.LibsndfileError as error:
-        raise ClipError(f"{path}: not readable as WAV, FLAC, OGG or MP3: {error}") from None
-
-    check_complete(path, header, num_frames, len(samples))
-    if not len(samples):
-        raise ClipError(f"{path}: holds 0 samples; a clip needs at least 1")
+    with open_audio(path) as file:
+        samples = file.read(dtype="float32", always_2d=True)  # [T, channels]
+        sample_rate, num_frames = file.samplerate, file.frames
+    if len(samples) < 0.95 * num_frames:  # an MP3's length is an estimate
+        raise ClipError(
+            f"{path}: truncated, its header promises {num_frames} frames, {len(samples)} could be decoded"
+        )
     if not np.isfinite(samples).all():
         raise ClipError(f"{path}: holds NaN or infinite samples; expected finite ones")
 
@@ -69,22 +58,41 @@ def read_audio(path: str | Path) -> Tensor:
     return torch.from_numpy(waveform)
 
 
-def check_complete(path: Path, header: str, num_frames: int, num_read: int) -> None:
-    """Raise ClipError where a file holds less audio than its header promises.
+@contextmanager
+def open_audio(path: str | Path) -> Iterator[soundfile.SoundFile]:
+    """Open a recording whose header and length are sound; see ``read_audio`` for its errors."""
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: {'not a file' if path.exists() else 'no such file'}")
+    if path.stat().st_size == 0:
+        raise ClipError(f"{path}: the file is empty (0 bytes); expected WAV, FLAC, OGG or MP3 audio")
+    try:
+        with soundfile.SoundFile(path) as file:
+            check_length(path, file)
+            yield file
+    except soundfile.LibsndfileError as error:
+        raise ClipError(f"{path}: not readable as WAV, FLAC, OGG or MP3: {error}") from None
+
+
+def check_length(path: Path, file: soundfile.SoundFile) -> None:
+    """Raise ClipError where a file holds no sample, or less audio than its header promises.
 
     libsndfile reads a cut WAV without a word, but notes the mismatch in its log of the header.
     """
-    cut = re.search(r"^data : (\d+) \(should be (\d+)\)", header, re.MULTILINE)
+    if file.frames > MAX_FRAMES:
+        raise ClipError(
+            f"{path}: its header does not say how long it is (a FLAC written to a pipe); "
+            "expected a whole file: encode it again"
+        )
+    cut = re.search(r"^data : (\d+) \(should be (\d+)\)", file.extra_info, re.MULTILINE)
     if cut:
         promised, found = map(int, cut.groups())
         if found < promised < STREAMED_BYTES:
             raise ClipError(
                 f"{path}: truncated, its header promises {promised} bytes of audio, {found} are there"
             )
-    if num_read < 0.95 * num_frames:  # an MP3's length is an estimate
-        raise ClipError(
-            f"{path}: truncated, its header promises {num_frames} frames, {num_read} could be decoded"
-        )
+    if not file.frames:
+        raise ClipError(f"{path}: holds 0 samples; a clip needs at least 1")
 
 
 def tile(waveform: Tensor, num_samples: int) -> Tensor:

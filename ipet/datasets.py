@@ -1,7 +1,8 @@
 """Lists turned into batches of waveforms and targets."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import NamedTuple
 
@@ -10,8 +11,9 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader, Dataset, Sampler
+from tqdm import tqdm
 
-from ipet.audio import CROPS, ClipError, crop_or_tile, read_audio
+from ipet.audio import CROPS, ClipError, crop_or_tile, open_audio, read_audio
 from ipet.augment import MIXUP_BETA, mix
 from ipet.lists import Clip, Labels, multi_hot
 
@@ -100,6 +102,24 @@ class Clips(Dataset):
     def targets(self) -> np.ndarray:
         """[N, C] targets of all clips."""
         return np.stack([multi_hot(clip.classes, len(self.labels)).numpy() for clip in self.clips])
+
+
+def check_recordings(clips: Iterable[Clip]) -> None:
+    """Open every recording's header, several at a time; raises ClipError for the first unusable one."""
+
+    def check(clip: Clip) -> None:
+        try:
+            with open_audio(clip.path):
+                pass
+        except (ClipError, OSError) as error:
+            raise ClipError(f"{clip.where}: {error}") from None
+
+    distinct = list({clip.path: clip for clip in clips}.values())
+    with ThreadPoolExecutor(8) as pool:
+        for _ in tqdm(
+            pool.map(check, distinct), "recordings", len(distinct), leave=False, disable=None, unit="clip"
+        ):
+            pass
 
 
 class EvaluationClips(Clips):

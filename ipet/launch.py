@@ -19,6 +19,7 @@ from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from ipet import distributed
 from ipet.checkpoint import read_json, write_atomically, write_json
+from ipet.datasets import check_recordings
 from ipet.lists import check_disjoint
 from ipet.logbook import check_loggers, open_run, record_start
 from ipet.summary import summarise, table
@@ -39,6 +40,8 @@ def run(args, build_datasets, build_model, trainer) -> None:
     """
     choose_gpus(args.usable_gpu)
     processes = args.nproc or max(1, torch.cuda.device_count())
+    if "RANK" not in os.environ and processes > args.batch_size:
+        leave(f"-batch_size {args.batch_size} is shared by {processes} processes; expected a clip for each")
     if "RANK" not in os.environ and processes > 1:
         sys.exit(launch(processes))
     folder = args.path_run / args.project / args.tags / args.name
@@ -47,7 +50,7 @@ def run(args, build_datasets, build_model, trainer) -> None:
     except KeyboardInterrupt:
         leave("interrupted; add -resume to go on behind the last whole epoch", status=130)
     except MENDABLE as error:
-        kept = keep_traceback(folder)
+        kept = None if getattr(error, "refused", False) else keep_traceback(folder)
         leave(f"{str(error) or type(error).__name__}{f' (more in {kept})' if kept else ''}")
     except Exception as error:
         if re.search("closed by peer|reset by peer|NCCL|Broken pipe", str(error)):
@@ -72,7 +75,8 @@ def choose_gpus(numbers: tuple[int, ...] | None) -> None:
     allowed = os.environ.get("CUDA_VISIBLE_DEVICES")  # a scheduler's choice is not widened
     names = allowed.split(",") if allowed else [str(i) for i in range(torch.cuda.device_count())]
     if max(numbers) >= len(names):
-        leave(f"-usable_gpu {','.join(map(str, numbers))}: {len(names)} GPUs are there, counted from 0")
+        wanted = ",".join(map(str, numbers))
+        leave(f"-usable_gpu {wanted}: {len(names)} GPUs are there, counted from 0; without it all are used")
     os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(names[i] for i in numbers)
 
 
@@ -205,14 +209,16 @@ def check(args, folder: Path, folds: list, build_datasets) -> None:
     if distributed.is_main():
         try:
             check_loggers(args.logger)
-            digest = hashlib.sha256()
+            digest, recordings = hashlib.sha256(), []
             for fold in folds:
                 datasets = build_datasets(args, fold)
                 lists = (datasets.train, *datasets.evaluation.values())
                 check_disjoint(*(clips.clips for clips in lists))
                 digest.update(repr(datasets.train.labels.mids).encode())
                 for clips in lists:
+                    recordings += clips.clips
                     digest.update(repr([(c.path.name, c.classes) for c in clips.clips]).encode())
+            check_recordings(recordings)
             arguments = {key: plain(value) for key, value in sorted(vars(args).items())}
             arguments["lists_sha256"] = digest.hexdigest()  # a run does not go on with other lists
             existed = open_run(folder, arguments, Path(sys.argv[0]).resolve().parent, args.resume)
@@ -220,6 +226,7 @@ def check(args, folder: Path, folds: list, build_datasets) -> None:
                 print(f"nothing to resume in {folder}: a new run begins", flush=True)
         except MENDABLE as found:
             error = found
+            error.refused = True  # before the run was opened: nothing is written into it
     message = distributed.from_main(lambda: str(error) if error else None)
     if message is not None:
         raise error or ValueError(message)

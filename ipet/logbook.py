@@ -191,6 +191,8 @@ def record_start(folder: str | Path, sources: Path, used: dict) -> None:
         sources: the experiment's folder.
         used: device, processes, and how is trained: JSON values.
     """
+    for stale in Path(folder).glob("error_rank*.log"):
+        stale.unlink()  # of a start that failed
     starts = Path(folder) / "environment.json"
     before = read_json(starts) if starts.is_file() else []
     write_json(starts, [*before, {**environment(sources), **used}])

@@ -8,8 +8,10 @@ import time
 import numpy as np
 import pytest
 import safetensors.torch
+import soundfile
 import torch
 
+from ipet.audio import ClipError
 from ipet.backbones.wav2vec2 import build_wav2vec2
 from ipet.checkpoint import load_adapter
 from ipet.launch import choose_gpus
@@ -308,6 +310,9 @@ def spoil(lists, case):
     elif case == "0-sample clip":
         write_wav(wav, seconds=0)
         said.append("0 samples")
+    elif case == "NaN samples":  # its header is sound: found when the clip is decoded
+        soundfile.write(wav, np.full(6_400, np.nan), 16_000, subtype="FLOAT")
+        said.append("NaN")
     elif case == "not audio":
         wav.write_bytes(b"<html>404</html>" * 50)
         said.append("not readable as WAV, FLAC, OGG or MP3")
@@ -329,6 +334,7 @@ CASES = [
     "not audio",
     "label not in the table",
     "missing key",
+    "NaN samples",
 ]
 
 
@@ -336,7 +342,7 @@ CASES = [
 def test_bad_input_is_one_clear_error(tmp_path, case):
     lists = write_lists(tmp_path / "lists", train_1=9, eval_1=4)
     said = spoil(lists, case)
-    flags = [*tiny(lists, tmp_path / "runs", *AST, "-fold", 1), "-num_workers", int(case == "truncated WAV")]
+    flags = [*tiny(lists, tmp_path / "runs", *AST, "-fold", 1), "-num_workers", int(case == "NaN samples")]
     status, _, err = run_there("ast_esc50", *flags)
     assert status == 1
     lines = [line for line in err.splitlines() if line.strip()]
@@ -345,7 +351,7 @@ def test_bad_input_is_one_clear_error(tmp_path, case):
         assert words in lines[0]
 
 
-@pytest.mark.parametrize("case", ["truncated WAV", "label not in the table"])
+@pytest.mark.parametrize("case", ["NaN samples", "label not in the table"])
 def test_bad_input_stops_all_processes_at_once(tmp_path, case):
     """The broken clip is met in the midst of the epoch, when the other process waits for its gradients."""
     lists = write_lists(tmp_path / "lists", train_1=60, eval_1=4)
@@ -359,6 +365,14 @@ def test_bad_input_stops_all_processes_at_once(tmp_path, case):
     assert "Traceback" not in err
     for words in said:
         assert words in told[0]
+
+
+def test_a_broken_recording_of_the_test_list_is_told_before_training(tmp_path):
+    lists = write_lists(tmp_path / "lists", train=9, valid=4, test=4)
+    (lists / "wav/test_2.wav").write_bytes(b"RIFF1234")
+    with pytest.raises(ClipError, match=r"test\.json: clip 2: .*test_2\.wav: not readable"):
+        run_here("w2v_speechcommands", *tiny(lists, tmp_path / "runs", *W2V))
+    assert not (tmp_path / "runs").exists()
 
 
 def test_a_clip_in_both_lists_is_refused(tmp_path):
