@@ -23,7 +23,7 @@ from ipet.datasets import check_recordings
 from ipet.lists import check_disjoint
 from ipet.logbook import check_loggers, open_run, record_start
 from ipet.summary import summarise, table
-from ipet.trainer import Recipe, choose_precision, seed_everything
+from ipet.trainer import Recipe, seed_everything
 
 # What a user can mend: one line. Anything else is a defect of ours and shows its traceback.
 MENDABLE = (ValueError, OSError, FloatingPointError, torch.OutOfMemoryError)
@@ -171,6 +171,23 @@ def choose_device(reproducible: bool) -> torch.device:
         torch.use_deterministic_algorithms(True)
         torch.utils.deterministic.fill_uninitialized_memory = False  # costs time, finds defects only
     return torch.device("cuda", distributed.local_rank())
+
+
+def choose_precision(name: str, device: torch.device) -> str:
+    """``auto`` is bf16 on a GPU that computes in it, fp32 elsewhere.
+
+    On a CPU bf16 has to be asked for: fp32 there gives the same numbers on every machine and for
+    any number of processes.
+
+    Raises:
+        ValueError: fp16 on a CPU.
+    """
+    if name == "auto":
+        fast = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+        return "bf16" if fast else "fp32"
+    if name == "fp16" and device.type == "cpu":
+        raise ValueError("-precision fp16 needs a GPU; on a CPU choose bf16 or fp32")
+    return name
 
 
 def finished(path: Path) -> dict | None:

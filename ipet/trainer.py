@@ -91,23 +91,6 @@ def seed_everything(*seeds: int) -> None:
     torch.manual_seed(int(state[2]))
 
 
-def choose_precision(name: str, device: torch.device) -> str:
-    """``auto`` is bf16 on a GPU that computes in it, fp32 elsewhere.
-
-    On a CPU bf16 has to be asked for: fp32 there gives the same numbers on every machine and for
-    any number of processes.
-
-    Raises:
-        ValueError: fp16 on a CPU.
-    """
-    if name == "auto":
-        fast = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
-        return "bf16" if fast else "fp32"
-    if name == "fp16" and device.type == "cpu":
-        raise ValueError("-precision fp16 needs a GPU; on a CPU choose bf16 or fp32")
-    return name
-
-
 def peak_memory(device: torch.device) -> int:
     """Bytes of the process that needed most: its GPU's allocations, or its resident set so far."""
     if device.type == "cuda":

@@ -1,7 +1,6 @@
 """The lists that data/prepare.py writes, and what it refuses to write."""
 
 import csv
-import importlib.util
 import json
 import os
 import subprocess
@@ -11,21 +10,15 @@ from pathlib import Path
 
 import pytest
 
+from helpers import load_script
+
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPT = ROOT / "data" / "prepare.py"
 HEADER = "filename,fold,target,category,esc10,src_file,take"
 WORDS = ("bed", "right", "zero")
 
 
-def load(path, name):
-    spec = importlib.util.spec_from_file_location(name, path)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-prepare = load(SCRIPT, "prepare_lists")
+prepare = load_script(SCRIPT, "prepare_lists")
 
 
 def write_wav(path, num_samples=8):

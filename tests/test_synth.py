@@ -1,7 +1,6 @@
 """The synthetic ESC-50: its layout, its bytes, its sounds."""
 
 import csv
-import importlib.util
 import subprocess
 import sys
 from itertools import pairwise
@@ -11,19 +10,13 @@ import numpy as np
 import pytest
 import soundfile
 
+from helpers import load_script
+
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPT = ROOT / "data" / "synth" / "esc50.py"
 
 
-def load(path, name):
-    spec = importlib.util.spec_from_file_location(name, path)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-synth = load(SCRIPT, "synth_esc50")
+synth = load_script(SCRIPT, "synth_esc50")
 SMALL = synth.Parameters(classes=2, clips_per_fold=1, folds=2, seconds=1, sample_rate=16_000)
 
 
@@ -194,7 +187,7 @@ def test_the_synthetic_set_is_prepared_like_the_official_one(tmp_path):
         cwd=ROOT,
     )
     assert made.stdout.splitlines()[-1].strip() == f"python3 data/prepare.py esc50 {root}"
-    prepare = load(ROOT / "data" / "prepare.py", "prepare_synth")
+    prepare = load_script(ROOT / "data" / "prepare.py", "prepare_synth")
     assert prepare.main(["esc50", str(root), "-out", str(lists)]) == 0
     found = prepare.prepare_esc50(root)
     assert [label.display_name for label in found.labels] == ["rain", "sea_waves", "crackling_fire"]
