@@ -1,5 +1,6 @@
 """Waveforms: decode, mix down, resample, crop or tile. Everything is [T] float32 at 16 kHz."""
 
+import math
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -56,6 +57,29 @@ def read_audio(path: str | Path) -> Tensor:
         if not len(waveform):
             raise ClipError(f"{path}: too short, no sample is left at {SAMPLE_RATE} Hz")
     return torch.from_numpy(waveform)
+
+
+class Recordings:
+    """Recordings as files, decoded whenever they are read; a ``Cache`` has the same two methods."""
+
+    def read(self, path: str | Path, start: int = 0, num_samples: int | None = None) -> Tensor:
+        """[T] float32 samples at 16 kHz from sample ``start``, at most ``num_samples``.
+
+        Raises: see ``read_audio``.
+        """
+        if start == 0 and num_samples is None:
+            return read_audio(path)
+        with open_audio(path) as file:
+            if file.samplerate == SAMPLE_RATE and file.seekable():  # no need to decode the rest
+                file.seek(min(start, file.frames))
+                samples = file.read(-1 if num_samples is None else num_samples, "float32", always_2d=True)
+                return torch.from_numpy(samples.mean(axis=1))
+        return read_audio(path)[start:][:num_samples].clone()
+
+    def length(self, path: str | Path) -> int:
+        """Samples at 16 kHz, as the file's header tells."""
+        with open_audio(path) as file:
+            return math.floor(file.frames * SAMPLE_RATE / file.samplerate + 0.5)  # as soxr rounds
 
 
 @contextmanager

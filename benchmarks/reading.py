@@ -1,0 +1,107 @@
+"""python3 -m benchmarks.reading [FOLDER]: clips a second, decoded from their files and read from the cache.
+
+Clips of noise shaped like those of four datasets, read whole and in random order by one process; all
+files are in the system's memory, and the cache is open. Both ways run in turn (A B A B ...); the ratio of
+every pair is taken, and its median reported. FOLDER: recordings of your own, at any depth.
+"""
+
+import argparse
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import torch
+
+from ipet.audio import Recordings
+from ipet.cache import build_cache
+
+# name: (clips, seconds, Hz, suffix)
+SHAPES = {
+    "ESC-50": (200, 5, 44_100, ".wav"),
+    "GTZAN": (60, 30, 22_050, ".wav"),
+    "FSD50K": (60, 30, 44_100, ".wav"),
+    "VoxCeleb": (300, 8, 16_000, ".wav"),
+    "VoxCeleb as FLAC": (300, 8, 16_000, ".flac"),
+}
+SUFFIXES = (".wav", ".flac", ".ogg", ".mp3")
+
+
+def write_clips(folder: Path, num_clips: int, seconds: int, rate: int, suffix: str) -> list[Path]:
+    """Quiet 16-bit mono noise."""
+    rng = np.random.default_rng(0)
+    paths = [folder / f"{i}{suffix}" for i in range(num_clips)]
+    for path in paths:
+        samples = 0.1 * rng.standard_normal(seconds * rate, np.float32)
+        soundfile.write(path, samples, rate, subtype="PCM_16")
+    return paths
+
+
+def clips_a_second(recordings, paths: list[Path], seed: int) -> float:
+    """How fast every clip is read once, in random order."""
+    order = np.random.default_rng(seed).permutation(len(paths))
+    start = time.perf_counter()
+    for i in order:
+        recordings.read(paths[i])
+    return len(paths) / (time.perf_counter() - start)
+
+
+def compare(paths: list[Path], cache_folder: Path, pairs: int, num_workers: int) -> dict:
+    """Median clips a second of each way, the spread of their ratios, and the clips that a build decodes."""
+    start = time.perf_counter()
+    cache = build_cache(cache_folder, paths, num_workers, progress=False)
+    built = len(paths) / (time.perf_counter() - start)
+    ways = {"files": Recordings(), "cache": cache}
+    speeds = {name: [] for name in ways}
+    for pair in range(pairs + 1):
+        for name, recordings in ways.items():
+            speed = clips_a_second(recordings, paths, pair)
+            if pair:  # the first pair warms up
+                speeds[name].append(speed)
+    ratios = [fast / slow for slow, fast in zip(speeds["files"], speeds["cache"])]
+    return {
+        **{name: statistics.median(values) for name, values in speeds.items()},
+        "ratio": statistics.median(ratios),
+        "ratio_min": min(ratios),
+        "ratio_max": max(ratios),
+        "built": built,
+    }
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("folder", nargs="?", type=Path, help="recordings of your own, in place of the noise")
+    parser.add_argument("-pairs", type=int, default=5, help="timed pairs")
+    parser.add_argument("-num_workers", type=int, default=2, help="threads that build the cache")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    print("whole clips, random order, one process; clips a second")
+    print(f"{'clips':<32}{'files':>8}{'cache':>9}{'ratio':>8}   {'(min - max)':<16}{'build':>7}")
+    with tempfile.TemporaryDirectory() as scratch:
+        for i, name in enumerate(SHAPES if args.folder is None else [args.folder.name]):
+            folder = Path(scratch, str(i))
+            folder.mkdir()
+            if args.folder is None:
+                num_clips, seconds, rate, suffix = SHAPES[name]
+                paths = write_clips(folder, num_clips, seconds, rate, suffix)
+                name = f"{name}, {seconds} s, {rate / 1000:g} kHz"
+            else:
+                paths = sorted(p for p in args.folder.rglob("*") if p.suffix.lower() in SUFFIXES)
+                if not paths:
+                    parser.error(f"{args.folder}: holds no {', '.join(SUFFIXES)} file")
+            r = compare(paths, folder / "cache", args.pairs, args.num_workers)
+            spread = f"({r['ratio_min']:.1f} - {r['ratio_max']:.1f})"
+            print(
+                f"{name:<32}{r['files']:>8.0f}{r['cache']:>9.0f}{r['ratio']:>8.1f}   {spread:<16}"
+                f"{r['built']:>7.0f}",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()
