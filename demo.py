@@ -40,10 +40,10 @@ def main() -> None:
     where = "-path_data ../demo_data/esc50 -path_list ../demo_data/lists -path_run ../demo_data/runs"
     flags = ["-name", "first", "-tags", "demo", *where.split(), *SETTINGS.split()]
     run("main.py", *flags, folder=ROOT / "ast_esc50")
-    size = (RUN / "fold_1/best/adapter.safetensors").stat().st_size
+    size = (RUN / "seed_1234/fold_1/best/adapter.safetensors").stat().st_size
     print(
         f"\nDone in {time.perf_counter() - start:.0f} s. In {RUN.relative_to(ROOT)}: the table (summary.txt),"
-        f"\neach fold's adapter (fold_1/best/, {size / 1024:.0f} KiB), its curves (metrics.jsonl)."
+        f"\neach fold's adapter (seed_1234/fold_1/best/, {size / 1024:.0f} KiB), its curves (metrics.jsonl)."
     )
 
 

@@ -9,6 +9,17 @@ import math
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+METHODS = (
+    "ipet",
+    "prompt",
+    "adapter",
+    "input_prompt",
+    "finetune",
+    "linear",
+    "bitfit",
+    "lora",
+    "prefix",
+)
 
 
 class Help(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
@@ -38,6 +49,10 @@ class Parser(argparse.ArgumentParser):
         if unknown:
             self.error(f"unknown argument {unknown[0]!r}{suggest(unknown[0], self.flags())}")
         return parsed
+
+    def add_to_help(self, name: str, text: str) -> None:
+        """Add to a flag's help what no plain default tells."""
+        next(action for action in self._actions if action.dest == name).help += text
 
     def set_defaults(self, **defaults) -> None:
         """Change defaults; raises TypeError for a name that is no flag."""
@@ -113,6 +128,21 @@ def gpu_numbers(text: str) -> tuple[int, ...]:
 
 
 finite = number(float)
+
+
+def parameters(text: str) -> int:
+    """``300k`` -> 300000, ``1.5M`` -> 1500000."""
+    units = {"k": 1_000, "m": 1_000_000}
+    unit = units.get(text[-1:].lower(), 1)
+    try:
+        value = float(text[:-1] if unit > 1 else text) * unit
+    except ValueError:
+        value = math.nan
+    if not 1 <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of parameters such as 300k, 1.5M or 250000")
+    return int(value)
+
+
 count, size = number(int, 0), number(int, 1)
 positive, not_negative = number(float, 0, above=True), number(float, 0)
 probability = number(float, 0, 1)
@@ -136,7 +166,7 @@ def add_run(parser: Parser) -> None:
     add("-tags", type=part_of_path, default="untagged", help="the folder its kind of runs share")
     add("-project", type=part_of_path, default="IPET", help="the folder above")
     add("-path_run", type=Path, default=REPOSITORY / "runs", metavar="DIR", help="where runs are written")
-    add_switch(group, "-resume", default=False, help="go on with a run that was stopped")
+    add_switch(group, "-resume", default=False, help="go on with a run that was stopped, or add cells to it")
     add(
         "-logger",
         type=logger_names,
@@ -174,7 +204,15 @@ def add_data(parser: Parser) -> None:
     add = group.add_argument
     add("-path_list", type=Path, metavar="DIR", help="folder of the lists and labels.csv")
     add("-path_data", type=Path, metavar="DIR", help="where the lists' paths start; -path_list if not given")
-    add("-fold", type=count, default=0, help="how many folds; 0: train, valid and test lists")
+    add("-fold", type=count, default=0, help="how many folds; 0: none")
+    add("-path_cache", type=Path, default=None, metavar="DIR", help="keep decoded recordings there")
+    add("-nb_seg", type=size, default=1, help="segments of a clip in evaluation; 1: one cut")
+    add_switch(
+        group,
+        "-whole_periods",
+        default=True,
+        help="a clip shorter than a segment is repeated for whole periods, not cut at the segment",
+    )
     add(
         "-mixup",
         type=probability,
@@ -203,17 +241,51 @@ def add_training(parser: Parser) -> None:
     add("-gamma", type=positive, default=0.85, help="factor of a decay")
     add("-weight_decay", "-weigth_decay", type=not_negative, default=5e-7, help="L2")
     add("-classification_loss", choices=("cce", "bce"), help="cross-entropy, or binary for each class")
-    add("-rand_seed", "-seed", type=count, default=1234, help="of everything random")
+    add(
+        "-rand_seed",
+        "-seed",
+        type=count,
+        nargs="+",
+        default=[1234],
+        metavar="N",
+        help="of everything random; several: one repeat each",
+    )
+    add(
+        "-protocol",
+        choices=("last", "best_epoch", "common_epoch", "nested"),
+        nargs="+",
+        default=None,
+        help="what is reported without a validation list (all are shown); nested has trainings of its own",
+    )
 
 
 def add_tuning(parser: Parser) -> None:
-    """The method. Both switches off: the whole backbone is fine-tuned."""
-    group = parser.add_argument_group("tuning (both switches off: full fine-tuning)")
+    """The method and its settings."""
+    group = parser.add_argument_group("tuning")
     add = group.add_argument
-    add_switch(group, "-embedding_prompt", default=True, help="learnt vectors before every layer's input")
-    add("-embedding_prompt_num", type=size, help="how many a layer")
-    add_switch(group, "-adapter", default=True, help="a bottleneck beside every layer's feed-forward")
+    add(
+        "-method",
+        choices=METHODS,
+        default="ipet",
+        help="what is trained beside the head: ipet is prompts and adapters",
+    )
+    add(
+        "-budget",
+        type=parameters,
+        default=None,
+        metavar="300k",
+        help="trainable parameters, head included, that the method's sizes are solved for",
+    )
+    add_switch(group, "-embedding_prompt", default=True, help="False: ipet without prompts")
+    add("-embedding_prompt_num", type=size, help="prompts before every layer's input")
+    add_switch(group, "-adapter", default=True, help="False: ipet without adapters; both: finetune")
     add("-adapter_hidden_dim", type=size, help="the bottleneck's width")
+    add(
+        "-adapter_position",
+        choices=("parallel", "sequential", "houlsby"),
+        default="parallel",
+        help="beside the feed-forward, behind it, or behind it and the attention",
+    )
     add("-adapter_scalar", type=not_negative, default=0.1, help="its output's factor")
     add("-adapter_dropout", type=probability, default=0.1, help="after its ReLU")
     add("-adapter_init", choices=("zero", "normal"), default="zero", help="zero: starts silent")
@@ -223,6 +295,14 @@ def add_tuning(parser: Parser) -> None:
         default=False,
         help="the adapter adds its input too, as the authors' wav2vec 2.0 does",
     )
+    add("-lora_rank", type=size, default=8, help="of -method lora")
+    add(
+        "-prefix_num",
+        type=size,
+        default=None,
+        help="keys and values a layer of -method prefix; embedding_prompt_num if not given",
+    )
+    add("-border", type=size, default=16, help="mels and frames of -method input_prompt on every side")
     add_switch(
         group,
         "-frozen_dropout",
@@ -270,6 +350,43 @@ def add_wav2vec2(parser: Parser) -> None:
         help="a folder in Hugging Face's layout, a hub id, random",
     )
     add("-size", choices=("base", "small", "tiny"), default="base", help="of a random backbone")
+    add(
+        "-model_type",
+        choices=("wav2vec2", "hubert", "wavlm"),
+        default="wav2vec2",
+        help="kind of the backbone, which -pretrained must be of",
+    )
+
+
+def add_verification(parser: Parser) -> None:
+    """Speaker verification: trials, their scores, and noise from MUSAN and room impulse responses."""
+    group = parser.add_argument_group("speaker verification")
+    add = group.add_argument
+    add("-path_trial", type=Path, default=None, metavar="FILE", help="trial list; trials.txt of path_list")
+    add(
+        "-scoring",
+        choices=("mean_distance", "cosine"),
+        default="mean_distance",
+        help="of a trial: minus the mean distance of the clips' segments, or their mean cosine",
+    )
+    add("-as_norm", type=count, default=0, metavar="N", help="also AS-norm with the N nearest of the cohort")
+    add_switch(
+        group,
+        "-add_musan_rir",
+        default=False,
+        help="noise, music, speech from MUSAN, or reverberation, in training",
+    )
+    add(
+        "-path_musan", type=Path, default=None, metavar="DIR", help="MUSAN's root; data/musan lists its files"
+    )
+    add("-path_rir", type=Path, default=None, metavar="DIR", help="RIRS_NOISES; data/rirs lists its files")
+    add(
+        "-path_noise_list",
+        type=Path,
+        default=REPOSITORY / "data",
+        metavar="DIR",
+        help="folder of the lists musan/ and rirs/",
+    )
 
 
 AUTHORS = {  # what -authors True sets, where the command line does not
@@ -278,57 +395,96 @@ AUTHORS = {  # what -authors True sets, where the command line does not
 }
 
 
-def parse(argv, add_backbone, defaults: dict) -> argparse.Namespace:
+def parse(argv, add_groups, defaults: dict) -> argparse.Namespace:
     """The flags of an experiment, with its defaults; see ``ast_arguments``."""
+    defaults = dict(defaults)
+    lr, lr_finetune = defaults.pop("lr", None), defaults.pop("lr_finetune", None)
     parser = Parser(usage="python3 main.py -name NAME [flags]", formatter_class=Help, epilog=EXAMPLE)
-    for add in (add_run, add_data, add_training, add_tuning, add_backbone, add_hardware):
+    for add in (add_run, add_data, add_training, add_tuning, *add_groups, add_hardware):
         add(parser)
     parser.set_defaults(**defaults)
+    parser.add_to_help("lr", f" (default: {lr}, for -method finetune {lr_finetune})")
     args = parser.parse_args(argv)
     if args.authors:
-        parser.set_defaults(**AUTHORS[add_backbone])
+        parser.set_defaults(**AUTHORS[add_groups[0]])
         args = parser.parse_args(argv)
     if args.name is None:
         parser.error("-name is missing: what shall this run be called?")
     if bool(args.fold) != bool(defaults.get("fold")):
         parser.error(
             f"-fold {args.fold}: this experiment "
-            + (
-                "has folds; at least 1 is needed"
-                if defaults.get("fold")
-                else "has no folds, but train, valid and test lists"
-            )
+            + ("has folds; at least 1 is needed" if defaults.get("fold") else "has no folds")
         )
+    choose_method(parser, args)
+    if args.lr is None:
+        args.lr = lr_finetune if args.method == "finetune" and lr_finetune else lr
+    choose_cells(parser, args)
     if args.path_data is None:
         args.path_data = args.path_list
-    for name in ("path_run", "path_list", "path_data"):
-        setattr(args, name, getattr(args, name).expanduser().resolve())
+    if "path_trial" in args and args.path_trial is None:
+        args.path_trial = args.path_list / "trials.txt"
+    for name, value in vars(args).items():
+        if isinstance(value, Path):
+            setattr(args, name, value.expanduser().resolve())
     return args
 
 
+def choose_method(parser: Parser, args) -> None:
+    """Make one of ``-method`` and the authors' switches, and check that they agree."""
+    switched_off = [name for name in ("embedding_prompt", "adapter") if not getattr(args, name)]
+    if switched_off and args.method != "ipet":
+        parser.error(f"-{switched_off[0]} False goes with -method ipet; -method {args.method} says all")
+    switches = {(): "ipet", ("adapter",): "prompt", ("embedding_prompt",): "adapter"}
+    if args.method == "ipet":
+        args.method = switches.get(tuple(switched_off), "finetune")
+    if args.budget is not None and args.method in ("finetune", "linear", "bitfit"):
+        parser.error(f"-budget {args.budget}: -method {args.method} has no size that could be chosen")
+    if args.adapter_residual and args.adapter_position != "parallel":
+        parser.error(
+            f"-adapter_residual True goes with -adapter_position parallel, not {args.adapter_position}"
+        )
+
+
+def choose_cells(parser: Parser, args) -> None:
+    """Check seeds and protocols."""
+    if len(set(args.rand_seed)) < len(args.rand_seed):
+        parser.error(f"-seed {' '.join(map(str, args.rand_seed))}: each seed once, please")
+    args.rand_seed = tuple(args.rand_seed)
+    if args.protocol and not args.fold:
+        parser.error(f"-protocol {args.protocol[0]}: only experiments with folds have a choice of protocols")
+    args.protocol = tuple(args.protocol or ("last",))
+    if "nested" in args.protocol and args.fold < 3:
+        parser.error(
+            f"-protocol nested needs at least 3 folds, one to choose the epoch on; -fold is {args.fold}"
+        )
+
+
+MORE = {"classification": [], "verification": [add_verification]}  # groups of a task
 EXAMPLE = """example:
   python3 main.py -name first -tags mine -path_data /data/esc50
   torchrun --nproc_per_node 4 main.py -name first -tags mine -path_data /data/esc50
 """
 
 
-def ast_arguments(argv=None, **defaults) -> argparse.Namespace:
+def ast_arguments(argv=None, task: str = "classification", **defaults) -> argparse.Namespace:
     """Parse the flags of an AST experiment.
 
     Args:
         argv: the command line, ``sys.argv`` by default.
-        defaults: this experiment's row of the settings.
+        task: ``classification`` or ``verification``.
+        defaults: this experiment's row of the settings; ``lr_finetune`` is the learning rate of
+            ``-method finetune``, ``lr`` that of every other method.
 
     Raises:
         TypeError: a default that is no flag.
         SystemExit: the command line is wrong; the reason is printed.
     """
-    return parse(argv, add_ast, defaults)
+    return parse(argv, [add_ast, *MORE[task]], defaults)
 
 
-def wav2vec2_arguments(argv=None, **defaults) -> argparse.Namespace:
+def wav2vec2_arguments(argv=None, task: str = "classification", **defaults) -> argparse.Namespace:
     """Parse the flags of a wav2vec 2.0 experiment; see ``ast_arguments``."""
-    return parse(argv, add_wav2vec2, defaults)
+    return parse(argv, [add_wav2vec2, *MORE[task]], defaults)
 
 
 def lists(dataset: str) -> dict[str, Path]:
@@ -339,42 +495,97 @@ def lists(dataset: str) -> dict[str, Path]:
 # What the modules take, as plain values -----------------------------------------------------------
 
 
-def tuning_values(args) -> dict:
-    """Keywords of ``tuning.Tuning``."""
+def list_values(args) -> dict:
+    """Keywords of ``fold_datasets``, ``split_datasets`` and ``verification_datasets``."""
+    values = {"folder": args.path_list, "root": args.path_data, "mixup": args.mixup}
+    return values | ({"num_folds": args.fold} if args.fold else {})
+
+
+def trial_values(args) -> dict:
+    """What ``verification_datasets`` takes beside the lists."""
+    noises = {
+        "folder_musan": args.path_noise_list / "musan",
+        "root_musan": args.path_musan,
+        "folder_rir": args.path_noise_list / "rirs",
+        "root_rir": args.path_rir,
+    }
+    noises = noises if args.add_musan_rir else None
+    return {"path_trial": args.path_trial, "noises": noises, "cohort": args.as_norm > 0}
+
+
+def log_mel_cut_values(args) -> dict:
+    """Keywords of ``log_mel_cuts``."""
     return {
-        "num_prompts": args.embedding_prompt_num if args.embedding_prompt else 0,
-        "bottleneck": args.adapter_hidden_dim if args.adapter else 0,
+        "num_frames": args.frame_length,
+        "window_ms": args.winlen,
+        "hop_ms": args.winstep,
+        "train_crop": args.train_crop,
+        "num_segments": args.nb_seg,
+    }
+
+
+def waveform_cut_values(args) -> dict:
+    """Keywords of ``waveform_cuts``."""
+    return {"num_frames": args.frame_length, "num_segments": args.nb_seg}
+
+
+def method_values(args) -> dict:
+    """Keywords of ``tuned_classifier``: the method, its budget, its settings."""
+    settings = {
+        "num_prompts": args.embedding_prompt_num,
+        "bottleneck": args.adapter_hidden_dim,
         "scale": args.adapter_scalar,
         "dropout": args.adapter_dropout,
         "residual": args.adapter_residual,
         "init": args.adapter_init,
+        "position": args.adapter_position,
+        "rank": args.lora_rank,
+        "num_prefixes": args.prefix_num or args.embedding_prompt_num,
+        "border": args.border,
     }
-
-
-def log_mel_values(args) -> dict:
-    """Keywords of ``features.LogMel``."""
-    return {
-        "num_mels": args.nfilts,
-        "num_frames": args.frame_length,
-        "mean": args.norm_mean,
-        "std": args.norm_std,
-        "window_ms": args.winlen,
-        "hop_ms": args.winstep,
-        "window": args.winfunc,
-    }
+    return {"method": args.method, "budget": args.budget, "settings": settings}
 
 
 def ast_values(args) -> dict:
-    """Keywords of ``build_ast``."""
+    """Keywords of ``ast_classifier``."""
     return {
-        "num_frames": args.frame_length,
-        "num_mels": args.nfilts,
-        "stride": (args.fstride, args.tstride),
-        "size": args.size,
-        "pretrained": args.pretrained,
+        "front_end": {
+            "num_mels": args.nfilts,
+            "num_frames": args.frame_length,
+            "mean": args.norm_mean,
+            "std": args.norm_std,
+            "window_ms": args.winlen,
+            "hop_ms": args.winstep,
+            "window": args.winfunc,
+            "num_segments": args.nb_seg,
+            "whole_periods": args.whole_periods,
+        },
+        "masks": (args.freqm, args.timem),
+        "noise": args.add_noise,
+        "backbone": {
+            "num_frames": args.frame_length,
+            "num_mels": args.nfilts,
+            "stride": (args.fstride, args.tstride),
+            "size": args.size,
+            "pretrained": args.pretrained,
+        },
+        "method": method_values(args),
     }
 
 
 def wav2vec2_values(args) -> dict:
-    """Keywords of ``build_wav2vec2``."""
-    return {"size": args.size, "pretrained": args.pretrained, "num_frames": args.frame_length}
+    """Keywords of ``wav2vec2_classifier``."""
+    return {
+        "front_end": {
+            "num_frames": args.frame_length,
+            "num_segments": args.nb_seg,
+            "whole_periods": args.whole_periods,
+        },
+        "backbone": {
+            "size": args.size,
+            "pretrained": args.pretrained,
+            "num_frames": args.frame_length,
+            "model_type": args.model_type,
+        },
+        "method": method_values(args),
+    }

@@ -5,7 +5,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ipet.metrics import accuracy, d_prime, mean_auc, mean_average_precision
+from ipet.metrics import (
+    accuracy,
+    d_prime,
+    mean_auc,
+    mean_average_precision,
+    mean_average_precision_interval,
+    wilson_interval,
+)
 from ipet.trainer import Trainer
 
 LOSSES = {
@@ -46,10 +53,25 @@ class ClassificationTrainer(Trainer):
         frequent = self.datasets.train.targets().sum(axis=0).argmax()
         return float(self.datasets.evaluation[name].targets()[:, frequent].mean())
 
-    def measure(self, logits: np.ndarray, targets: np.ndarray) -> dict[str, float]:
-        """[N, C], [N, C] -> accuracy; or mAP, mAUC and d'."""
+    def measure(self, name: str, outputs: np.ndarray) -> tuple[dict[str, float], dict[str, np.ndarray]]:
+        """[N, S, C] logits -> the loss, and accuracy or mAP, mAUC and d'; segments' scores are averaged."""
+        targets = self.datasets.evaluation[name].targets()
+        num_segments = outputs.shape[1]
+        logits = torch.from_numpy(outputs).flatten(0, 1)  # [N S, C]
+        loss = self.losses(logits, torch.from_numpy(targets).repeat_interleave(num_segments, dim=0)).mean()
+        scores = torch.from_numpy(outputs).double().sigmoid().mean(dim=1).numpy()  # [N, C]
         if self.metric == "accuracy":
-            return {"accuracy": accuracy(logits, targets)}
-        scores = torch.from_numpy(logits).double().sigmoid().numpy()
-        auc = mean_auc(scores, targets)
-        return {"mAP": mean_average_precision(scores, targets), "mAUC": auc, "d_prime": d_prime(auc)}
+            # Of a single segment the logits: sigmoids of large ones would be equal.
+            values = {"accuracy": accuracy(outputs[:, 0] if num_segments == 1 else scores, targets)}
+        else:
+            auc = mean_auc(scores, targets)
+            values = {"mAP": mean_average_precision(scores, targets), "mAUC": auc, "d_prime": d_prime(auc)}
+        kept = {"scores": scores.astype(np.float32), "targets": targets.astype(np.uint8)}
+        return {"loss": loss.item(), **values}, kept
+
+    def interval(self, predictions: dict[str, np.ndarray]) -> tuple[float, float] | None:
+        """Wilson's for accuracy, the bootstrap's over clips for mAP."""
+        scores, targets = predictions["scores"], predictions["targets"]
+        if self.metric == "accuracy":
+            return wilson_interval(accuracy(scores, targets), len(scores))
+        return mean_average_precision_interval(scores, targets)

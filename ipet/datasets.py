@@ -1,9 +1,10 @@
 """Lists turned into batches of waveforms and targets."""
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -13,7 +14,7 @@ from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader, Dataset, Sampler
 from tqdm import tqdm
 
-from ipet.audio import CROPS, ClipError, crop_or_tile, open_audio, read_audio
+from ipet.audio import CROPS, ClipError, Recordings, crop_or_tile, open_audio
 from ipet.augment import MIXUP_BETA, mix
 from ipet.lists import Clip, Labels, multi_hot
 
@@ -47,12 +48,14 @@ class Cut:
         crop: which part of a longer clip: ``first``, ``centre`` or ``random``.
         repeat: a shorter clip is repeated periodically; otherwise it stays short.
         zero_mean: the clip's mean is removed first.
+        whole: nothing is cut or repeated here: the front end takes segments of the whole clip.
     """
 
     num_samples: int
     crop: str = "first"
     repeat: bool = False
     zero_mean: bool = False
+    whole: bool = False
 
     def __post_init__(self):
         if self.crop not in CROPS:
@@ -64,24 +67,29 @@ class Cut:
         return asdict(self)
 
     def __call__(self, waveform: Tensor, rng: np.random.Generator | None = None) -> Tensor:
-        """[T] -> [num_samples], or fewer where a short clip is not repeated."""
+        """[T] -> [num_samples], or fewer where a short clip is not repeated; [T] where it stays whole."""
         if self.zero_mean:
             waveform = waveform - waveform.mean()
+        if self.whole:
+            return waveform
         length = self.num_samples if self.repeat else min(self.num_samples, len(waveform))
         return crop_or_tile(waveform, length, self.crop, rng)
 
 
 class Clips(Dataset):
-    """The clips of a list, decoded and cut on demand.
+    """The clips of a list, read and cut on demand.
 
     Args:
         clips: what ``read_clips`` returned.
         labels: the table behind their classes.
         cut: how they become one length.
+
+    ``recordings``, an attribute, reads the samples: files, or a decoded cache.
     """
 
     def __init__(self, clips: Sequence[Clip], labels: Labels, cut: Cut):
         self.clips, self.labels, self.cut = clips, labels, cut
+        self.recordings = Recordings()
 
     def __len__(self) -> int:
         return len(self.clips)
@@ -94,7 +102,7 @@ class Clips(Dataset):
         """
         clip = self.clips[index]
         try:
-            waveform = read_audio(clip.path)
+            waveform = self.recordings.read(clip.path)
         except (ClipError, FileNotFoundError) as error:
             raise ClipError(f"{clip.where}: {error}") from None
         return waveform, multi_hot(clip.classes, len(self.labels))
@@ -138,13 +146,22 @@ class TrainClips(Clips):
         clips, labels, cut: see ``Clips``.
         mixup: the probability that a clip is blended with another one of the list.
         seed: of all draws.
+        corrupt: adds noise or reverberation to the cut clip, if given.
     """
 
-    def __init__(self, clips: Sequence[Clip], labels: Labels, cut: Cut, mixup: float = 0.0, seed: int = 0):
+    def __init__(
+        self,
+        clips: Sequence[Clip],
+        labels: Labels,
+        cut: Cut,
+        mixup: float = 0.0,
+        seed: int = 0,
+        corrupt: Callable[[Tensor, np.random.Generator], Tensor] | None = None,
+    ):
         super().__init__(clips, labels, cut)
         if not 0 <= mixup <= 1:
             raise ValueError(f"mixup's probability is {mixup}; it must lie in [0, 1]")
-        self.mixup, self.seed = mixup, seed
+        self.mixup, self.seed, self.corrupt = mixup, seed, corrupt
 
     def __getitem__(self, epoch_and_index: tuple[int, int]) -> Batch:
         epoch, index = epoch_and_index
@@ -158,23 +175,55 @@ class TrainClips(Clips):
             waveform = mix(waveform, other, weight)
             target = weight * target + (1 - weight) * other_target
         waveform = self.cut(waveform, rng)
+        if self.corrupt is not None:
+            waveform = self.corrupt(waveform, rng)
         return single(waveform, target, index, seed=int(rng.integers(2**62)))
+
+
+class Trials(NamedTuple):
+    """Pairs of clips of a list, and which are of one speaker."""
+
+    pairs: np.ndarray  # [N, 2] positions in the list
+    targets: np.ndarray  # [N] True: the same speaker
 
 
 class Datasets(NamedTuple):
     """What a model is trained and evaluated on.
 
-    ``evaluation`` holds ``eval`` where the protocol has folds and no validation list, or ``valid``
-    and ``test``.
+    ``evaluation`` holds ``eval`` where the protocol has no validation list, or ``valid`` and
+    ``test``. Speaker verification compares the clips of ``eval`` as ``trials`` say; ``cohort``
+    normalises the scores, where that is asked for.
     """
 
     train: TrainClips
     evaluation: dict[str, EvaluationClips]
+    trials: Trials | None = None
+    cohort: EvaluationClips | None = None
 
     @property
     def watched(self) -> str:
         """The list evaluated after every epoch: never the test list where there is a validation list."""
         return "valid" if "valid" in self.evaluation else "eval"
+
+    @property
+    def lists(self) -> list[Clips]:
+        """All of them."""
+        cohort = [] if self.cohort is None else [self.cohort]
+        return [self.train, *self.evaluation.values(), *cohort]
+
+    @property
+    def paths(self) -> list[Path]:
+        """Every recording that may be read, also those added to clips, each once."""
+        paths = dict.fromkeys(clip.path for clips in self.lists for clip in clips.clips)
+        added = [] if self.train.corrupt is None else self.train.corrupt.paths
+        return [*paths, *(path for path in added if path not in paths)]
+
+    def read_from(self, recordings) -> None:
+        """Let every list read its samples from ``recordings``, such as a decoded cache."""
+        for clips in self.lists:
+            clips.recordings = recordings
+        if self.train.corrupt is not None:
+            self.train.corrupt.recordings = recordings
 
 
 def collate(items: list[Batch]) -> Batch:

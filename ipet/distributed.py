@@ -77,6 +77,15 @@ def from_main(read: Callable):
     return box[0]
 
 
+def first_of_ranks(value):
+    """The ``value`` of the first process that has one, in every process; None where none has."""
+    values = [value]
+    if dist.is_initialized():
+        values = [None] * world_size()
+        dist.all_gather_object(values, value)
+    return next((v for v in values if v is not None), None)
+
+
 def sum_over_ranks(value: Tensor) -> Tensor:
     """The sum of ``value`` over the processes, in each of them."""
     if dist.is_initialized():
@@ -134,6 +143,7 @@ def gather_by_index(indices: Tensor, values: Tensor, num_items: int) -> np.ndarr
     if dist.is_initialized():
         shares = [None] * world_size()
         dist.all_gather_object(shares, (indices.cpu().numpy(), values.cpu().numpy()))
+    shares = [share for share in shares if len(share[0])] or shares[:1]  # an empty one knows no row's shape
     index = np.concatenate([share[0] for share in shares])
     rows = np.concatenate([share[1] for share in shares])
     known = index[(index >= 0) & (index < num_items)]

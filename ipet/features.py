@@ -1,5 +1,6 @@
 """Log-mel filterbanks as Kaldi computes them, for a batch at once, on the batch's device."""
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -25,6 +26,24 @@ def covered_samples(num_frames: int, window_ms: float, hop_ms: float) -> int:
     return window + (num_frames - 1) * hop
 
 
+def segment_rows(length: int, size: int, num_segments: int, whole_periods: bool = True) -> Tensor:
+    """Where evenly spaced segments of a clip lie; a clip shorter than one is repeated periodically.
+
+    Args:
+        length: n, frames or samples of the clip.
+        size: of a segment, T.
+        num_segments: S; the first starts with the clip, the last ends with it.
+        whole_periods: a short clip is repeated for whole periods, at least T, over which its segments
+            are spaced (VoxCeleb); otherwise it is cut at T, so that they are all alike (GTZAN).
+
+    Returns:
+        [S, T] row numbers in [0, n).
+    """
+    tiled = length if length >= size else length * (size // length + 1) if whole_periods else size
+    starts = torch.from_numpy(np.linspace(0, tiled - size, num_segments)).long()  # rounded down
+    return (starts[:, None] + torch.arange(size)) % length
+
+
 class LogMel(nn.Module):
     """Normalised log-mels of fixed length: (log mel(|STFT|^2) - mean) / (2 std).
 
@@ -36,6 +55,8 @@ class LogMel(nn.Module):
         window: ``hanning``, ``hamming``, ``povey`` or ``rectangular``.
         masks, noise: training only: ([B, T, M], [B] seeds) -> [B, T, M], before and after the
             normalisation.
+        num_segments: S; above 1, evaluation takes S evenly spaced segments of T frames of a whole clip.
+        whole_periods: see ``segment_rows``.
 
     Raises:
         ValueError: an unknown window, a window or hop shorter than a sample, a standard deviation
@@ -55,6 +76,8 @@ class LogMel(nn.Module):
         window: str = "hanning",
         masks: nn.Module | None = None,
         noise: nn.Module | None = None,
+        num_segments: int = 1,
+        whole_periods: bool = True,
     ):
         super().__init__()
         if window not in WINDOWS:
@@ -63,6 +86,7 @@ class LogMel(nn.Module):
             raise ValueError(f"the log-mels' standard deviation is {std}; it must be above 0")
         self.num_mels, self.num_frames, self.mean, self.std = num_mels, num_frames, mean, std
         self.masks, self.noise = masks, noise
+        self.num_segments, self.whole_periods = num_segments, whole_periods
         self.window_samples = int(SAMPLE_RATE * window_ms / 1000)
         self.hop_samples = int(SAMPLE_RATE * hop_ms / 1000)
         if self.window_samples < 2 or self.hop_samples < 1:
@@ -88,6 +112,8 @@ class LogMel(nn.Module):
             "window_ms": window_ms,
             "hop_ms": hop_ms,
             "window": window,
+            "num_segments": num_segments,
+            "whole_periods": whole_periods,
         }
 
     def count_frames(self, num_samples: Tensor) -> Tensor:
@@ -113,10 +139,24 @@ class LogMel(nn.Module):
         valid = torch.arange(self.num_frames, device=fbank.device) < self.count_frames(num_samples)[:, None]
         return fbank * valid[..., None]
 
+    def segments(self, waveform: Tensor, num_samples: Tensor) -> Tensor:
+        """[B, N] whole clips, [B] true lengths -> [B S, T, M] log-mels, a clip's segments together."""
+        segments = []
+        for clip, length in zip(waveform, num_samples.tolist()):
+            clip = F.pad(clip[:length], (0, max(0, self.window_samples - length)))
+            fbank = self.log_mel(clip[None])[0]  # [F, M]
+            rows = segment_rows(len(fbank), self.num_frames, self.num_segments, self.whole_periods)
+            segments.append(fbank[rows.to(fbank.device)])  # [S, T, M]
+        return torch.cat(segments)
+
     def forward(self, waveform: Tensor, num_samples: Tensor, seeds: Tensor | None = None) -> Tensor:
-        """[B, N] samples, [B] true lengths, [B] augmentation seeds (None: off) -> [B, T, M]."""
+        """[B, N] samples, [B] true lengths, [B] augmentation seeds (None: off) -> [B, T, M].
+
+        Without seeds, that is in evaluation, [B S, T, M] where there are several segments.
+        """
         with torch.autocast(waveform.device.type, enabled=False):  # bf16 is too coarse for log-mels
-            fbank = self.fixed_length(waveform.float(), num_samples)
+            several = seeds is None and self.num_segments > 1
+            fbank = (self.segments if several else self.fixed_length)(waveform.float(), num_samples)
             if self.masks is not None and seeds is not None:
                 fbank = self.masks(fbank, seeds)
             # Pad and mask first, normalise second: the pretrained model met both as -mean / (2 std).
@@ -127,12 +167,33 @@ class LogMel(nn.Module):
 
 
 class Waveform(nn.Module):
-    """The front end of a backbone that hears samples: none."""
+    """The front end of a backbone that hears samples.
 
-    def __init__(self):
+    Args:
+        num_frames: of 10 ms, the length of a segment.
+        num_segments: S; above 1, evaluation takes S evenly spaced segments of a whole clip.
+        whole_periods: see ``segment_rows``.
+    """
+
+    def __init__(self, num_frames: int, num_segments: int = 1, whole_periods: bool = True):
         super().__init__()
-        self.settings = {"kind": "waveform"}
+        self.num_samples, self.num_segments = num_frames * HOP_SAMPLES, num_segments
+        self.whole_periods = whole_periods
+        self.settings = {
+            "kind": "waveform",
+            "num_frames": num_frames,
+            "num_segments": num_segments,
+            "whole_periods": whole_periods,
+        }
+
+    def segments(self, waveform: Tensor, num_samples: Tensor) -> Tensor:
+        """[B, N] whole clips, [B] true lengths -> [B S, T], a clip's segments together."""
+        rows = [
+            segment_rows(length, self.num_samples, self.num_segments, self.whole_periods)
+            for length in num_samples.tolist()
+        ]
+        return torch.cat([clip[row.to(clip.device)] for clip, row in zip(waveform, rows)])
 
     def forward(self, waveform: Tensor, num_samples: Tensor, seeds: Tensor | None = None) -> Tensor:
-        """[B, N] -> [B, N]."""
-        return waveform
+        """[B, N] -> [B, N]; without seeds, in evaluation, [B S, T] where there are several segments."""
+        return self.segments(waveform, num_samples) if seeds is None and self.num_segments > 1 else waveform

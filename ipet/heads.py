@@ -50,6 +50,10 @@ class SpeakerHead(nn.Module):
         """[B, E] -> [B, C] logits."""
         return self.fc(self.norm(self.embed(embedding)))
 
+    def speaker_embedding(self, embedding: Tensor) -> Tensor:
+        """[B, E] -> [B, D]: what two recordings are compared by."""
+        return self.embed(embedding)
+
 
 class Classifier(nn.Module):
     """Waveform to logits.
@@ -65,5 +69,12 @@ class Classifier(nn.Module):
         self.front_end, self.backbone, self.head = front_end, backbone, head
 
     def forward(self, waveform: Tensor, num_samples: Tensor, seeds: Tensor | None = None) -> Tensor:
-        """[B, N] samples, [B] true lengths, [B] augmentation seeds (None: off) -> [B, C] logits."""
+        """[B, N] samples, [B] true lengths, [B] augmentation seeds (None: off) -> [B, C] logits.
+
+        In evaluation [B S, C], where the front end takes S segments of a clip.
+        """
         return self.head(self.backbone(self.front_end(waveform, num_samples, seeds)))
+
+    def speaker_embedding(self, waveform: Tensor, num_samples: Tensor) -> Tensor:
+        """[B, N] samples, [B] true lengths -> [B S, D], the embedding of a ``SpeakerHead``."""
+        return self.head.speaker_embedding(self.backbone(self.front_end(waveform, num_samples)))

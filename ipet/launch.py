@@ -9,7 +9,7 @@ import signal
 import sys
 import time
 import traceback
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
@@ -18,11 +18,14 @@ from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from ipet import distributed
-from ipet.checkpoint import read_json, write_atomically, write_json
-from ipet.datasets import check_recordings
+from ipet.audio import ClipError, Recordings
+from ipet.cache import Cache, build_cache
+from ipet.checkpoint import write_atomically, write_json
+from ipet.datasets import Datasets, check_recordings
 from ipet.lists import check_disjoint
 from ipet.logbook import check_loggers, open_run, record_start
-from ipet.summary import summarise, table
+from ipet.splits import Cell
+from ipet.summary import cell_name, read_results, summarise, table
 from ipet.trainer import Recipe, seed_everything
 
 # What a user can mend: one line. Anything else is a defect of ours and shows its traceback.
@@ -34,7 +37,7 @@ def run(args, build_datasets, build_model, trainer) -> None:
 
     Args:
         args: the experiment's parsed arguments.
-        build_datasets: (args, fold or None) -> ``Datasets``.
+        build_datasets: (args, ``Cell``) -> ``Datasets``.
         build_model: (args, number of classes) -> ``Classifier``.
         trainer: a subclass of ``ClassificationTrainer``.
     """
@@ -106,7 +109,7 @@ def launch(processes: int) -> int:
 
 
 def work(args, folder: Path, build_datasets, build_model, trainer) -> None:
-    """What every process does: check everything once, then train fold after fold."""
+    """What every process does: check everything once, then train cell after cell."""
     device = choose_device(args.flag_reproducible)
     distributed.start(device)
     args.precision = choose_precision(args.precision, device)  # a resumed run keeps it
@@ -116,40 +119,92 @@ def work(args, folder: Path, build_datasets, build_model, trainer) -> None:
             "expected at least one clip each"
         )
     recipe = recipe_of(args, device)
-    folds = list(range(1, args.fold + 1)) or [None]
-    check(args, folder, folds, build_datasets)
+    cells = cells_of(args)
+    check(args, folder, cells, build_datasets)
+    recordings = open_cache(args, cells, build_datasets)
     if distributed.is_main():
         used = {"device": str(device), "processes": distributed.world_size(), "recipe": asdict(recipe)}
         used["threads"] = torch.get_num_threads()
         record_start(folder, Path(sys.argv[0]).resolve().parent, used)
 
-    results = {}
-    for fold in folds:
-        cell = f"fold_{fold}" if fold else args.name
-        path = folder / f"fold_{fold}" if fold else folder
-        done = distributed.from_main(lambda path=path: finished(path) if args.resume else None)
-        if done is not None:
-            results[cell] = done
+    for cell in cells:
+        path = folder / cell_name(*cell)
+        # A finished cell is never trained again; an existing run is entered with -resume alone.
+        if distributed.from_main(lambda path=path: (path / "result.json").is_file()):
             continue
-        datasets = build_datasets(args, fold)
-        seed_everything(args.rand_seed)  # every process and every fold begins alike
+        datasets = build_datasets(args, cell)
+        datasets.read_from(recordings)
+        seed_everything(cell.seed)  # every process and every fold begins alike
         model = build_model(args, len(datasets.train.labels))
-        results[cell] = trainer(
+        trainer(
             model,
             datasets,
-            recipe,
+            replace(recipe, seed=cell.seed),
             device,
             path,
             describe=describe(args, model, datasets),
-            title=f"fold {fold}  " if fold else "",
-            loss=args.classification_loss,
+            title=title_of(cell, args),
+            **task_of(args),
         ).fit(args.resume)
+        if distributed.is_main():
+            write_summary(args, folder)
 
     if distributed.is_main():
-        summary = summarise(results)
-        write_json(folder / "summary.json", summary)
-        write_atomically(folder / "summary.txt", (table(summary) + "\n").encode())
-        print(f"\n{table(summary)}\nrun folder: {folder}", flush=True)
+        print(f"\n{table(write_summary(args, folder))}\nrun folder: {folder}", flush=True)
+
+
+def cells_of(args) -> list[Cell]:
+    """The trainings that the arguments ask for, seed by seed and fold by fold."""
+    kinds = sorted({protocol == "nested" for protocol in args.protocol})
+    folds = range(1, args.fold + 1) if args.fold else [None]
+    return [Cell(seed, fold, kind) for seed in args.rand_seed for kind in kinds for fold in folds]
+
+
+def title_of(cell: Cell, args) -> str:
+    """What begins a cell's progress bar and lines."""
+    parts = [f"seed {cell.seed}"] if len(args.rand_seed) > 1 else []
+    parts += [f"fold {cell.fold}"] if cell.fold else []
+    parts += ["nested"] if cell.nested else []
+    return "".join(f"{part}  " for part in parts)
+
+
+def task_of(args) -> dict:
+    """What a trainer takes for its task."""
+    values = {"loss": args.classification_loss}
+    return values | ({"scoring": args.scoring, "top": args.as_norm} if "scoring" in args else {})
+
+
+def write_summary(args, folder: Path) -> dict:
+    """Write the summary of the cells that are finished, and return it."""
+    summary = summarise(read_results(folder), args.protocol[0])
+    write_json(folder / "summary.json", summary)
+    write_atomically(folder / "summary.txt", (table(summary) + "\n").encode())
+    return summary
+
+
+def open_cache(args, cells: list[Cell], build_datasets):
+    """What samples are read from: files, or a cache that holds all of them, decoded where they are not yet.
+
+    One process of each machine decodes; an error there stops all.
+    """
+    if args.path_cache is None:
+        return Recordings()
+    error = None
+    if distributed.local_rank() == 0:
+        try:
+            datasets = [build_datasets(args, cell) for cell in cells if cell.seed == cells[0].seed]
+            paths = dict.fromkeys(path for lists in datasets for path in lists.paths)
+            build_cache(args.path_cache, list(paths), num_workers=os.cpu_count() or 1)
+        except ClipError as found:
+            clips = (clip for lists in datasets for part in lists.lists for clip in part.clips)
+            where = next((f"{clip.where}: " for clip in clips if str(clip.path) in str(found)), "")
+            error = ClipError(f"{where}{found}")
+        except MENDABLE as found:
+            error = found
+    message = distributed.first_of_ranks(str(error) if error else None)
+    if message is not None:
+        raise error or ValueError(message)
+    return Cache(args.path_cache)
 
 
 def choose_device(reproducible: bool) -> torch.device:
@@ -190,11 +245,6 @@ def choose_precision(name: str, device: torch.device) -> str:
     return name
 
 
-def finished(path: Path) -> dict | None:
-    """The result of a fold that was trained to its end, or None."""
-    return read_json(path / "result.json") if (path / "result.json").is_file() else None
-
-
 def recipe_of(args, device: torch.device) -> Recipe:
     """The training part of the arguments."""
     readers = (
@@ -210,14 +260,14 @@ def recipe_of(args, device: torch.device) -> Recipe:
         weight_decay=args.weight_decay,
         precision=args.precision,
         frozen_dropout=args.frozen_dropout,
-        seed=args.rand_seed,
+        seed=args.rand_seed[0],
         eval_batch_size=args.eval_batch_size or args.batch_size,
         num_workers=readers if args.num_workers is None else args.num_workers,
         loggers=args.logger,
     )
 
 
-def check(args, folder: Path, folds: list, build_datasets) -> None:
+def check(args, folder: Path, cells: list[Cell], build_datasets) -> None:
     """Read every list, and open the run's folder, before any work begins.
 
     The main process does it; an error stops all of them, and is told once.
@@ -226,17 +276,24 @@ def check(args, folder: Path, folds: list, build_datasets) -> None:
     if distributed.is_main():
         try:
             check_loggers(args.logger)
+            # The lists of a run are those of its folds, whatever seeds and protocols are asked for.
+            folds = list(dict.fromkeys(Cell(cells[0].seed, cell.fold) for cell in cells))
             digest, recordings = hashlib.sha256(), []
-            for fold in folds:
-                datasets = build_datasets(args, fold)
-                lists = (datasets.train, *datasets.evaluation.values())
-                check_disjoint(*(clips.clips for clips in lists))
+            for cell in folds:
+                datasets = build_datasets(args, cell)
+                check_leakage(datasets)
                 digest.update(repr(datasets.train.labels.mids).encode())
-                for clips in lists:
+                for clips in (datasets.train, *datasets.evaluation.values()):
                     recordings += clips.clips
                     digest.update(repr([(c.path.name, c.classes) for c in clips.clips]).encode())
-            check_recordings(recordings)
+                if datasets.trials is not None:
+                    digest.update(datasets.trials.pairs.tobytes() + datasets.trials.targets.tobytes())
+            for cell in {cell.fold: cell for cell in cells if cell.nested}.values():
+                build_datasets(args, cell)
+            if args.path_cache is None:  # what is in a cache has been decoded once
+                check_recordings(recordings)
             arguments = {key: plain(value) for key, value in sorted(vars(args).items())}
+            arguments["experiment"] = Path(sys.argv[0]).resolve().parent.name
             arguments["lists_sha256"] = digest.hexdigest()  # a run does not go on with other lists
             existed = open_run(folder, arguments, Path(sys.argv[0]).resolve().parent, args.resume)
             if args.resume and not existed:
@@ -247,6 +304,24 @@ def check(args, folder: Path, folds: list, build_datasets) -> None:
     message = distributed.from_main(lambda: str(error) if error else None)
     if message is not None:
         raise error or ValueError(message)
+
+
+def check_leakage(datasets: Datasets) -> None:
+    """Refuse lists that share a clip; where trials name training utterances, say so.
+
+    Trials over all of VoxCeleb1 (E, H) are meant for models that were trained on other data.
+    """
+    if datasets.trials is None:
+        check_disjoint(datasets.train.clips, *(clips.clips for clips in datasets.evaluation.values()))
+        return
+    trained = {clip.path for clip in datasets.train.clips}
+    heard = sum(clip.path in trained for clip in datasets.evaluation["eval"].clips)
+    if heard:
+        print(
+            f"note: {heard:,} of the {len(datasets.evaluation['eval']):,} utterances of the trials are in "
+            "the training list; their error rates are no measure of unknown speakers",
+            flush=True,
+        )
 
 
 def plain(value):
@@ -266,7 +341,7 @@ def describe(args, model, datasets) -> dict:
         "front_end": model.front_end.settings,
         "cut": datasets.evaluation[datasets.watched].cut.settings,
         "backbone": {**backbone.settings, "pretrained": args.pretrained, "sha256": backbone.sha256},
-        "tuning": backbone.tuning.settings,
+        "tuning": backbone.tuning,
     }
 
 

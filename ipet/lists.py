@@ -1,16 +1,19 @@
-"""Lists of clips and tables of labels, checked as they are read."""
+"""Lists of clips, tables of labels and lists of trials, checked as they are read."""
 
 import csv
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
 COLUMNS = ("index", "mid", "display_name")
+TRIALS = {"1": True, "0": False, "target": True, "nontarget": False}
 
 
 @dataclass(frozen=True)
@@ -79,13 +82,16 @@ def read_labels(path: str | Path) -> Labels:
     return Labels(path, mids, tuple(row["display_name"] for row in rows))
 
 
-def read_clips(path: str | Path, root: str | Path, labels: Labels) -> list[Clip]:
+def read_clips(
+    path: str | Path, root: str | Path, labels: Labels | None, flag: str = "-path_data"
+) -> list[Clip]:
     """Read a list ``{"data": [{"wav": ..., "labels": "mid[,mid...]"}, ...]}``.
 
     Args:
         path: the JSON file.
         root: the folder that relative ``wav`` paths start from; absolute ones work too.
-        labels: the table that the labels come from.
+        labels: the table that the labels come from; None: they may be any, and no class is kept.
+        flag: what names the root on the command line.
 
     Raises:
         FileNotFoundError: the list, or a clip it names, is not there.
@@ -102,18 +108,21 @@ def read_clips(path: str | Path, root: str | Path, labels: Labels) -> list[Clip]
     entries = content.get("data") if isinstance(content, dict) else None
     if not isinstance(entries, list) or not entries:
         raise ValueError(f'{path}: expected {{"data": [{{"wav": ..., "labels": ...}}, ...]}} with a clip')
-    index = {mid: i for i, mid in enumerate(labels.mids)}
-    return [read_entry(path, i, entry, root, labels, index) for i, entry in enumerate(entries)]
+    index = {mid: i for i, mid in enumerate(labels.mids)} if labels else {}
+    return [read_entry(path, i, entry, root, labels, index, flag) for i, entry in enumerate(entries)]
 
 
-def read_entry(path: Path, i: int, entry, root: Path, labels: Labels, index: dict[str, int]) -> Clip:
+def read_entry(
+    path: Path, i: int, entry, root: Path, labels: Labels | None, index: dict[str, int], flag: str
+) -> Clip:
     """Check entry ``i`` of the list at ``path``; see ``read_clips``."""
     where = f"{path}: clip {i}"
     for key in ("wav", "labels"):
         if not isinstance(entry, dict) or not isinstance(entry.get(key), str) or not entry[key]:
             raise ValueError(f"{where} lacks {key!r}; found {json.dumps(entry)[:200]}")
     file = Path(os.path.normpath(root / entry["wav"]))  # one file, one path, however it is written
-    unknown = [mid for mid in entry["labels"].split(",") if mid not in index]
+    mids = entry["labels"].split(",") if labels else []
+    unknown = [mid for mid in mids if mid not in index]
     if unknown:
         raise ValueError(
             f"{where} ({entry['wav']}) has label {unknown[0]!r}, which is not among the "
@@ -121,11 +130,11 @@ def read_entry(path: Path, i: int, entry, root: Path, labels: Labels, index: dic
         )
     if not file.is_file():
         raise FileNotFoundError(
-            f"{where}: {file}: no such file; is -path_data the folder that the list's paths start from?"
+            f"{where}: {file}: no such file; is {flag} the folder that the list's paths start from?"
         )
     if file.stat().st_size == 0:
         raise ValueError(f"{where}: {file}: the file is empty (0 bytes); expected audio")
-    return Clip(file, tuple(index[mid] for mid in entry["labels"].split(",")), where)
+    return Clip(file, tuple(index[mid] for mid in mids), where)
 
 
 def check_disjoint(*lists: Sequence[Clip]) -> None:
@@ -146,3 +155,86 @@ def multi_hot(classes: Sequence[int], num_classes: int) -> Tensor:
     target = torch.zeros(num_classes)
     target[list(classes)] = 1.0
     return target
+
+
+def utterance_key(path: str | Path) -> str:
+    """What trials call a file: its last three parts, ``speaker/video/utterance.wav``."""
+    return "/".join(os.fspath(path).rsplit("/", 3)[-3:])
+
+
+def read_trial_rows(path: str | Path) -> list[list[str]]:
+    """The three fields of every trial of a list, ``1 spk/video/utt.wav spk/video/utt.wav`` a line.
+
+    Raises:
+        FileNotFoundError: there is no such list.
+        ValueError: not text, a line has not three fields or begins with none of 1, 0, target and nontarget.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{path}: no such list of trials; python3 data/prepare.py voxceleb1 writes it, or -path_trial "
+            "names another"
+        )
+    try:
+        rows = [line.split() for line in path.read_text(encoding="utf-8-sig").split("\n")]
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: not UTF-8 text: {error}") from None
+    for i, row in enumerate(rows):
+        if row and (len(row) != 3 or row[0] not in TRIALS):
+            raise ValueError(
+                f"{path}: line {i + 1} is {' '.join(row)[:200]!r}; expected '1 utterance utterance' (one "
+                "speaker) or '0 utterance utterance' (two)"
+            )
+    trials = [row for row in rows if row]
+    if not trials:
+        raise ValueError(f"{path}: holds no trial; expected '1 utterance utterance' or '0 ...' a line")
+    return trials
+
+
+def trial_utterances(path: str | Path) -> list[str]:
+    """The keys of a trial list's utterances, each once, as they first appear; see ``read_trial_rows``."""
+    rows = read_trial_rows(path)
+    names = dict.fromkeys(chain.from_iterable(row[1:] for row in rows))
+    return list(dict.fromkeys(map(utterance_key, names)))
+
+
+def read_trials(path: str | Path, utterances: Mapping[str, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Read a list of trials.
+
+    Args:
+        path: lines ``1 spk/video/utt.wav spk/video/utt.wav``: 1 or target for the same speaker, 0 or
+            nontarget for different ones.
+        utterances: the index of every utterance, by its ``utterance_key``.
+
+    Returns:
+        [N, 2] int64 indices of utterances and [N] bool, True for targets.
+
+    Raises:
+        FileNotFoundError, ValueError: see ``read_trial_rows``.
+        ValueError: an utterance is not among ``utterances``; all trials are targets, or none is.
+    """
+    rows = read_trial_rows(path)
+    kinds, enrolled, tested = zip(*rows)
+    names = dict.fromkeys(chain(enrolled, tested))
+    index = {name: utterances.get(utterance_key(name)) for name in names}  # once for each utterance
+    unknown = {name for name, i in index.items() if i is None}
+    if unknown:
+        raise ValueError(unknown_utterance(Path(path), unknown, len(names), len(utterances)))
+    pairs = np.array([[index[name] for name in enrolled], [index[name] for name in tested]], dtype=np.int64).T
+    targets = np.array([TRIALS[kind] for kind in kinds])
+    if targets.all() or not targets.any():
+        raise ValueError(
+            f"{path}: {targets.sum()} of the {len(targets)} trials are targets; expected targets and "
+            "nontargets"
+        )
+    return np.ascontiguousarray(pairs), targets
+
+
+def unknown_utterance(path: Path, unknown: set[str], num_named: int, num_known: int) -> str:
+    """The letter about the first line with an utterance that nobody knows."""
+    lines = (line.split() for line in path.read_text(encoding="utf-8-sig").split("\n"))
+    number, name = next((i, name) for i, row in enumerate(lines, 1) for name in row[1:] if name in unknown)
+    return (
+        f"{path}: line {number} names utterance {name}, which no list of clips has; "
+        f"{len(unknown)} of the {num_named} utterances are unknown, {num_known} are known"
+    )

@@ -30,7 +30,24 @@ PACKAGES = (
 )
 # These may change between a run and its continuation. With other processes (usable_gpu, nproc) the
 # clips of every step stay the same; dropout draws from a stream of each process's own.
-VOLATILE = {"resume", "usable_gpu", "nproc", "num_workers", "logger", "path_run", "path_data", "path_list"}
+VOLATILE = {
+    "resume",
+    "usable_gpu",
+    "nproc",
+    "num_workers",
+    "logger",
+    "path_run",
+    "path_data",
+    "path_list",
+    "path_cache",
+    "path_trial",
+    "path_musan",
+    "path_rir",
+    "path_noise_list",
+    # Each cell has its own seed and kind: more of them can be added to a run.
+    "rand_seed",
+    "protocol",
+}
 
 
 class TensorBoard:

@@ -1,35 +1,121 @@
-"""The table at the end of a run, from the results of its folds."""
+"""The table of a run, from the results of its cells: one a seed, or one a seed and fold."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
+from scipy.stats import t as student
+
+from ipet.checkpoint import read_json
+
+Results = Mapping[str, Mapping]  # by cell: "seed_1234", "seed_1234/fold_1", "seed_1234/fold_1_nested"
+NESTED = "_nested"  # ends the name of a cell whose epoch was chosen on a held-out training fold
+FOLD_PROTOCOLS = ("last", "best_epoch", "common_epoch", "nested")
+TITLES = {
+    "last": "last epoch",
+    "best_epoch": "best epoch [1]",
+    "common_epoch": "common epoch [2]",
+    "nested": "nested [3]",
+    "valid_at_best_epoch": "valid, chosen epoch [4]",
+    "test_at_best_epoch": "test, chosen epoch [4]",
+    "test_at_last_epoch": "test, last epoch",
+}
+NOTES = {
+    "best_epoch": "[1] each cell's best epoch on the clips it is evaluated on ({best}): the authors'"
+    " protocol, optimistic",
+    "common_epoch": "[2] epoch {common}, the single one that is best on the mean of the folds: AST's"
+    " protocol",
+    "nested": "[3] the epoch that is best on a held-out fold of the training list ({nested})",
+    "valid_at_best_epoch": "[4] epoch {best}, the best on the validation list; the test list chose nothing",
+}
+
+
+def cell_name(seed: int, fold: int | None = None, nested: bool = False) -> str:
+    """The folder of a cell below the run's."""
+    return f"seed_{seed}" + (f"/fold_{fold}" if fold else "") + (NESTED if nested else "")
+
+
+def read_results(folder: str | Path) -> dict[str, dict]:
+    """The finished cells of a run, by name."""
+    folder = Path(folder)
+    found = {str(path.parent.relative_to(folder)): path for path in folder.glob("seed_*/**/result.json")}
+    return {cell: read_json(found[cell]) for cell in sorted(found, key=cell_order)}
+
+
+def cell_order(cell: str) -> tuple[int, int, bool]:
+    """Sorts cells by seed, then fold."""
+    seed, _, fold = cell.removesuffix(NESTED).partition("/")
+    return int(seed.removeprefix("seed_")), int(fold.removeprefix("fold_") or 0), cell.endswith(NESTED)
 
 
 def at_epoch(result: Mapping, epoch: int) -> float:
-    """A fold's watched value at an epoch."""
+    """A cell's watched value at an epoch."""
     return result["history"][epoch - 1][f"{result['watched']}_{result['metric']}"]
 
 
+def at_test(result: Mapping, when: str) -> float:
+    """A cell's value on the test list; ``when`` is ``best_epoch`` or ``last_epoch``."""
+    return result[f"test_at_{when}"][f"test_{result['metric']}"]
+
+
 def common_epoch(results: Sequence[Mapping]) -> int:
-    """The one epoch with the highest mean over the folds (AST's protocol)."""
+    """The one epoch with the best mean over the folds (AST's protocol)."""
     num_epochs = min(len(result["history"]) for result in results)
     means = [np.mean([at_epoch(r, epoch) for r in results]) for epoch in range(1, num_epochs + 1)]
-    return int(np.argmax(means)) + 1
+    return int(np.argmax(means) if results[0]["higher_is_better"] else np.argmin(means)) + 1
 
 
-def fold_protocols(results: Sequence[Mapping]) -> dict[str, list[float]]:
-    """One value a fold under each protocol for folds without validation data.
+def protocols(results: Results) -> dict[str, dict[str, float]]:
+    """One value a cell under each protocol that the cells allow.
 
-    ``last``: the last epoch; nothing was chosen.
-    ``best_epoch``: each fold's best epoch on its own evaluation clips (the IPET authors').
-    ``common_epoch``: the single epoch that is best on the mean of the folds (AST's).
+    Without validation data: ``last``, the last epoch, where nothing was chosen; ``best_epoch``,
+    each cell's best epoch on its own evaluation clips (the IPET authors'); with folds
+    ``common_epoch``, the single epoch that is best on the mean of a seed's folds (AST's); and, of
+    cells of their own, ``nested``, the epoch chosen on a held-out fold of the training list.
+    With validation data: the chosen epoch on the validation and the test list, and the last epoch.
     """
-    common = common_epoch(results)
-    return {
-        "last": [at_epoch(r, len(r["history"])) for r in results],
-        "best_epoch": [at_epoch(r, r["best_epoch"]) for r in results],
-        "common_epoch": [at_epoch(r, common) for r in results],
+    watched = {cell: r for cell, r in results.items() if r["watched"] == "eval"}
+    nested = {cell: r for cell, r in results.items() if cell.endswith(NESTED)}
+    split = {cell: r for cell, r in results.items() if cell not in watched and cell not in nested}
+    values = {
+        "last": {cell: at_epoch(r, len(r["history"])) for cell, r in watched.items()},
+        "best_epoch": {cell: at_epoch(r, r["best_epoch"]) for cell, r in watched.items()},
+        "common_epoch": {cell: at_epoch(watched[cell], e) for cell, e in common_epochs(watched).items()},
+        "nested": {cell.removesuffix(NESTED): at_test(r, "best_epoch") for cell, r in nested.items()},
+        "valid_at_best_epoch": {cell: at_epoch(r, r["best_epoch"]) for cell, r in split.items()},
+        "test_at_best_epoch": {cell: at_test(r, "best_epoch") for cell, r in split.items()},
+        "test_at_last_epoch": {cell: at_test(r, "last_epoch") for cell, r in split.items()},
     }
+    return {name: by_cell for name, by_cell in values.items() if by_cell}
+
+
+def common_epochs(results: Results) -> dict[str, int]:
+    """The common epoch of every cell's seed, for cells with folds."""
+    by_seed: dict[str, list[str]] = {}
+    for cell in results:
+        if "/" in cell:
+            by_seed.setdefault(cell.split("/")[0], []).append(cell)
+    return {
+        cell: epoch
+        for cells in by_seed.values()
+        for epoch in [common_epoch([results[cell] for cell in cells])]
+        for cell in cells
+    }
+
+
+def interval(by_cell: Mapping[str, float]) -> list[float] | None:
+    """The 95 % interval of the mean: Student's t over the folds, each averaged over its seeds.
+
+    Without folds, over the seeds. Cut at 0 and 1. None for a single value.
+    """
+    groups: dict[str, list[float]] = {}
+    for cell, value in by_cell.items():
+        groups.setdefault(cell.split("/")[-1], []).append(value)
+    values = [np.mean(group) for group in groups.values()]
+    if len(values) < 2:
+        return None
+    half = student.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / np.sqrt(len(values))
+    return [max(0.0, float(np.mean(values) - half)), min(1.0, float(np.mean(values) + half))]
 
 
 def spread(values: Sequence[float]) -> float:
@@ -37,84 +123,119 @@ def spread(values: Sequence[float]) -> float:
     return float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
 
 
-def summarise(results: Mapping[str, Mapping]) -> dict:
-    """Results by fold (``fold_1`` ...), or one by the name of the run -> the summary as JSON values."""
+def summarise(results: Results, protocol: str = "last") -> dict:
+    """The finished cells of a run -> the summary as JSON values.
+
+    Args:
+        results: of at least one cell.
+        protocol: the one that is reported where there is no validation list, from
+            ``FOLD_PROTOCOLS``; ``last`` where the cells of it are not there.
+    """
+    cells = {cell: r for cell, r in results.items() if not cell.endswith(NESTED)}
     runs = list(results.values())
     first = runs[0]
-    summary = {"metric": first["metric"], "cells": list(results)}
-    if first["watched"] == "eval":
-        protocols = fold_protocols(runs)
-        summary["common_epoch"] = common_epoch(runs)
-        summary["best_epochs"] = [r["best_epoch"] for r in runs]
-    else:
-        best = [r["best_epoch"] for r in runs]
-        summary["best_epochs"] = best
-        protocols = {
-            "valid_at_best_epoch": [at_epoch(r, epoch) for r, epoch in zip(runs, best)],
-            "test_at_best_epoch": [r["test_at_best_epoch"][f"test_{r['metric']}"] for r in runs],
-            "test_at_last_epoch": [r["test_at_last_epoch"][f"test_{r['metric']}"] for r in runs],
-        }
-    summary["protocols"] = {
-        name: {"values": values, "mean": float(np.mean(values)), "std": spread(values)}
-        for name, values in protocols.items()
+    by_protocol = protocols(results)
+    if "test_at_best_epoch" in by_protocol:
+        protocol = "test_at_best_epoch"
+    elif protocol not in by_protocol:
+        protocol = next(iter(by_protocol))
+    summary = {
+        "metric": first["metric"],
+        "higher_is_better": first["higher_is_better"],
+        "protocol": protocol,
+        "cells": sorted({cell.removesuffix(NESTED) for cell in results}, key=cell_order),
+        "best_epochs": {cell: r["best_epoch"] for cell, r in cells.items()},
+        "nested_epochs": {c: r["best_epoch"] for c, r in results.items() if c.endswith(NESTED)},
+        "common_epochs": common_epochs({c: r for c, r in cells.items() if r["watched"] == "eval"}),
+        "protocols": {
+            name: {
+                "values": by_cell,
+                "mean": float(np.mean(list(by_cell.values()))),
+                "std": spread(list(by_cell.values())),
+                "interval": interval(by_cell),
+            }
+            for name, by_cell in by_protocol.items()
+        },
     }
+    reported = summary["protocols"][protocol]
+    if reported["interval"] is None and len(reported["values"]) == 1:
+        reported["interval"] = first.get("interval", {}).get(protocol)  # over the clips or trials
+    summary["details"] = details(results, summary)
     constant = [r["without_hearing"] for r in runs if r.get("without_hearing") is not None]
     return summary | {
         "without_hearing": float(np.mean(constant)) if constant else None,
+        "tuning": first.get("tuning"),
         "trainable_parameters": first["trainable_parameters"],
         "all_parameters": first["all_parameters"],
+        "macs": first.get("macs"),
+        "checkpoint_bytes": first.get("checkpoint_bytes"),
         "seconds": sum(r["seconds"] for r in runs),
         "peak_memory_bytes": max(r["peak_memory_bytes"] for r in runs),
     }
 
 
-TITLES = {
-    "last": "last epoch",
-    "best_epoch": "best epoch [1]",
-    "common_epoch": "common epoch [2]",
-    "valid_at_best_epoch": "valid, chosen epoch [3]",
-    "test_at_best_epoch": "test, chosen epoch [3]",
-    "test_at_last_epoch": "test, last epoch",
-}
+def details(results: Results, summary: Mapping) -> dict[str, float]:
+    """The means of the other metrics under the reported protocol; the loss is left out."""
+    protocol = summary["protocol"]
+    rows = []
+    for cell in summary["protocols"][protocol]["values"]:
+        if protocol in ("nested", "test_at_best_epoch"):
+            rows.append(results[cell + NESTED * (protocol == "nested")]["test_at_best_epoch"])
+            continue
+        history = results[cell]["history"]
+        epochs = {"best_epoch": summary["best_epochs"], "common_epoch": summary["common_epochs"]}
+        rows.append(history[epochs.get(protocol, {}).get(cell, len(history)) - 1])
+    measured = [
+        {k.split("_", 1)[1]: v for k, v in r.items() if k.startswith(("eval_", "test_"))} for r in rows
+    ]
+    names = [name for name in measured[0] if name not in ("loss", summary["metric"])]
+    return {name: float(np.mean([row[name] for row in measured])) for name in names}
+
+
+def in_percent(value: float | None) -> str:
+    """``0.1234`` -> ``12.34``; a dash for what is not there."""
+    return "-" if value is None else f"{100 * value:.2f}"
 
 
 def table(summary: Mapping) -> str:
-    """The summary as text: a row a fold, their mean and standard deviation, and what it cost."""
-    protocols, cells = summary["protocols"], summary["cells"]
-    head = [summary["metric"] + " (%)", *(TITLES[name] for name in protocols)]
-    rows = [
-        [cell, *(f"{100 * p['values'][i]:.2f}" for p in protocols.values())] for i, cell in enumerate(cells)
-    ]
+    """The summary as text: a row a cell, their mean, standard deviation and interval, and the costs."""
+    by_protocol, cells = summary["protocols"], summary["cells"]
+    head = [summary["metric"] + " (%)", *(TITLES[name] for name in by_protocol)]
+    rows = [[cell, *(in_percent(p["values"].get(cell)) for p in by_protocol.values())] for cell in cells]
     if len(cells) > 1:
-        rows.append(["mean", *(f"{100 * p['mean']:.2f}" for p in protocols.values())])
-        rows.append(["std", *(f"{100 * p['std']:.2f}" for p in protocols.values())])
+        rows.append(["mean", *(in_percent(p["mean"]) for p in by_protocol.values())])
+        rows.append(["std", *(in_percent(p["std"]) for p in by_protocol.values())])
+    if any(p["interval"] for p in by_protocol.values()):
+        shown = [p["interval"] for p in by_protocol.values()]
+        rows.append(
+            ["95 %", *("-" if i is None else f"{in_percent(i[0])} - {in_percent(i[1])}" for i in shown)]
+        )
     widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
 
     def line(row):
         return "  ".join([row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:]))])
 
-    trainable, total = summary["trainable_parameters"], summary["all_parameters"]
-    best = ", ".join(map(str, summary["best_epochs"]))
-    if "common_epoch" in summary:
-        notes = [
-            f"[1] each fold's best epoch on its own evaluation clips ({best}): the authors' protocol,"
-            " optimistic",
-            f"[2] epoch {summary['common_epoch']}, the single one that is best on the mean of the folds:"
-            " AST's protocol",
-        ]
-    else:
-        notes = [f"[3] epoch {best}, the best on the validation list; the test list chose nothing"]
+    epochs = {
+        "best": listed(summary["best_epochs"].values()),
+        "common": listed(dict.fromkeys(summary["common_epochs"].values())),
+        "nested": listed(summary["nested_epochs"].values()),
+    }
+    notes = [NOTES[name].format(**epochs) for name in by_protocol if name in NOTES]
+    if summary["details"]:
+        shown = "  ".join(f"{name} {value:.4f}" for name, value in summary["details"].items())
+        notes.append(f"{TITLES[summary['protocol']].partition(' [')[0]}: {shown}")
     if summary["without_hearing"] is not None:
         notes.append(
-            f"always answering the most frequent training class: {100 * summary['without_hearing']:.2f}"
+            f"always answering the most frequent training class: {in_percent(summary['without_hearing'])}"
         )
-    return "\n".join(
-        [
-            line(head),
-            line(["-" * width for width in widths]),
-            *map(line, rows),
-            *notes,
-            f"trainable parameters {trainable:,} of {total:,} ({100 * trainable / total:.2f} %), "
-            f"time {summary['seconds']:.0f} s, peak memory {summary['peak_memory_bytes'] / 2**20:,.0f} MiB",
-        ]
+    trainable, total = summary["trainable_parameters"], summary["all_parameters"]
+    costs = (
+        f"trainable parameters {trainable:,} of {total:,} ({100 * trainable / total:.2f} %), "
+        f"time {summary['seconds']:.0f} s, peak memory {summary['peak_memory_bytes'] / 2**20:,.0f} MiB"
     )
+    return "\n".join([line(head), line(["-" * width for width in widths]), *map(line, rows), *notes, costs])
+
+
+def listed(values) -> str:
+    """``3, 5, 2``."""
+    return ", ".join(map(str, values))

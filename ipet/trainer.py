@@ -12,6 +12,8 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
 from ipet import distributed
@@ -19,6 +21,7 @@ from ipet.checkpoint import (
     load_trainable_state,
     load_training,
     save_adapter,
+    save_arrays,
     save_training,
     trainable_state,
     write_json,
@@ -29,11 +32,12 @@ from ipet.datasets import (
     EpochBatches,
     EvaluationClips,
     RankShare,
+    collate,
     evaluation_loader,
     train_loader,
 )
 from ipet.logbook import Logbook, NoLogbook
-from ipet.tuning import count_parameters, train_mode, trainable_parameters, tuned_layers
+from ipet.tuning import count_parameters, train_mode, trainable_parameters
 
 BETAS = (0.95, 0.999)  # AST's training recipe
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -105,7 +109,7 @@ class Trainer:
     """Trains a model and keeps its best and its last epoch.
 
     A task's subclass says what ``losses`` are and what ``measure`` reports; ``metric`` names the
-    value by which epochs are compared (higher is better).
+    value by which epochs are compared, ``higher_is_better`` which of two is.
 
     Args:
         model: a ``Classifier``.
@@ -118,6 +122,7 @@ class Trainer:
     """
 
     metric: str
+    higher_is_better = True
 
     def __init__(
         self,
@@ -146,12 +151,13 @@ class Trainer:
         pin = device.type == "cuda"
         self.loader = train_loader(datasets.train, self.batches, recipe.num_workers, pin)
         drops_layers = getattr(model.backbone, "drops_layers", False) and (
-            recipe.frozen_dropout or not tuned_layers(model)
+            recipe.frozen_dropout or not model.backbone.frozen
         )
         self.parallel = distributed.parallelise(self.model, device, drops_layers)
         self.epoch, self.step, self.seconds = 0, 0, 0.0
         self.history: list[dict] = []
         self.best: dict[str, Tensor] = {}
+        self.predictions: dict[str, np.ndarray] | None = None  # of the last evaluation
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
 
@@ -161,9 +167,22 @@ class Trainer:
         """[B, C], [B, C] -> [B], one loss a clip."""
         raise NotImplementedError
 
-    def measure(self, logits: np.ndarray, targets: np.ndarray) -> dict[str, float]:
-        """[N, C], [N, C] of a whole list -> named values, ``self.metric`` among them."""
+    def output(self, batch: Batch) -> Tensor:
+        """[B S, E] of a batch of evaluation clips: what ``measure`` gets; logits unless a task says else."""
+        return self.model(batch.waveform, batch.num_samples)
+
+    def measure(self, name: str, outputs: np.ndarray) -> tuple[dict[str, float], dict[str, np.ndarray]]:
+        """[N, S, E] outputs of the evaluation list of that name -> what they are worth.
+
+        Returns:
+            Named values, ``self.metric`` among them; and the arrays ``scores`` and ``targets`` that
+            are kept for plots.
+        """
         raise NotImplementedError
+
+    def interval(self, predictions: dict[str, np.ndarray]) -> tuple[float, float] | None:
+        """The 95 % interval of the metric over the clips or trials it was computed from."""
+        return None
 
     def without_hearing(self, name: str) -> float | None:
         """The metric of the best constant answer on the evaluation list of that name, if it has one."""
@@ -272,35 +291,36 @@ class Trainer:
 
     @torch.inference_mode()
     def predict(self, clips: EvaluationClips) -> np.ndarray:
-        """[N, C] logits of a list, each clip once, in every process."""
+        """[N, S, E] outputs of a list, each clip once, in every process; S segments a clip.
+
+        Raises:
+            FloatingPointError: an output is NaN or infinite.
+        """
         self.model.eval()
         share = RankShare(len(clips), distributed.rank(), distributed.world_size())
         recipe, pin = self.recipe, self.device.type == "cuda"
-        indices, logits = [torch.empty(0, dtype=torch.long)], [torch.empty(0, len(clips.labels))]
-        for batch in evaluation_loader(clips, share, recipe.eval_batch_size, recipe.num_workers, pin):
-            moved = batch.to(self.device)
+        num_segments = self.model.front_end.num_segments
+        batch_size = max(1, recipe.eval_batch_size // num_segments)
+        indices, outputs = [torch.empty(0, dtype=torch.long)], [torch.empty(0)]
+        for batch in evaluation_loader(clips, share, batch_size, recipe.num_workers, pin):
             with self.autocast():
-                output = self.model(moved.waveform, moved.num_samples)
+                output = self.output(batch.to(self.device))
             indices.append(batch.index)
-            logits.append(output.float().cpu())
-        return distributed.gather_by_index(torch.cat(indices), torch.cat(logits), len(clips))
-
-    def evaluate(self, name: str) -> dict[str, float]:
-        """The metrics of the evaluation list of that name.
-
-        Raises:
-            FloatingPointError: a logit is NaN or infinite.
-        """
-        clips = self.datasets.evaluation[name]
-        logits, targets = self.predict(clips), clips.targets()
-        broken = np.flatnonzero(~np.isfinite(logits).all(axis=1))
+            outputs.append(output.float().cpu().unflatten(0, (len(batch.index), num_segments)))
+        found = torch.cat(outputs[1:]) if len(outputs) > 1 else outputs[0]
+        gathered = distributed.gather_by_index(torch.cat(indices), found, len(clips))
+        broken = np.flatnonzero(~np.isfinite(gathered).all(axis=(1, 2)))
         if len(broken):
             raise FloatingPointError(
-                f"epoch {self.epoch}: the logits of {len(broken)} of {len(clips)} {name} clips are not "
+                f"epoch {self.epoch}: the outputs of {len(broken)} of {len(clips)} evaluated clips are not "
                 f"finite, the first is {clips.clips[broken[0]].where}; a lower -lr may help"
             )
-        loss = self.losses(torch.from_numpy(logits), torch.from_numpy(targets)).mean().item()
-        return {f"{name}_loss": loss} | {f"{name}_{k}": v for k, v in self.measure(logits, targets).items()}
+        return gathered
+
+    def evaluate(self, name: str) -> dict[str, float]:
+        """The metrics of the evaluation list of that name."""
+        values, self.predictions = self.measure(name, self.predict(self.datasets.evaluation[name]))
+        return {f"{name}_{key}": value for key, value in values.items()}
 
     # Keeping --------------------------------------------------------------------------------
 
@@ -310,8 +330,9 @@ class Trainer:
         return f"{self.datasets.watched}_{self.metric}"
 
     def best_epoch(self) -> int:
-        """The first epoch with the highest watched value."""
-        return max(self.history, key=lambda row: row[self.watched_metric])["epoch"]
+        """The first epoch with the best watched value."""
+        best = max if self.higher_is_better else min
+        return best(self.history, key=lambda row: row[self.watched_metric])["epoch"]
 
     def save(self) -> None:
         """Write what is needed to go on, in one file, and from it the last and the best adapter."""
@@ -369,22 +390,47 @@ class Trainer:
     def finish(self) -> dict:
         """Evaluate what is evaluated once, at the epoch chosen on validation data; write the result."""
         best = self.best_epoch()
-        result = {"metric": self.metric, "watched": self.datasets.watched, "best_epoch": best}
+        result = {
+            "metric": self.metric,
+            "higher_is_better": self.higher_is_better,
+            "watched": self.datasets.watched,
+            "best_epoch": best,
+        }
         if "test" in self.datasets.evaluation:
             last = trainable_state(self.model)
             result["test_at_last_epoch"] = self.evaluate("test")
             load_trainable_state(self.model, self.best, "the best epoch")
             result["test_at_best_epoch"] = self.evaluate("test")
             load_trainable_state(self.model, last, "the last epoch")
+        elif self.predictions is None:  # going on behind the last epoch
+            self.evaluate("eval")
         trainable, total = count_parameters(self.model)
         result |= {
             "without_hearing": self.without_hearing("test" if "test" in self.datasets.evaluation else "eval"),
             "history": self.history,
+            "tuning": self.model.backbone.tuning,
             "trainable_parameters": trainable,
             "all_parameters": total,
             "seconds": self.seconds,
             "peak_memory_bytes": peak_memory(self.device),
         }
         if distributed.is_main():
+            protocol = "test_at_best_epoch" if "test" in self.datasets.evaluation else "last"
+            result |= {
+                "interval": {protocol: self.interval(self.predictions)},
+                "macs": self.count_macs(),
+                "checkpoint_bytes": (self.folder / "best" / "adapter.safetensors").stat().st_size,
+            }
+            save_arrays(self.folder / "predictions.npz", self.predictions)
             write_json(self.folder / "result.json", result)
         return result
+
+    @torch.no_grad()  # the counter's hooks do not work in inference mode
+    def count_macs(self) -> int:
+        """Multiply-accumulates of evaluating one clip: the first of the evaluation list."""
+        self.model.eval()
+        clips = self.datasets.evaluation[self.datasets.watched]
+        batch = collate([clips[0]]).to(self.device)
+        with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+            self.output(batch)
+        return counter.get_total_flops() // 2

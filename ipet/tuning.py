@@ -4,7 +4,7 @@
     P   [1, n, D]   embedding prompts of this layer
     A               adapter of this layer: D -> r -> ReLU -> dropout -> D, its output times s
 
-    pre-norm layer (ViT, AST)               post-norm layer (wav2vec 2.0)
+    pre-norm layer (ViT, AST)               post-norm layer (wav2vec 2.0, HuBERT, WavLM)
     z = [P ; x]                             z = [P ; x]
     u = z + MHA(LN1(z))                     u = z + MHA(z)
     y = u + FFN(LN2(u)) + s A(u)            v = LN1(u)
@@ -18,6 +18,17 @@ The outputs at the prompts' positions are dropped, so prompts matter as keys and
 K(P) and V(P) do not depend on the clip: they are computed once a step and expanded over the batch.
 Their queries, attention rows, feed-forward and adapter outputs are never computed.
 
+Two other places for the adapter, h = MHA(...) and g = FFN(...) being what the two blocks add:
+
+    parallel      u = z + h              y = ... + g + s A(u)      the method; also He et al. 2022
+    sequential    u = z + h              y = ... + g + s A(g)      as He et al. 2022 compare it
+    houlsby       u = z + h + s A1(h)    y = ... + g + s A2(g)     Houlsby et al. 2019
+
+Prefixes (Li and Liang 2021) are learnt keys and values in the place of K(P) and V(P).
+
+WavLM adds a gated bias of the distance between two tokens to the scores. Prompts and prefixes have no
+position, as those of AST have no positional embedding: the bias towards them is 0.
+
 Source: Integrated Parameter-Efficient Tuning for General-Purpose Audio Models (ICASSP 2023).
 """
 
@@ -27,9 +38,13 @@ import timm.models.vision_transformer as timm_vit
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers.models.wav2vec2 import modeling_wav2vec2
+from transformers.models.hubert.modeling_hubert import HubertEncoderLayer
+from transformers.models.wav2vec2.modeling_wav2vec2 import Wav2Vec2EncoderLayer
+from transformers.models.wavlm.modeling_wavlm import WavLMEncoderLayer
 
 INITS = ("zero", "normal")
+POSITIONS = ("parallel", "sequential", "houlsby")
+PREFIX_STD = 0.02  # of the transformers' own embeddings
 
 
 @dataclass(frozen=True)
@@ -43,9 +58,12 @@ class Tuning:
         dropout: after the adapter's ReLU.
         residual: the adapter adds its input to its output, as the authors' wav2vec 2.0 does.
         init: ``zero`` starts the adapter silent; ``normal`` (0.02) is what the authors' code does.
+        position: where the adapter is, ``parallel``, ``sequential`` or ``houlsby`` (two a layer).
+        num_prefixes: learnt keys and values a layer; 0 for none.
 
     Raises:
-        ValueError: a negative size, a dropout outside [0, 1), an unknown ``init``.
+        ValueError: a negative size, a dropout outside [0, 1), an unknown ``init`` or ``position``;
+            ``residual`` elsewhere than parallel.
     """
 
     num_prompts: int = 0
@@ -54,17 +72,24 @@ class Tuning:
     dropout: float = 0.1
     residual: bool = False
     init: str = "zero"
+    position: str = "parallel"
+    num_prefixes: int = 0
 
     def __post_init__(self):
-        if self.num_prompts < 0 or self.bottleneck < 0:
+        if self.num_prompts < 0 or self.bottleneck < 0 or self.num_prefixes < 0:
             raise ValueError(
-                f"{self.num_prompts} prompts and a bottleneck of {self.bottleneck}: "
-                "both must be 0 (off) or more"
+                f"{self.num_prompts} prompts, a bottleneck of {self.bottleneck} and {self.num_prefixes} "
+                "prefixes: each must be 0 (off) or more"
             )
         if not 0 <= self.dropout < 1:
             raise ValueError(f"the adapter's dropout is {self.dropout}; it must lie in [0, 1)")
         if self.init not in INITS:
             raise ValueError(f"the adapter's init is {self.init!r}; accepted: {', '.join(INITS)}")
+        if self.position not in POSITIONS:
+            raise ValueError(f"the adapter's position is {self.position!r}; accepted: {', '.join(POSITIONS)}")
+        if self.residual and self.position != "parallel":
+            # After a block it would double the block's output; the authors have it beside one only.
+            raise ValueError(f"an adapter with residual is parallel; found position {self.position!r}")
 
     @property
     def settings(self) -> dict:
@@ -72,7 +97,7 @@ class Tuning:
         return asdict(self)
 
     def __bool__(self) -> bool:
-        return bool(self.num_prompts or self.bottleneck)
+        return bool(self.num_prompts or self.bottleneck or self.num_prefixes)
 
 
 class Adapter(nn.Module):
@@ -98,22 +123,45 @@ class Adapter(nn.Module):
 
 
 class TunedLayer(nn.Module):
-    """A frozen library layer with its prompts and its adapter."""
+    """A frozen library layer with its prompts, its prefixes and its adapter."""
 
     def __init__(self, layer: nn.Module, width: int, tuning: Tuning):
         super().__init__()
-        self.layer = layer
-        self.prompt = self.adapter = None
+        self.layer, self.position = layer, tuning.position
+        self.prompt = self.prefix = self.adapter = self.attention_adapter = None
         if tuning.num_prompts:
             # Xavier-uniform sees [1, n, D] as fan-in n D and fan-out D, as the authors' does.
             self.prompt = nn.Parameter(torch.empty(1, tuning.num_prompts, width))
             nn.init.xavier_uniform_(self.prompt)
+        if tuning.num_prefixes:
+            self.prefix = nn.Parameter(torch.empty(2, tuning.num_prefixes, width))  # keys, values
+            nn.init.normal_(self.prefix, std=PREFIX_STD)
         if tuning.bottleneck:
             self.adapter = Adapter(width, tuning)
+        if tuning.bottleneck and tuning.position == "houlsby":
+            self.attention_adapter = Adapter(width, tuning)
 
-    def adapt(self, u: Tensor) -> Tensor | float:
-        """[B, T, D] -> s A(u) [B, T, D], or 0 without an adapter."""
-        return self.adapter(u) if self.adapter is not None else 0.0
+    def adapted(self, h: Tensor) -> Tensor:
+        """[B, T, D], the attention's output -> h + s A1(h) (houlsby), or h."""
+        return h if self.attention_adapter is None else h + self.attention_adapter(h)
+
+    def adapt(self, u: Tensor, g: Tensor) -> Tensor | float:
+        """[B, T, D], the layer's state and the feed-forward's output -> s A(u), s A(g), or 0."""
+        if self.adapter is None:
+            return 0.0
+        return self.adapter(u if self.position == "parallel" else g)
+
+    def prepended(self, num_heads: int) -> tuple[Tensor, Tensor] | None:
+        """Keys and values [1, H, n, D / H] that every query sees before the tokens' own, or None."""
+        parts = []
+        if self.prompt is not None:
+            parts.append(self.project(self.prompt))  # K(P), V(P)
+        if self.prefix is not None:
+            parts.append(split_heads(self.prefix, num_heads).split(1))
+        if not parts:
+            return None
+        keys, values = (torch.cat(part, dim=2) for part in zip(*parts))
+        return keys, values
 
 
 def split_heads(x: Tensor, num_heads: int) -> Tensor:
@@ -121,23 +169,25 @@ def split_heads(x: Tensor, num_heads: int) -> Tensor:
     return x.unflatten(-1, (num_heads, -1)).transpose(1, 2)
 
 
-def attention(q: Tensor, k: Tensor, v: Tensor, prompt_k: Tensor, prompt_v: Tensor, dropout, mask=None):
+def attention(q: Tensor, k: Tensor, v: Tensor, prepended, dropout: float, mask=None) -> Tensor:
     """softmax(Q [K(P) ; K]^T) [V(P) ; V].
 
     Args:
         q, k, v: [B, H, T, D / H].
-        prompt_k, prompt_v: [1, H, n, D / H], the same for every clip.
+        prepended: K(P) and V(P) [1, H, n, D / H], the same for every clip; or None.
         dropout: of the attention weights.
-        mask: [B, 1, T, T] True (or 0) where a query sees a key; every query sees every prompt.
+        mask: [B, 1 or H, T, T] True where a query sees a key, or what is added to the scores; every
+            query sees every prompt, and nothing is added to their scores.
 
     Returns:
         [B, T, D].
     """
-    expand = (len(q), -1, -1, -1)
-    k = torch.cat([prompt_k.expand(expand), k], dim=2)
-    v = torch.cat([prompt_v.expand(expand), v], dim=2)
-    if mask is not None:
-        mask = F.pad(mask, (prompt_k.shape[2], 0), value=True if mask.dtype == torch.bool else 0.0)
+    if prepended is not None:
+        prompt_k, prompt_v = (part.to(k.dtype).expand(len(q), -1, -1, -1) for part in prepended)
+        k = torch.cat([prompt_k, k], dim=2)
+        v = torch.cat([prompt_v, v], dim=2)
+        if mask is not None:
+            mask = F.pad(mask, (prompt_k.shape[2], 0), value=True if mask.dtype == torch.bool else 0.0)
     out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout)
     return out.transpose(1, 2).flatten(2)
 
@@ -153,87 +203,164 @@ class PreNormLayer(TunedLayer):
     def forward(self, x: Tensor) -> Tensor:
         """[B, T, D] -> [B, T, D]."""
         f = self.layer
-        u = x + f.drop_path1(f.ls1(self.attend(f.norm1(x))))  # u = x + MHA(LN1(x)), P in keys, values
-        return u + f.drop_path2(f.ls2(f.mlp(f.norm2(u)))) + self.adapt(u)  # u + FFN(LN2(u)) + s A(u)
+        h = f.drop_path1(f.ls1(self.attend(f.norm1(x))))  # h = MHA(LN1(x)), P in keys, values
+        u = x + self.adapted(h)  # u = x + h, or x + h + s A1(h)
+        g = f.drop_path2(f.ls2(f.mlp(f.norm2(u))))  # g = FFN(LN2(u))
+        return u + g + self.adapt(u, g)  # y = u + g + s A(u), or u + g + s A(g)
 
     def attend(self, x: Tensor) -> Tensor:
         """[B, T, D] -> [B, T, D]: attention over the prompts and x."""
         a = self.layer.attn
-        if self.prompt is None:
+        prepended = self.prepended(a.num_heads)
+        if prepended is None:
             return a(x)
+        q, k, v = (split_heads(part, a.num_heads) for part in a.qkv(x).chunk(3, dim=-1))
+        dropout = a.attn_drop.p if a.training else 0.0
+        out = attention(a.q_norm(q), a.k_norm(k), v, prepended, dropout)
+        return a.proj_drop(a.proj(a.norm(out)))
+
+    def project(self, prompt: Tensor) -> tuple[Tensor, Tensor]:
+        """[1, n, D] -> K(LN1(P)), V(LN1(P)), each [1, H, n, D / H]."""
+        a = self.layer.attn
         weight, bias = a.qkv.weight, a.qkv.bias  # rows: queries, keys, values
         kv, kv_bias = weight[a.attn_dim :], bias[a.attn_dim :] if bias is not None else None
-        q, k, v = (split_heads(part, a.num_heads) for part in a.qkv(x).chunk(3, dim=-1))
-        prompt = F.linear(self.layer.norm1(self.prompt), kv, kv_bias)  # [1, n, 2 D]
-        prompt_k, prompt_v = (split_heads(part, a.num_heads) for part in prompt.chunk(2, dim=-1))
-        dropout = a.attn_drop.p if a.training else 0.0
-        out = attention(a.q_norm(q), a.k_norm(k), v, a.k_norm(prompt_k), prompt_v, dropout)
-        return a.proj_drop(a.proj(a.norm(out)))
+        projected = F.linear(self.layer.norm1(prompt), kv, kv_bias)  # [1, n, 2 D]
+        k, v = (split_heads(part, a.num_heads) for part in projected.chunk(2, dim=-1))
+        return a.k_norm(k), v
 
 
 class PostNormLayer(TunedLayer):
-    """A layer of transformers' wav2vec 2.0 (base)."""
+    """A layer of transformers' wav2vec 2.0 or HuBERT (base)."""
 
-    def __init__(self, layer: modeling_wav2vec2.Wav2Vec2EncoderLayer, tuning: Tuning):
+    def __init__(self, layer: Wav2Vec2EncoderLayer | HubertEncoderLayer | WavLMEncoderLayer, tuning: Tuning):
         super().__init__(layer, layer.layer_norm.normalized_shape[0], tuning)
 
     def forward(self, x: Tensor, attention_mask: Tensor | None = None, **kwargs) -> Tensor:
         """[B, T, D], mask [B, 1, T, T] or None -> [B, T, D]."""
         f = self.layer
-        u = x + f.dropout(self.attend(x, attention_mask, **kwargs))  # u = x + MHA(x), P in keys, values
+        h = f.dropout(self.attend(x, attention_mask, **kwargs))  # h = MHA(x), P in keys, values
+        u = x + self.adapted(h)  # u = x + h, or x + h + s A1(h)
         v = f.layer_norm(u)  # v = LN1(u)
-        return f.final_layer_norm(v + f.feed_forward(v) + self.adapt(u))  # LN2(v + FFN(v) + s A(u))
+        g = f.feed_forward(v)  # g = FFN(v)
+        return f.final_layer_norm(v + g + self.adapt(u, g))  # y = LN2(v + g + s A(u)), or ... s A(g)
 
     def attend(self, x: Tensor, mask: Tensor | None, **kwargs) -> Tensor:
         """[B, T, D] -> [B, T, D]: attention over the prompts and x."""
         a = self.layer.attention
-        if self.prompt is None:
+        prepended = self.prepended(a.num_heads)
+        if prepended is None:
             return a(x, attention_mask=mask, **kwargs)[0]
+        return self.attend_all(x, prepended, mask)
+
+    def attend_all(self, x: Tensor, prepended, mask: Tensor | None) -> Tensor:
+        """[B, T, D], prepended keys and values or None -> [B, T, D]."""
+        a = self.layer.attention
         q, k, v = (split_heads(project(x), a.num_heads) for project in (a.q_proj, a.k_proj, a.v_proj))
-        prompt_k, prompt_v = (
-            split_heads(project(self.prompt), a.num_heads) for project in (a.k_proj, a.v_proj)
-        )
         dropout = a.dropout if a.training else 0.0
-        return a.out_proj(attention(q, k, v, prompt_k, prompt_v, dropout, mask))
+        return a.out_proj(attention(q, k, v, prepended, dropout, mask))
+
+    def project(self, prompt: Tensor) -> tuple[Tensor, Tensor]:
+        """[1, n, D] -> K(P), V(P), each [1, H, n, D / H]."""
+        a = self.layer.attention
+        return split_heads(a.k_proj(prompt), a.num_heads), split_heads(a.v_proj(prompt), a.num_heads)
+
+
+class WavLMLayer(PostNormLayer):
+    """A layer of transformers' WavLM (base): the first one makes the position bias for all of them.
+
+    Source: WavLM (Chen et al. 2022).
+    """
+
+    def forward(self, x: Tensor, attention_mask=None, position_bias=None, **kwargs) -> tuple[Tensor, Tensor]:
+        """[B, T, D], mask [B, T] or None, bias [B H, T, T] or None -> [B, T, D] and the bias."""
+        if position_bias is None:
+            position_bias = self.layer.attention.compute_bias(x.shape[1], x.shape[1]).repeat(len(x), 1, 1)
+        return super().forward(x, attention_mask, position_bias=position_bias, **kwargs), position_bias
+
+    def attend(self, x: Tensor, mask: Tensor | None, position_bias: Tensor, **kwargs) -> Tensor:
+        """[B, T, D] -> [B, T, D]: attention over the prompts and x."""
+        a = self.layer.attention
+        prepended = self.prepended(a.num_heads)
+        # The library's form takes the weights out of the projections: it would pass by what wraps them.
+        if prepended is None and type(a.q_proj) is nn.Linear:
+            return a(x, attention_mask=mask, position_bias=position_bias, **kwargs)[0]
+        bias = self.gate(x) * position_bias.unflatten(0, (len(x), -1))  # [B, H, T, T]
+        if mask is not None:
+            bias = bias.masked_fill(mask.ne(1)[:, None, None], float("-inf"))
+        return self.attend_all(x, prepended, bias)
+
+    def gate(self, x: Tensor) -> Tensor:
+        """[B, T, D] -> [B, H, T, 1], how strongly a query heeds distances."""
+        a = self.layer.attention
+        g = a.gru_rel_pos_linear(split_heads(x, a.num_heads)).unflatten(-1, (2, 4)).sum(-1)  # [B, H, T, 2]
+        update, reset = g.sigmoid().chunk(2, dim=-1)
+        return update * (reset * a.gru_rel_pos_const - 1) + 2
 
 
 TUNED = {
     timm_vit.Block: PreNormLayer,
-    modeling_wav2vec2.Wav2Vec2EncoderLayer: PostNormLayer,
+    Wav2Vec2EncoderLayer: PostNormLayer,
+    HubertEncoderLayer: PostNormLayer,
+    WavLMEncoderLayer: WavLMLayer,
 }
 
 
 def tune(backbone: nn.Module, tuning: Tuning) -> nn.Module:
-    """Freeze a backbone and insert prompts and adapters into each of its layers, in place.
+    """Freeze a backbone and insert prompts, prefixes and adapters into each of its layers, in place.
 
     Args:
-        backbone: holds layers of timm's ViT or of transformers' wav2vec 2.0.
+        backbone: holds layers of timm's ViT or of transformers' wav2vec 2.0, HuBERT or WavLM.
         tuning: what to insert; with nothing to insert, the backbone stays as it is, trainable.
 
     Returns:
-        ``backbone``, with ``tuning`` as an attribute.
+        ``backbone``, with the attributes ``tuning`` and ``frozen``.
 
     Raises:
         TypeError: none of its layers is of a known kind.
     """
-    backbone.tuning = tuning
-    if not tuning:
-        return backbone
+    backbone.tuning, backbone.frozen = tuning, bool(tuning)
+    return wrap_layers(freeze(backbone), tuning) if tuning else backbone
+
+
+def freeze(backbone: nn.Module) -> nn.Module:
+    """Nothing of the backbone is trained from now on, in place; its attribute ``frozen`` says so."""
     backbone.requires_grad_(False)
+    for module in backbone.modules():
+        if hasattr(module, "_freeze_parameters"):
+            # Without it transformers asks for the gradient of the frozen convolutions' output. (Only
+            # two of the three models have the public freeze_feature_encoder, which does no more.)
+            module._freeze_parameters()
+    backbone.frozen = True
+    return backbone
+
+
+def wrap_layers(backbone: nn.Module, tuning: Tuning) -> nn.Module:
+    """Put each of a backbone's layers into a ``TunedLayer``, in place.
+
+    Raises:
+        TypeError: none of its layers is of a known kind.
+    """
+    known = {id(layer) for layer in library_layers(backbone)}
     for module in list(backbone.modules()):
-        if hasattr(module, "freeze_feature_encoder"):
-            # Without it transformers asks for the gradient of the frozen convolutions' output.
-            module.freeze_feature_encoder()
         for name, child in list(module.named_children()):
-            if type(child) in TUNED:
-                tuned = TUNED[type(child)](child, tuning)
-                setattr(module, name, tuned.train(child.training))
-    if not tuned_layers(backbone):
+            if id(child) in known:
+                setattr(module, name, TUNED[type(child)](child, tuning).train(child.training))
+    return backbone
+
+
+def library_layers(backbone: nn.Module) -> list[nn.Module]:
+    """The library's transformer layers, from the input to the output.
+
+    Raises:
+        TypeError: there is none of a known kind.
+    """
+    layers = [module for module in backbone.modules() if type(module) in TUNED]
+    if not layers:
         raise TypeError(
             f"{type(backbone).__name__} holds no layer to tune; known kinds: "
             + ", ".join(f"{kind.__module__}.{kind.__name__}" for kind in TUNED)
         )
-    return backbone
+    return layers
 
 
 def tuned_layers(model: nn.Module) -> list[TunedLayer]:
@@ -249,25 +376,38 @@ def train_mode(model: nn.Module, frozen_dropout: bool) -> None:
             masking and LayerDrop are on. False: only what is trained is in training mode.
     """
     model.train()
-    layers = tuned_layers(model)
-    if layers and not frozen_dropout:
+    if getattr(model.backbone, "frozen", False) and not frozen_dropout:
         model.backbone.eval()
-        for layer in layers:
-            if layer.adapter is not None:
-                layer.adapter.train()
+        for module in model.backbone.modules():
+            parameters = list(module.parameters())
+            if parameters and all(parameter.requires_grad for parameter in parameters):
+                module.train()
 
 
 def trainable_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
     """What is trained, under names of our own: ``prompts.3``, ``adapters.3.down.weight``, ``head.fc.bias``.
 
-    They stay the same when a library renames its modules; the rest keeps its module's name.
+    They stay the same when a library renames its modules. What else was inserted has its module's
+    attribute ``trainable_name`` for a beginning; the rest keeps its module's name.
     """
     named = {}
     for i, layer in enumerate(tuned_layers(model)):
         if layer.prompt is not None:
             named[f"prompts.{i}"] = layer.prompt
-        if layer.adapter is not None:
-            named.update({f"adapters.{i}.{name}": p for name, p in layer.adapter.named_parameters()})
+        if layer.prefix is not None:
+            named[f"prefixes.{i}"] = layer.prefix
+        adapters = {f"adapters.{i}": layer.adapter}
+        if layer.attention_adapter is not None:
+            adapters = {
+                f"adapters.{i}.attention": layer.attention_adapter,
+                f"adapters.{i}.feed_forward": layer.adapter,
+            }
+        for adapter, module in adapters.items():
+            if module is not None:
+                named.update({f"{adapter}.{name}": p for name, p in module.named_parameters()})
+    for module in model.modules():
+        if hasattr(module, "trainable_name"):
+            named.update({f"{module.trainable_name}.{name}": p for name, p in module.named_parameters()})
     inserted = {id(parameter) for parameter in named.values()}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad and id(parameter) not in inserted:

@@ -8,24 +8,36 @@ from pathlib import Path
 
 import pytest
 
+from ipet import arguments
 from ipet.arguments import (
     Parser,
     ast_arguments,
     ast_values,
     lists,
-    log_mel_values,
+    method_values,
     suggest,
-    tuning_values,
     wav2vec2_arguments,
     wav2vec2_values,
 )
-from ipet.features import LogMel
-from ipet.tuning import Tuning
+from ipet.methods import METHODS
 
+from helpers import EXPERIMENTS
 from parity import PARITY, needs_parity
 
 ROOT = Path(__file__).resolve().parents[1]
-PUBLISHED = {"ast_esc50": "AST/ESC50", "w2v_speechcommands": "W2V2/Speechcommands_V2"}
+BACKBONES = {"ast": "AST", "w2v": "W2V2"}
+DATASETS = {
+    "esc50": "ESC50",
+    "fsd50k": "FSD50K",
+    "gtzan": "GTZAN",
+    "speechcommands": "Speechcommands_V2",
+    "voxceleb": "VoxCeleb1",
+}
+PUBLISHED = {
+    f"{backbone}_{dataset}": f"{BACKBONES[backbone]}/{DATASETS[dataset]}"
+    for backbone in BACKBONES
+    for dataset in DATASETS
+}
 STATED = "_stated_in_repository_readme"  # what the authors' README says beside their code
 
 
@@ -42,10 +54,10 @@ def published(experiment):
     """The settings of the authors' code, and 128 frames for Speech Commands, as their README has it."""
     settings = json.loads((PARITY / "settings.json").read_text())[PUBLISHED[experiment]]
     settings["frame_length"] = settings.get(f"frame_length{STATED}", settings["frame_length"])
-    return {name: value for name, value in settings.items() if not name.endswith(STATED)}
+    return settings
 
 
-@pytest.fixture(params=PUBLISHED)
+@pytest.fixture(params=["ast_esc50", "w2v_speechcommands", "w2v_voxceleb"])
 def experiment(request):
     return request.param
 
@@ -71,18 +83,29 @@ def refusal(capsys, get_args, *argv):
 # Defaults -----------------------------------------------------------------------------------------
 
 
-@needs_parity
-def test_every_default_is_the_published_setting(experiment, get_args):
-    args = get_args(["-name", "x"])
-    want = published(experiment)
-    assert {name: getattr(args, name) for name in want} == want
+def test_every_experiment_has_published_settings():
+    assert set(PUBLISHED) == set(EXPERIMENTS)
 
 
 @needs_parity
-def test_every_setting_of_the_authors_is_a_flag(experiment, get_args):
-    settings = published(experiment)
+@pytest.mark.parametrize("experiment", PUBLISHED)
+def test_every_default_is_the_published_setting(experiment):
+    args, want = arguments_of(experiment)(["-name", "x"]), published(experiment)
+    want["rand_seed"] = (want["rand_seed"],)
+    assert {name: getattr(args, name) for name in want if not name.endswith(STATED)} == {
+        name: value for name, value in want.items() if not name.endswith(STATED)
+    }
+    finetune = arguments_of(experiment)(["-name", "x", "-method", "finetune"])
+    assert finetune.lr == want[f"lr_fine_tuning{STATED}"]
+
+
+@needs_parity
+@pytest.mark.parametrize("experiment", PUBLISHED)
+def test_every_setting_of_the_authors_is_a_flag(experiment):
+    settings = {n: v for n, v in published(experiment).items() if not n.endswith(STATED)}
     argv = [text for name, value in settings.items() for text in (f"-{name}", str(value))]
-    args = get_args(["-name", "x", *argv])
+    args = arguments_of(experiment)(["-name", "x", *argv])
+    settings["rand_seed"] = (settings["rand_seed"],)
     assert {name: getattr(args, name) for name in settings} == settings
 
 
@@ -298,40 +321,89 @@ def test_help_shows_every_flag_with_its_default(capsys, get_args):
     assert stop.value.code == 0
     text = " ".join(capsys.readouterr().out.split())
     args = get_args(["-name", "x"])
-    for flag, value in (("-epoch EPOCH", args.epoch), ("-lr LR", args.lr), ("-mixup P", args.mixup)):
+    for flag, value in (("-epoch EPOCH", args.epoch), ("-mixup P", args.mixup)):
         assert f"(default: {value})" in text[text.index(f" {flag} ") :][:120]
+    finetune = get_args(["-name", "x", "-method", "finetune"])
+    assert f"(default: {args.lr}, for -method finetune {finetune.lr})" in text
     assert "torchrun --nproc_per_node 4 main.py" in text
 
 
 # Plain values -------------------------------------------------------------------------------------
 
 
-def test_the_parsed_values_build_the_method():
+def test_the_methods_are_those_of_the_package(capsys):
+    assert set(arguments.METHODS) == set(METHODS)
+
+
+@pytest.mark.parametrize(
+    ("flags", "method"),
+    [
+        ([], "ipet"),
+        (["-adapter", "False"], "prompt"),
+        (["-embedding_prompt", "False"], "adapter"),
+        (["-adapter", "False", "-embedding_prompt", "False"], "finetune"),
+        (["-method", "lora"], "lora"),
+    ],
+)
+def test_the_authors_switches_and_method_say_the_same(flags, method):
+    args = arguments_of("ast_esc50")(["-name", "x", *flags])
+    values = method_values(args)
+    assert values["method"] == args.method == method
+    assert (values["settings"]["num_prompts"], values["settings"]["bottleneck"]) == (4, 32)
+    assert args.lr == (1e-5 if method == "finetune" else 1e-3)
+    assert arguments_of("ast_esc50")(["-name", "x", *flags, "-lr", "0.5"]).lr == 0.5
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["-method", "lora", "-adapter", "False"], "-adapter False goes with -method ipet"),
+        (["-method", "linear", "-budget", "300k"], "-method linear has no size"),
+        (["-budget", "many"], "'many' is no number of parameters such as 300k"),
+        (
+            ["-adapter_residual", "True", "-adapter_position", "houlsby"],
+            "goes with -adapter_position parallel",
+        ),
+        (["-seed", "1", "2", "1"], "-seed 1 2 1: each seed once"),
+        (["-method", "loar"], "argument -method: invalid choice: 'loar'"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(capsys, flags, said):
+    assert said in refusal(capsys, arguments_of("ast_esc50"), *flags)
+
+
+def test_a_budget_is_a_number_of_parameters():
     get_args = arguments_of("ast_esc50")
-    assert Tuning(**tuning_values(get_args(["-name", "x"]))) == Tuning(num_prompts=4, bottleneck=32)
-    off = get_args(["-name", "x", "-adapter", "False", "-embedding_prompt", "False"])
-    assert Tuning(**tuning_values(off)) == Tuning()  # full fine-tuning
-    authors = arguments_of("w2v_speechcommands")(["-name", "x", "-authors"])
-    assert Tuning(**tuning_values(authors)) == Tuning(64, 64, residual=True, init="normal")
+    for text, value in (("300k", 300_000), ("1.5M", 1_500_000), ("250000", 250_000)):
+        assert get_args(["-name", "x", "-budget", text]).budget == value
 
 
-def test_the_parsed_values_build_the_front_end_and_describe_the_backbone():
-    args = arguments_of("ast_esc50")(["-name", "x", "-size", "tiny", "-pretrained", "random"])
-    front_end = LogMel(**log_mel_values(args))
-    assert (front_end.num_frames, front_end.num_mels) == (512, 128)
-    assert (front_end.mean, front_end.std) == (-6.6268077, 5.358466)
-    assert ast_values(args) == {
-        "num_frames": 512,
+def test_protocols_are_for_folds_and_nested_needs_three(capsys):
+    get_args = arguments_of("ast_esc50")
+    assert get_args(["-name", "x"]).protocol == ("last",)
+    assert get_args(["-name", "x", "-protocol", "nested", "last"]).protocol == ("nested", "last")
+    assert "at least 3 folds" in refusal(capsys, get_args, "-fold", "2", "-protocol", "nested")
+    for name in ("ast_fsd50k", "ast_voxceleb"):
+        assert "only experiments with folds" in refusal(capsys, arguments_of(name), "-protocol", "last")
+
+
+def test_the_parsed_values_are_plain():
+    args = arguments_of("ast_gtzan")(["-name", "x", "-size", "tiny", "-pretrained", "random"])
+    values = ast_values(args)
+    assert values["front_end"]["num_segments"] == 10 and values["front_end"]["whole_periods"] is False
+    assert values["backbone"] == {
+        "num_frames": 400,
         "num_mels": 128,
         "stride": (10, 10),
         "size": "tiny",
         "pretrained": "random",
     }
-    args = arguments_of("w2v_speechcommands")(["-name", "x", "-size", "small"])
-    assert wav2vec2_values(args) == {
+    args = arguments_of("w2v_speechcommands")(["-name", "x", "-size", "small", "-model_type", "hubert"])
+    assert wav2vec2_values(args)["backbone"] == {
         "size": "small",
         "pretrained": "facebook/wav2vec2-base",
         "num_frames": 128,
+        "model_type": "hubert",
     }
 
 

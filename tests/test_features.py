@@ -5,9 +5,9 @@ import pytest
 import torch
 from torchaudio.compliance import kaldi
 
-from ipet.features import LogMel, Waveform, covered_samples
+from ipet.features import LogMel, Waveform, covered_samples, segment_rows
 
-from parity import load, needs_parity
+from parity import det, load, needs_parity
 
 ESC50 = {"mean": -6.6268077, "std": 5.358466}
 
@@ -74,6 +74,66 @@ def test_training_log_mels_of_clips_longer_and_shorter_are_the_authors(case):
         want = torch.from_numpy(data[f"{case}_train_w{j}_rows"])
         scale = 2 * std
         assert_same_log_mels(got * scale, want * scale, want * scale + mean)
+
+
+@needs_parity
+@pytest.mark.parametrize("case", ["GTZAN_T400", "VoxCeleb1_T400"])
+def test_segments_of_log_mels_are_the_authors(case):
+    data = load("fbank.npz")
+    mean, std = data[f"{case}_norm"]
+    num_segments, whole = (10, False) if case.startswith("GTZAN") else (5, True)
+    front_end = LogMel(128, 400, mean, std, num_segments=num_segments, whole_periods=whole)
+    clips = [wave - wave.mean() for wave in waves()]  # 0.35 s to 5 s
+    length = torch.tensor([len(clip) for clip in clips])
+    batch = torch.nn.utils.rnn.pad_sequence(clips, batch_first=True)
+    got = front_end(batch, length).unflatten(0, (4, num_segments))  # [B, S, T, M]
+    for j, segments in enumerate(got):
+        name = f"{case}_w{j}"
+        assert list(segments.shape) == data[f"{name}_shape"].tolist()
+        for row, key in ((0, "first_row"), (-1, "last_row")):
+            want = torch.from_numpy(data[f"{name}_{key}"])
+            assert_same_log_mels(segments[:, row] * 2 * std, want * 2 * std, want * 2 * std + mean)
+        torch.testing.assert_close(
+            segments.mean(dim=1), torch.from_numpy(data[f"{name}_bin_mean"]), atol=2e-3, rtol=0
+        )
+        dot = (segments.double() * det("probe:segments", segments.shape, 0, 1)).sum(dim=(1, 2))
+        torch.testing.assert_close(dot, torch.from_numpy(data[f"{name}_dot"]).double(), atol=0.2, rtol=1e-3)
+
+
+@needs_parity
+@pytest.mark.parametrize(("case", "num_segments"), [("GTZAN_T400", 10), ("VoxCeleb1_T300", 5)])
+def test_segments_of_samples_are_the_authors(case, num_segments):
+    data, wave = load("fbank.npz"), waves()[2]  # the one clip that is long enough for their code
+    front_end = Waveform(int(case[-3:]), num_segments)
+    got = front_end(wave[None], torch.tensor([len(wave)]))
+    name = f"w2v2_{case}_w2"
+    assert list(got.shape) == data[f"{name}_shape"].tolist()
+    assert torch.equal(got[:, :8], torch.from_numpy(data[f"{name}_first8"]))
+    assert torch.equal(got[:, -8:], torch.from_numpy(data[f"{name}_last8"]))
+
+
+@pytest.mark.parametrize(
+    ("length", "whole_periods", "starts"),
+    [
+        (10, True, [0, 2, 5]),  # of 5 rows in 10: linspace(0, 5, 3) = 0, 2.5, 5
+        (5, True, [0, 0, 0]),  # exactly one segment long
+        (3, True, [0, 0, 1]),  # 3 (5 // 3 + 1) = 6 rows: linspace(0, 1, 3) = 0, 0.5, 1
+        (3, False, [0, 0, 0]),
+    ],
+)
+def test_segments_are_evenly_spaced_and_short_clips_repeated(length, whole_periods, starts):
+    rows = segment_rows(length, 5, 3, whole_periods)
+    assert rows.tolist() == [[(start + i) % length for i in range(5)] for start in starts]
+
+
+def test_segments_are_for_evaluation_and_independent_of_the_batch():
+    front_end = LogMel(128, 16, **ESC50, num_segments=3)
+    clips, length = torch.zeros(2, 8_000), torch.tensor([8_000, 3_000])
+    clips[0], clips[1, :3_000] = noise(8_000), noise(3_000)
+    together = front_end(clips, length)
+    alone = [front_end(clips[i : i + 1, :n], length[i : i + 1]) for i, n in enumerate(length.tolist())]
+    assert torch.equal(together, torch.cat(alone)) and together.shape == (6, 16, 128)
+    assert front_end(clips, length, torch.tensor([1, 2])).shape == (2, 16, 128)  # training: no segments
 
 
 @pytest.mark.parametrize(
@@ -216,7 +276,7 @@ def test_a_deviation_that_is_not_positive_is_refused(std):
 
 def test_a_waveform_front_end_changes_nothing():
     clip = noise(100)[None]
-    assert torch.equal(Waveform()(clip, torch.tensor([100]), torch.tensor([1])), clip)
+    assert torch.equal(Waveform(1)(clip, torch.tensor([100]), torch.tensor([1])), clip)
 
 
 @pytest.mark.parametrize("wrong", [{"window_ms": 0.01}, {"hop_ms": 0.01}])

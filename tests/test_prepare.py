@@ -338,6 +338,21 @@ def test_a_table_that_is_not_text_is_refused(tmp_path, capsys):
     assert "meta/esc50.csv: is not UTF-8 text" in complaint(capsys, tmp_path, "esc50", root)
 
 
+@pytest.mark.parametrize("mark, name", [(";", "';'"), ("\t", "tabs")])
+def test_a_table_separated_by_other_marks_is_refused_with_a_hint(tmp_path, capsys, mark, name):
+    root = esc50(tmp_path / "root", DOG_AND_RAIN)
+    write_table(root, table_of(root).replace(",", mark))
+    error = complaint(capsys, tmp_path, "esc50", root)
+    assert error.endswith(f"; is it separated by {name}? expected ','\n")
+
+
+def test_a_row_with_more_values_than_columns_is_refused(tmp_path, capsys):
+    root = esc50(tmp_path / "root", DOG_AND_RAIN)
+    write_table(root, table_of(root).replace("dog,False", "dog, barking,False", 1))
+    error = complaint(capsys, tmp_path, "esc50", root)
+    assert "meta/esc50.csv, line 2: has 8 values for 7 columns; a value that holds commas" in error
+
+
 def test_a_table_saved_by_a_spreadsheet_is_read(tmp_path):
     root = esc50(tmp_path, DOG_AND_RAIN)
     text = table_of(root).replace("\n", "\r\n")
@@ -393,8 +408,9 @@ def test_a_second_run_of_speech_commands_writes_the_same_bytes(tmp_path, capsys)
 def test_lists_do_not_depend_on_the_order_of_the_disk(tmp_path, monkeypatch):
     root = speech_commands(tmp_path)
     before = prepare.prepare_speech_commands(root).files()
-    clip_bytes = prepare.clip_bytes
-    monkeypatch.setattr(prepare, "clip_bytes", lambda *where: dict(reversed(clip_bytes(*where).items())))
+    module = sys.modules["preparation.speech_commands"]
+    clip_bytes = module.clip_bytes
+    monkeypatch.setattr(module, "clip_bytes", lambda *where: dict(reversed(clip_bytes(*where).items())))
     assert prepare.prepare_speech_commands(root).files() == before
 
 
@@ -475,6 +491,18 @@ def test_an_unknown_dataset_is_refused_with_the_known_ones(tmp_path, capsys):
         prepare.main(["esc5", str(tmp_path)])
     error = capsys.readouterr().err
     assert all(name in error for name in prepare.DATASETS)
+
+
+def test_a_flag_of_another_dataset_is_refused_with_its_name(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        prepare.main(["esc50", str(tmp_path), "-seed", "1"])
+    assert capsys.readouterr().err.startswith("error: -seed is for gtzan and folder, not for esc50")
+
+
+def test_a_misspelt_flag_is_refused_with_the_right_one(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        prepare.main(["folder", str(tmp_path), "-fold", "5"])
+    assert "did you mean '-folds'?" in capsys.readouterr().err
 
 
 def test_help_shows_an_example():

@@ -9,14 +9,17 @@ import torch
 from transformers import (
     ASTConfig,
     ASTForAudioClassification,
-    Wav2Vec2Config,
+    HubertForCTC,
+    HubertModel,
     Wav2Vec2ForCTC,
     Wav2Vec2ForPreTraining,
+    WavLMForCTC,
+    WavLMModel,
 )
 
 from ipet.backbones import audio_spectrogram_transformer as ast_module
 from ipet.backbones.audio_spectrogram_transformer import adapt_position_embedding, build_ast
-from ipet.backbones.wav2vec2 import SIZES, build_wav2vec2
+from ipet.backbones.wav2vec2 import MODEL_TYPES, SIZES, build_wav2vec2
 
 FRAMES = 128  # 12 x 12 patches
 
@@ -173,11 +176,20 @@ def test_ast_weights_that_do_not_fit_are_named(tmp_path, change, message):
     assert str(tmp_path / "a.pth") in str(error.value)
 
 
-# wav2vec 2.0 --------------------------------------------------------------------------------------
+# wav2vec 2.0, HuBERT, WavLM -----------------------------------------------------------------------
 
 
-def tiny_config():
-    return Wav2Vec2Config(**SIZES["tiny"], codevector_dim=16, proj_codevector_dim=16, vocab_size=9)
+KINDS = [Wav2Vec2ForPreTraining, Wav2Vec2ForCTC, HubertForCTC, HubertModel, WavLMForCTC, WavLMModel]
+
+
+def tiny_model(kind):
+    """A tiny model of transformers; those for a task have a head, and a prefix in their names."""
+    settings = {**SIZES["tiny"], "codevector_dim": 16, "proj_codevector_dim": 16, "vocab_size": 9}
+    return randomise(kind(kind.config_class(**settings)))
+
+
+def without_head(model):
+    return getattr(model, model.base_model_prefix, model)
 
 
 def old_names(tensors):
@@ -191,9 +203,9 @@ def old_names(tensors):
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".bin"])
 @pytest.mark.parametrize("rename", [old_names, dict], ids=["weight_g", "parametrised"])
-@pytest.mark.parametrize("kind", [Wav2Vec2ForPreTraining, Wav2Vec2ForCTC])
+@pytest.mark.parametrize("kind", KINDS)
 def test_wav2vec2_loads_from_a_folder_in_hugging_face_layout(tmp_path, kind, rename, suffix):
-    model = randomise(kind(tiny_config()))
+    model = tiny_model(kind)
     tensors = {name: t.contiguous() for name, t in rename(model.state_dict()).items()}
     assert any(name.endswith("conv.weight_g") for name in tensors) == (rename is old_names)
     model.config.save_pretrained(tmp_path)
@@ -203,17 +215,57 @@ def test_wav2vec2_loads_from_a_folder_in_hugging_face_layout(tmp_path, kind, ren
         safetensors.torch.save_file(tensors, tmp_path / "model.safetensors")
     waveform = 0.1 * torch.randn(2, 8_000)
     with torch.no_grad():
-        tokens = model.wav2vec2(waveform).last_hidden_state
-        out = build_wav2vec2(pretrained=str(tmp_path)).eval()(waveform)
+        tokens = without_head(model)(waveform).last_hidden_state
+        backbone = build_wav2vec2(pretrained=str(tmp_path), model_type=model.config.model_type).eval()
+        out = backbone(waveform)
     torch.testing.assert_close(out, torch.cat([tokens.mean(1), tokens.std(1)], dim=-1))
 
 
-def test_wav2vec2_loads_what_transformers_itself_saves(tmp_path):
-    model = randomise(Wav2Vec2ForPreTraining(tiny_config()))
+@pytest.mark.parametrize("kind", KINDS)
+def test_wav2vec2_loads_what_transformers_itself_saves(tmp_path, kind):
+    model = tiny_model(kind)
     model.save_pretrained(tmp_path)
-    backbone = build_wav2vec2(pretrained=str(tmp_path))
-    for name, tensor in model.wav2vec2.state_dict().items():
+    backbone = build_wav2vec2(pretrained=str(tmp_path), model_type=model.config.model_type)
+    assert backbone.settings["kind"] == model.config.model_type
+    for name, tensor in without_head(model).state_dict().items():
         assert torch.equal(backbone.model.state_dict()[name], tensor), name
+
+
+@pytest.mark.parametrize(
+    "kind, asked", [(HubertModel, "wavlm"), (WavLMModel, "wav2vec2"), (HubertModel, "wav2vec2")]
+)
+def test_a_model_of_a_sister_type_says_which_flag_fits(tmp_path, kind, asked):
+    model = tiny_model(kind)
+    model.save_pretrained(tmp_path)
+    found = model.config.model_type
+    with pytest.raises(
+        ValueError, match=rf"model_type is '{found}'; expected '{asked}', or -model_type {found}"
+    ):
+        build_wav2vec2(pretrained=str(tmp_path), model_type=asked)
+
+
+@pytest.mark.parametrize("model_type", MODEL_TYPES)
+def test_pre_norm_layers_are_refused(tmp_path, model_type):
+    config_class, _, example = MODEL_TYPES[model_type]
+    config_class(**SIZES["tiny"], do_stable_layer_norm=True).save_pretrained(tmp_path)
+    torch.save({}, tmp_path / "pytorch_model.bin")
+    with pytest.raises(
+        ValueError, match=f"do_stable_layer_norm is true .* post-norm layers, such as {example}"
+    ):
+        build_wav2vec2(pretrained=str(tmp_path), model_type=model_type)
+
+
+def test_an_unknown_type_is_refused():
+    with pytest.raises(ValueError, match="the model type is 'data2vec'; accepted: wav2vec2, hubert, wavlm"):
+        build_wav2vec2("tiny", model_type="data2vec")
+
+
+@pytest.mark.parametrize("model_type", MODEL_TYPES)
+def test_random_ones_are_of_the_size_asked_for(model_type):
+    backbone = build_wav2vec2("tiny", model_type=model_type)
+    assert backbone.width == 2 * 48 and backbone.settings["kind"] == model_type
+    assert SIZES["base"] == {}  # nothing is written into the table
+    assert backbone.sha256 != build_wav2vec2("tiny", model_type=model_type).sha256
 
 
 @pytest.mark.parametrize(
@@ -228,7 +280,7 @@ def test_wav2vec2_loads_what_transformers_itself_saves(tmp_path):
     ],
 )
 def test_wav2vec2_weights_that_do_not_fit_are_named(tmp_path, change, message):
-    model = Wav2Vec2ForPreTraining(tiny_config())
+    model = tiny_model(Wav2Vec2ForPreTraining)
     model.config.save_pretrained(tmp_path)
     tensors = dict(model.state_dict())
     change(tensors)

@@ -15,6 +15,8 @@ from ipet.audio import ClipError
 from ipet.backbones.wav2vec2 import build_wav2vec2
 from ipet.checkpoint import load_adapter
 from ipet.launch import choose_gpus
+from ipet.splits import Cell
+from ipet.trainer import seed_everything
 
 from helpers import experiment, rows, run_here, run_there, start, tiny, write_lists, write_wav
 from parity import SHARED
@@ -55,7 +57,7 @@ def test_a_run_with_folds_leaves_what_the_readme_promises(folds, tmp_path):
     assert json.loads((folder / "environment.json").read_text())[0]["packages"]["torch"] == "2.11.0"
     assert (folder / "sources/model.py").read_text().startswith('"""Log-mels, AST')
     for fold, num_clips in ((1, 13), (2, 11)):
-        path = folder / f"fold_{fold}"
+        path = folder / f"seed_1234/fold_{fold}"
         steps, epochs = rows(path, "step"), rows(path, "epoch")
         assert [row["step"] for row in steps] == list(range(1, 2 * -(-num_clips // 4) + 1))
         assert [row["epoch"] for row in epochs] == [1, 2]
@@ -75,14 +77,20 @@ def test_a_run_with_folds_leaves_what_the_readme_promises(folds, tmp_path):
 
 def test_a_run_with_lists_chooses_on_validation_and_reports_the_test(splits, tmp_path):
     folder = run_here("w2v_speechcommands", *tiny(splits, tmp_path, *W2V, "-embedding_prompt_num", 3))
-    result = json.loads((folder / "result.json").read_text())
+    result = json.loads((folder / "seed_1234/result.json").read_text())
     valid = [row["valid_accuracy"] for row in result["history"]]
     assert result["best_epoch"] == 1 + int(np.argmax(valid))
     assert not any("test" in key for row in result["history"] for key in row)
     summary = json.loads((folder / "summary.json").read_text())
-    tested = summary["protocols"]["test_at_best_epoch"]["values"]
-    assert tested == [result["test_at_best_epoch"]["test_accuracy"]]
-    assert 0 <= tested[0] <= 1
+    tested = summary["protocols"]["test_at_best_epoch"]
+    assert tested["values"] == {"seed_1234": result["test_at_best_epoch"]["test_accuracy"]}
+    low, high = tested["interval"]
+    assert 0 <= low <= tested["mean"] <= high <= 1
+    kept = np.load(folder / "seed_1234/predictions.npz")
+    right = (kept["scores"].argmax(1) == kept["targets"].argmax(1)).mean()
+    assert right == pytest.approx(tested["mean"])
+    assert result["checkpoint_bytes"] == (folder / "seed_1234/best/adapter.safetensors").stat().st_size
+    assert result["macs"] > 0
 
 
 def test_a_saved_adapter_gives_the_same_logits_again(splits, tmp_path):
@@ -90,12 +98,10 @@ def test_a_saved_adapter_gives_the_same_logits_again(splits, tmp_path):
     folder = run_here("w2v_speechcommands", *flags)
     with experiment("w2v_speechcommands") as load:
         args = load("arguments").get_args([str(flag) for flag in flags])
-        datasets = load("dataset").build_datasets(args, None)
-        from ipet.trainer import seed_everything
-
-        seed_everything(args.rand_seed)  # the same random backbone
+        datasets = load("dataset").build_datasets(args, Cell(1234))
+        seed_everything(1234)  # the same random backbone
         model = load("model").build_model(args, 4)
-    description = load_adapter(folder / "best", model.eval())
+    description = load_adapter(folder / "seed_1234/best", model.eval())
     assert description["backbone"]["sha256"] == model.backbone.sha256
     assert [label["name"] for label in description["labels"]] == ["class 0", "class 1", "class 2", "class 3"]
     clips = [datasets.evaluation["valid"][i] for i in range(5)]
@@ -120,7 +126,7 @@ def test_a_saved_adapter_gives_the_same_logits_again(splits, tmp_path):
 )
 def test_every_way_of_training_runs(folds, tmp_path, flags):
     folder = run_here("ast_esc50", *tiny(folds, tmp_path, *AST, "-fold", 1, *flags))
-    losses = [row["loss"] for row in rows(folder / "fold_1", "step")]
+    losses = [row["loss"] for row in rows(folder / "seed_1234/fold_1", "step")]
     assert len(losses) == 8 and np.isfinite(losses).all()
 
 
@@ -128,9 +134,63 @@ def test_a_tiny_list_can_be_learnt(tmp_path):
     lists = write_lists(tmp_path / "lists", train_1=16, eval_1=16)  # four tones
     flags = ["-frame_length", 32, "-epoch", 80, "-batch_size", 8, "-lr", "2e-2", "-gamma", 1, "-fold", 1]
     flags += ["-freqm", 0, "-timem", 0, "-norm_mean", -8, "-norm_std", 3]
-    epochs = rows(run_here("ast_esc50", *tiny(lists, tmp_path, *flags)) / "fold_1", "epoch")
+    epochs = rows(run_here("ast_esc50", *tiny(lists, tmp_path, *flags)) / "seed_1234/fold_1", "epoch")
     assert epochs[-1]["train_loss"] < 0.1 < 1 < epochs[0]["train_loss"]
     assert epochs[-1]["eval_accuracy"] >= 0.9  # chance is 0.25
+
+
+# Seeds and protocols --------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def three_folds(tmp_path_factory):
+    """Three folds that share out the same clips, as ``data/prepare.py`` writes them."""
+    lists = write_lists(tmp_path_factory.mktemp("three"), eval_1=4, eval_2=5, eval_3=6)
+    clips = {k: json.loads((lists / f"eval_{k}.json").read_text())["data"] for k in (1, 2, 3)}
+    for k in clips:
+        others = [clip for fold, part in clips.items() if fold != k for clip in part]
+        (lists / f"train_{k}.json").write_text(json.dumps({"data": others}))
+    return lists
+
+
+def test_seeds_and_protocols_are_added_to_a_run_and_finished_cells_are_kept(three_folds, tmp_path):
+    flags = [*tiny(three_folds, tmp_path, *AST, "-fold", 3), "-epoch", 2]
+    folder = run_here("ast_esc50", *flags, "-seed", 1)
+    results = {path: path.read_bytes() for path in folder.rglob("result.json")}
+    assert {str(path.parent.relative_to(folder)) for path in results} == {
+        f"seed_1/fold_{k}" for k in (1, 2, 3)
+    }
+    run_here("ast_esc50", *flags, "-resume", "-seed", 1, 2)
+    run_here("ast_esc50", *flags, "-resume", "-seed", 1, "-protocol", "nested", "last")
+    for path, content in results.items():
+        assert path.read_bytes() == content
+    summary = json.loads((folder / "summary.json").read_text())
+    assert list(summary["protocols"]) == ["last", "best_epoch", "common_epoch", "nested"]
+    assert len(summary["protocols"]["last"]["values"]) == 6 and summary["protocol"] == "nested"
+    assert list(summary["protocols"]["nested"]["values"]) == [f"seed_1/fold_{k}" for k in (1, 2, 3)]
+    lines = (folder / "summary.txt").read_text().splitlines()
+    assert "nested [3]" in lines[0] and any(line.startswith("95 %") for line in lines)
+
+
+def test_a_nested_cell_holds_out_the_next_fold(three_folds, tmp_path):
+    flags = tiny(three_folds, tmp_path, *AST, "-fold", 3, "-protocol", "nested")
+    with experiment("ast_esc50") as load:
+        args = load("arguments").get_args([str(flag) for flag in flags])
+        train, lists = load("dataset").build_datasets(args, Cell(1234, 3, nested=True))[:2]
+    names = {name: {clip.path.name for clip in clips.clips} for name, clips in lists.items()}
+    assert names["valid"] == {f"eval_1_{i}.wav" for i in range(4)}  # the fold behind the last is the first
+    assert names["test"] == {f"eval_3_{i}.wav" for i in range(6)}
+    assert {clip.path.name for clip in train.clips} == {f"eval_2_{i}.wav" for i in range(5)}
+
+
+def test_a_cache_gives_the_same_training_as_the_files(splits, tmp_path):
+    """16-bit clips at 16 kHz come back bit for bit."""
+    losses = []
+    for more in ([], ["-path_cache", tmp_path / "cache"]):
+        flags = tiny(splits, tmp_path / str(len(more)), *W2V, "-embedding_prompt_num", 3, *more)
+        losses.append(rows(run_here("w2v_speechcommands", *flags) / "seed_1234", "step"))
+    assert losses[0] == losses[1]
+    assert list((tmp_path / "cache").iterdir())
 
 
 # Going on -------------------------------------------------------------------------------------------
@@ -139,7 +199,7 @@ def test_a_tiny_list_can_be_learnt(tmp_path):
 def test_an_existing_run_is_neither_overwritten_nor_changed(splits, tmp_path):
     flags = tiny(splits, tmp_path, *W2V, "-embedding_prompt_num", 3)
     folder = run_here("w2v_speechcommands", *flags)
-    before = (folder / "result.json").read_bytes()
+    before = (folder / "seed_1234/result.json").read_bytes()
     with pytest.raises(
         FileExistsError, match="this run exists; add -resume to go on with it, or choose another -name"
     ):
@@ -149,7 +209,7 @@ def test_an_existing_run_is_neither_overwritten_nor_changed(splits, tmp_path):
     ):
         run_here("w2v_speechcommands", *flags, "-resume", "-lr", 0.5)
     run_here("w2v_speechcommands", *flags, "-resume", "-num_workers", 1)  # finished: prints its table again
-    assert (folder / "result.json").read_bytes() == before
+    assert (folder / "seed_1234/result.json").read_bytes() == before
     assert len(json.loads((folder / "environment.json").read_text())) == 2
 
 
@@ -169,10 +229,10 @@ def wait_for_another_state(process, folder, seen):
 def test_killed_after_any_epoch_and_resumed_ends_with_the_same_weights(folds, splits, tmp_path, name):
     if name == "ast_esc50":
         flags = [*tiny(folds, tmp_path / "killed", *AST, "-fold", 2), "-epoch", 2, "-num_workers", 1]
-        cells = ["fold_1", "fold_2"]
+        cells = ["seed_1234/fold_1", "seed_1234/fold_2"]
     else:
         flags = [*tiny(splits, tmp_path / "killed", *W2V, "-embedding_prompt_num", 3), "-epoch", 3]
-        cells = ["."]
+        cells = ["seed_1234"]
     whole, killed = (tmp_path / run / "IPET/t/a" for run in ("whole", "killed"))
     status, _, err = run_there(name, *flags, "-path_run", tmp_path / "whole")
     assert status == 0, err
@@ -202,7 +262,9 @@ def test_the_number_of_readers_does_not_change_the_training(splits, tmp_path):
     losses = []
     for workers in (0, 2):
         flags = tiny(splits, tmp_path / str(workers), *W2V, "-embedding_prompt_num", 3)
-        losses.append(rows(run_here("w2v_speechcommands", *flags, "-num_workers", workers), "step"))
+        losses.append(
+            rows(run_here("w2v_speechcommands", *flags, "-num_workers", workers) / "seed_1234", "step")
+        )
     assert losses[0] == losses[1]
 
 
@@ -213,7 +275,7 @@ def test_a_run_does_not_go_on_with_another_frozen_backbone(splits, tmp_path):
     flags = [*tiny(splits, tmp_path / "runs", *W2V, "-embedding_prompt_num", 3), "-resume"]
     (tmp_path / "weights").symlink_to(tmp_path / "weights_0")
     folder = run_here("w2v_speechcommands", *flags, "-pretrained", tmp_path / "weights")
-    (folder / "result.json").unlink()
+    (folder / "seed_1234/result.json").unlink()
     (tmp_path / "weights").unlink()
     (tmp_path / "weights").symlink_to(tmp_path / "weights_1")
     with pytest.raises(ValueError, match=r"began with the frozen backbone \w{12}\.\.\., this one is"):
@@ -223,16 +285,16 @@ def test_a_run_does_not_go_on_with_another_frozen_backbone(splits, tmp_path):
 def test_the_best_adapter_is_of_the_epoch_that_the_result_names(splits, tmp_path):
     flags = [*tiny(splits, tmp_path, *W2V, "-embedding_prompt_num", 3), "-resume"]
     folder = run_here("w2v_speechcommands", *flags)
-    want = adapter(folder / "best")
+    want = adapter(folder / "seed_1234/best")
     # As if a kill had come between the files of an epoch that is repeated.
-    (folder / "best" / "adapter.safetensors").write_bytes(
-        (folder / "last" / "adapter.safetensors").read_bytes()
+    (folder / "seed_1234/best" / "adapter.safetensors").write_bytes(
+        (folder / "seed_1234/last" / "adapter.safetensors").read_bytes()
     )
-    (folder / "result.json").unlink()
+    (folder / "seed_1234/result.json").unlink()
     run_here("w2v_speechcommands", *flags)
-    assert_same_tensors(adapter(folder / "best"), want)
-    best = json.loads((folder / "result.json").read_text())["best_epoch"]
-    assert json.loads((folder / "best" / "adapter.json").read_text())["metrics"]["epoch"] == best
+    assert_same_tensors(adapter(folder / "seed_1234/best"), want)
+    best = json.loads((folder / "seed_1234/result.json").read_text())["best_epoch"]
+    assert json.loads((folder / "seed_1234/best" / "adapter.json").read_text())["metrics"]["epoch"] == best
 
 
 def test_ctrl_c_says_how_to_go_on(splits, tmp_path):
@@ -265,7 +327,7 @@ def test_two_processes_train_and_evaluate_as_one(folds, splits, tmp_path, name, 
     assert out.count("epoch 2/2") == 1  # told once
     one = run_here(name, *flags, "-path_run", tmp_path / "one")
     two = tmp_path / "two/IPET/t/a"
-    cell = "fold_1" if name == "ast_esc50" else "."
+    cell = "seed_1234/fold_1" if name == "ast_esc50" else "seed_1234"
     for kind in ("step", "epoch"):
         got, want = rows(two / cell, kind), rows(one / cell, kind)
         assert len(got) == len(want) == {"step": 8, "epoch": 2}[kind]
@@ -394,7 +456,8 @@ def test_an_evaluation_that_is_not_finite_stops_the_run(folds, tmp_path):
     # One step an epoch: the update that breaks the weights is the epoch's last.
     flags = ["-fold", 1, "-lr", "1e38", "-epoch", 1, "-batch_size", 16]
     with pytest.raises(
-        FloatingPointError, match=r"the logits of 7 of 7 eval clips are not finite, the first is .*eval_1"
+        FloatingPointError,
+        match=r"the outputs of 7 of 7 evaluated clips are not finite, the first is .*eval_1",
     ):
         run_here("ast_esc50", *tiny(folds, tmp_path, *AST, *flags))
     assert not list(tmp_path.rglob("adapter.safetensors"))
@@ -475,8 +538,8 @@ def test_ast_esc50_trains_on_five_folds_of_real_drums(tmp_path):
     folder = run_here("ast_esc50", *tiny(REAL / "D1_drums", tmp_path, *flags))
     summary = json.loads((folder / "summary.json").read_text())
     assert len(summary["protocols"]["last"]["values"]) == 5
-    assert all(0 < value < 1 for value in summary["protocols"]["last"]["values"])
-    losses = [[row["loss"] for row in rows(folder / f"fold_{k}", "step")] for k in range(1, 6)]
+    assert all(0 < value < 1 for value in summary["protocols"]["last"]["values"].values())
+    losses = [[row["loss"] for row in rows(folder / f"seed_1234/fold_{k}", "step")] for k in range(1, 6)]
     for loss in losses:  # 12 classes: ln 12 = 2.48 is what guessing costs
         assert np.mean(loss[-3:]) < np.mean(loss[:3])
 
@@ -485,8 +548,8 @@ def test_ast_esc50_trains_on_five_folds_of_real_drums(tmp_path):
 def test_w2v_speechcommands_trains_on_real_syllables(tmp_path):
     flags = ["-epoch", 1, "-embedding_prompt_num", 8]
     folder = run_here("w2v_speechcommands", *tiny(REAL / "D2_keywords", tmp_path, *flags))
-    losses = [row["loss"] for row in rows(folder, "step")]
+    losses = [row["loss"] for row in rows(folder / "seed_1234", "step")]
     assert len(losses) == 24  # 1,476 clips in batches of 64
     assert np.mean(losses[-3:]) < np.mean(losses[:3])
-    result = json.loads((folder / "result.json").read_text())
+    result = json.loads((folder / "seed_1234/result.json").read_text())
     assert 0 < result["test_at_best_epoch"]["test_accuracy"] < 1

@@ -9,17 +9,34 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
 from benchmarks.textbook import make_plain
+from ipet import models
 from ipet.backbones.audio_spectrogram_transformer import build_ast
 from ipet.backbones.wav2vec2 import build_wav2vec2
 from ipet.heads import Classifier, LinearHead
-from ipet.tuning import Tuning, count_parameters, train_mode, trainable_parameters, tune, tuned_layers
+from ipet.tuning import (
+    POSITIONS,
+    Tuning,
+    count_parameters,
+    train_mode,
+    trainable_parameters,
+    tune,
+    tuned_layers,
+)
 
 from helpers import EXPERIMENTS, experiment
 
 # The paper's claim: what is trained, prompts + adapters + head.
 TRAINABLE = {
     "ast_esc50": (50, 676_274),  # 12 (4 768) + 12 (2 768 32 + 32 + 768) + 768 (2 + 50) + 50
+    "ast_fsd50k": (200, 1_049_672),
+    "ast_gtzan": (10, 1_272_586),
+    "ast_speechcommands": (35, 2_435_363),
+    "ast_voxceleb": (1_211, 1_481_403),  # head: 128 (768 + 1) + 2 128 + 1211 (128 + 1)
+    "w2v_esc50": (50, 3_629_618),
+    "w2v_fsd50k": (200, 2_679_752),
+    "w2v_gtzan": (10, 2_387_722),
     "w2v_speechcommands": (35, 1_836_323),  # 12 (64 768) + 12 (2 768 64 + 64 + 768) + 1536 (2 + 35) + 35
+    "w2v_voxceleb": (1_211, 3_313_083),
 }
 
 
@@ -28,12 +45,21 @@ def tiny_ast():
     return build_ast(64, size="tiny").eval(), torch.randn(3, 64, 128)
 
 
-def tiny_wav2vec2():
+def tiny_wav2vec2(model_type="wav2vec2"):
     torch.manual_seed(0)
-    return build_wav2vec2("tiny").eval(), 0.1 * torch.randn(3, 8_000)
+    return build_wav2vec2("tiny", model_type=model_type).eval(), 0.1 * torch.randn(3, 8_000)
 
 
-BACKBONES = [tiny_ast, tiny_wav2vec2]
+def tiny_hubert():
+    return tiny_wav2vec2("hubert")
+
+
+def tiny_wavlm():
+    return tiny_wav2vec2("wavlm")
+
+
+BACKBONES = [tiny_ast, tiny_wav2vec2, tiny_hubert, tiny_wavlm]
+PLAIN = [tiny_ast, tiny_wav2vec2, tiny_hubert]  # whose attention has no bias of distances
 
 
 def test_every_experiment_is_listed():
@@ -41,15 +67,13 @@ def test_every_experiment_is_listed():
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
-def test_trainable_parameters_are_those_of_the_paper(name):
+def test_trainable_parameters_are_those_of_the_paper(name, monkeypatch):
     num_classes, expected = TRAINABLE[name]
     with experiment(name) as load, torch.device("meta"):
         args = load("arguments").get_args(["-name", "x", "-pretrained", "random"])
-        module = load("model")
         for build in ("build_ast", "build_wav2vec2"):
-            if hasattr(module, build):
-                setattr(module, build, without_weights(getattr(module, build)))
-        model = module.build_model(args, num_classes)
+            monkeypatch.setattr(models, build, without_weights(getattr(models, build)))
+        model = load("model").build_model(args, num_classes)
     assert count_parameters(model)[0] == expected
     assert sum(p.numel() for p in trainable_parameters(model).values()) == expected
 
@@ -70,16 +94,17 @@ def without_weights(build):
     return build_on_meta
 
 
+@pytest.mark.parametrize("position", POSITIONS)
 @pytest.mark.parametrize("backbone", BACKBONES)
-def test_a_new_adapter_changes_nothing(backbone):
+def test_a_new_adapter_changes_nothing(backbone, position):
     model, x = backbone()
     before = model(x)
-    tune(model, Tuning(bottleneck=8))
+    tune(model, Tuning(bottleneck=8, position=position))
     assert torch.equal(model(x), before)
 
 
 @pytest.mark.parametrize("residual", [False, True])
-@pytest.mark.parametrize("backbone", BACKBONES)
+@pytest.mark.parametrize("backbone", PLAIN)
 def test_the_fast_form_equals_the_plain_one(backbone, residual):
     model, x = backbone()
     fast = tune(model, Tuning(num_prompts=5, bottleneck=8, residual=residual, init="normal")).double()
@@ -94,6 +119,172 @@ def test_the_fast_form_equals_the_plain_one(backbone, residual):
     grads = [{n: p.grad for n, p in trainable_parameters(model).items()} for model in (fast, plain)]
     assert len(grads[0]) == 2 * (1 + 4)
     torch.testing.assert_close(*grads, rtol=1e-9, atol=1e-11)
+
+
+def fill(model, std=0.5):
+    """Give what was inserted values at which nothing is silent."""
+    for parameter in trainable_parameters(model).values():
+        nn.init.normal_(parameter, std=std)
+    return model
+
+
+def plain_layer(self, x, attention_mask=None, position_bias=None, **kwargs):
+    """Every position of the adapter, with the prompts concatenated, dropout off."""
+    f, n, s = self.layer, self.prompt.shape[1], 0.1
+    z = torch.cat([self.prompt.expand(len(x), -1, -1), x], dim=1)
+    norm1, norm2, ffn = nn.Identity(), nn.Identity(), None
+    if hasattr(f, "attn"):  # pre-norm: LN1 before the attention, LN2 before the feed-forward
+        h, ffn = f.attn(f.norm1(z)), lambda u: f.mlp(f.norm2(u))
+    else:
+        h, norm1, ffn, norm2 = f.attention(z)[0], f.layer_norm, f.feed_forward, f.final_layer_norm
+
+    def a(module, t):
+        return s * (
+            torch.relu(t @ module.down.weight.T + module.down.bias) @ module.up.weight.T + module.up.bias
+        )
+
+    u = z + h + (a(self.attention_adapter, h) if self.position == "houlsby" else 0)
+    v = norm1(u)
+    g = ffn(v)
+    y = norm2(v + g + a(self.adapter, u if self.position == "parallel" else g))
+    return y[:, n:]
+
+
+@pytest.mark.parametrize("position", POSITIONS)
+@pytest.mark.parametrize("backbone", PLAIN)
+def test_every_position_of_the_adapter_is_its_equation(backbone, position):
+    model, x = backbone()
+    fill(tune(model, Tuning(num_prompts=3, bottleneck=8, position=position))).double()
+    out = model(x.double())
+    for layer in tuned_layers(model):
+        layer.forward = plain_layer.__get__(layer)
+    torch.testing.assert_close(out, model(x.double()), rtol=1e-12, atol=1e-12)
+
+
+def test_the_positions_are_three_different_functions():
+    outputs = []
+    for position in POSITIONS:
+        model, x = tiny_wav2vec2()
+        tune(model, Tuning(bottleneck=8, position=position))
+        for layer in tuned_layers(model):
+            for adapter in (layer.adapter, layer.attention_adapter):
+                if adapter is not None:
+                    nn.init.constant_(adapter.up.bias, 0.5)
+                    adapter.up.weight.data[0] = 1.0
+        outputs.append(model(x))
+    for i, j in ((0, 1), (0, 2), (1, 2)):
+        assert (outputs[i] - outputs[j]).abs().max() > 1e-3
+
+
+def test_two_adapters_a_layer_have_two_names():
+    model, _ = tiny_ast()
+    tune(model, Tuning(bottleneck=4, position="houlsby"))
+    named = trainable_parameters(model)
+    parts = ("down.weight", "down.bias", "up.weight", "up.bias")
+    places = ("attention", "feed_forward")
+    assert set(named) == {
+        f"adapters.{i}.{place}.{part}" for i in (0, 1) for place in places for part in parts
+    }
+    assert named["adapters.1.attention.down.weight"] is tuned_layers(model)[1].attention_adapter.down.weight
+
+
+@pytest.mark.parametrize("backbone", PLAIN)
+def test_prefixes_equal_to_the_prompts_keys_and_values_are_these_prompts(backbone):
+    prompted, x = backbone()
+    prefixed = copy.deepcopy(prompted)
+    tune(prompted, Tuning(num_prompts=5))
+    tune(prefixed, Tuning(num_prefixes=5))
+    for prompts, prefixes in zip(tuned_layers(prompted), tuned_layers(prefixed)):
+        keys, values = (t.transpose(1, 2).flatten(2) for t in prompts.project(prompts.prompt))
+        prefixes.prefix.data = torch.cat([keys, values])
+    torch.testing.assert_close(prefixed(x), prompted(x))
+    assert list(trainable_parameters(prefixed)) == ["prefixes.0", "prefixes.1"]
+
+
+def test_prompts_and_prefixes_go_together():
+    model, _ = tiny_wav2vec2()
+    tune(model, Tuning(num_prompts=2, num_prefixes=3))
+    layer = tuned_layers(model)[0]
+    keys, values = layer.prepended(2)
+    assert keys.shape == values.shape == (1, 2, 5, 24)
+    assert torch.equal(keys[:, :, 2:], layer.prefix[0].unflatten(-1, (2, 24)).transpose(0, 1)[None])
+    assert torch.equal(values[:, :, 2:], layer.prefix[1].unflatten(-1, (2, 24)).transpose(0, 1)[None])
+
+
+def plain_wavlm(self, x, position_bias):
+    """WavLM's layer with the prompts concatenated: the bias is that of the tokens, 0 towards prompts."""
+    f, a, (batch, tokens, width) = self.layer, self.layer.attention, x.shape
+    n, heads = (0 if self.prompt is None else self.prompt.shape[1]), a.num_heads
+    z = x if n == 0 else torch.cat([self.prompt.expand(batch, -1, -1), x], dim=1)
+
+    def project(linear, t):
+        return (t @ linear.weight.T + linear.bias).view(batch, t.shape[1], heads, -1).transpose(1, 2)
+
+    scores = project(a.q_proj, x) @ project(a.k_proj, z).transpose(2, 3) / math.sqrt(width / heads)
+    gates = x.view(batch, tokens, heads, -1).transpose(1, 2) @ a.gru_rel_pos_linear.weight.T
+    gates = (gates + a.gru_rel_pos_linear.bias).view(batch, heads, tokens, 2, 4).sum(-1).sigmoid()
+    gate = gates[..., :1] * (gates[..., 1:] * a.gru_rel_pos_const - 1) + 2
+    scores[..., n:] += gate * position_bias
+    h = (scores.softmax(-1) @ project(a.v_proj, z)).transpose(1, 2).reshape(x.shape)
+    u = x + h @ a.out_proj.weight.T + a.out_proj.bias
+    v = f.layer_norm(u)
+    return f.final_layer_norm(v + f.feed_forward(v) + (self.adapter(u) if self.adapter is not None else 0))
+
+
+@pytest.mark.parametrize("tuning", [Tuning(3, 8, init="normal"), Tuning(bottleneck=8)])
+def test_wavlm_with_prompts_is_its_equations(tuning):
+    model, _ = tiny_wavlm()
+    for parameter in model.parameters():  # at their own values biases and gates are next to nothing
+        nn.init.normal_(parameter, std=0.5)
+    fill(tune(model, tuning)).double()
+    x = torch.randn(2, 7, 48, dtype=torch.float64)
+    distance = torch.arange(7)[None] - torch.arange(7)[:, None]
+    a = tuned_layers(model)[0].layer.attention
+    # 320 buckets, half of them for what comes later; distances below 80 have one each
+    bias = a.rel_attn_embed.weight[distance.abs() + 160 * (distance > 0)].permute(2, 0, 1)  # [H, T, T]
+    passed = None
+    for layer in tuned_layers(model):
+        got, passed = layer(x, position_bias=passed)
+        torch.testing.assert_close(got, plain_wavlm(layer, x, bias), rtol=1e-10, atol=1e-10)
+    assert torch.equal(passed, bias.repeat(2, 1, 1))  # the first layer's, handed on
+
+
+def test_wavlms_fast_form_equals_the_librarys_where_there_are_no_prompts():
+    model, x = tiny_wavlm()
+    library = copy.deepcopy(tune(model, Tuning(bottleneck=8))).double()
+    for layer in tuned_layers(model):
+        for name in ("q_proj", "k_proj", "v_proj"):  # what is wrapped is not read by its weight alone
+            setattr(layer.layer.attention, name, nn.Sequential(getattr(layer.layer.attention, name)))
+    torch.testing.assert_close(model.double()(x.double()), library(x.double()), rtol=1e-10, atol=1e-10)
+
+
+def test_wavlms_padding_is_not_seen():
+    model, _ = tiny_wavlm()
+    fill(tune(model, Tuning(num_prompts=3)))
+    layer, tokens = tuned_layers(model)[0], torch.randn(2, 6, 48)
+    mask = torch.tensor([[1, 1, 1, 1, 0, 0]] * 2)
+    padded = layer(tokens, attention_mask=mask)[0][:, :4]
+    torch.testing.assert_close(padded, layer(tokens[:, :4])[0], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("tuning", [Tuning(num_prompts=3), Tuning(num_prefixes=3)], ids=["prompt", "prefix"])
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_mixed_precision_comes_near_the_full_one(backbone, tuning):
+    model, _ = backbone()
+    fill(tune(model, tuning), std=0.1)
+    layer, tokens = tuned_layers(model)[0], torch.randn(2, 6, 48)
+
+    def output():
+        out = layer(tokens)
+        return out[0] if backbone is tiny_wavlm else out
+
+    full = output()
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = output()
+    torch.testing.assert_close(mixed.float(), full, rtol=0.02, atol=0.02)
+    mixed.float().pow(3).sum().backward()
+    for parameter in (layer.prompt, layer.prefix):
+        assert parameter is None or parameter.grad.abs().sum() > 0
 
 
 def test_under_an_attention_mask_every_token_still_sees_the_prompts():
@@ -134,8 +325,9 @@ def test_nothing_to_insert_is_full_fine_tuning():
     assert all(p.requires_grad for p in model.parameters()) and not tuned_layers(model)
 
 
-def test_a_frozen_wav2vec2_keeps_no_graph_of_its_convolutions():
-    model, x = tiny_wav2vec2()
+@pytest.mark.parametrize("backbone", [tiny_wav2vec2, tiny_hubert, tiny_wavlm])
+def test_a_frozen_wav2vec2_keeps_no_graph_of_its_convolutions(backbone):
+    model, x = backbone()
     tune(model, Tuning(num_prompts=2)).train()
     seen = []
     model.model.feature_extractor.register_forward_hook(
@@ -196,9 +388,16 @@ def test_a_model_without_known_layers_is_refused():
     "wrong, message",
     [
         ({"num_prompts": -1}, "-1 prompts"),
+        ({"num_prefixes": -3}, "-3 prefixes"),
         ({"bottleneck": -2}, "bottleneck of -2"),
         ({"dropout": 1.0}, r"dropout is 1.0; it must lie in \[0, 1\)"),
         ({"init": "ones"}, "'ones'; accepted: zero, normal"),
+        ({"position": "behind"}, "'behind'; accepted: parallel, sequential, houlsby"),
+        (
+            {"residual": True, "position": "sequential"},
+            "with residual is parallel; found position 'sequential'",
+        ),
+        ({"residual": True, "position": "houlsby"}, "with residual is parallel; found position 'houlsby'"),
     ],
 )
 def test_impossible_tunings_are_refused(wrong, message):

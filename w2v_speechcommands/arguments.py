@@ -5,15 +5,13 @@ from ipet.arguments import lists, wav2vec2_arguments
 
 def get_args(argv=None):
     """Every default below is this experiment's published setting."""
+    # fmt: off
     return wav2vec2_arguments(
         argv,
         **lists("speechcommands"),
-        frame_length=128,  # frames of 10 ms
-        mixup=0.0,
+        frame_length=128, mixup=0.0,  # frames of 10 ms
         classification_loss="bce",
-        embedding_prompt_num=64,
-        adapter_hidden_dim=64,
-        epoch=40,
-        batch_size=64,
-        lr=1e-3,  # 5e-5 for fine-tuning
+        embedding_prompt_num=64, adapter_hidden_dim=64,
+        epoch=40, batch_size=64, lr=1e-3, lr_finetune=5e-5,
     )
+    # fmt: on

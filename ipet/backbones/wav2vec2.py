@@ -1,13 +1,22 @@
-"""wav2vec 2.0: transformers' own model, pooled over time.
+"""wav2vec 2.0, HuBERT and WavLM: transformers' own models, pooled over time.
 
-Source: wav2vec 2.0 (Baevski et al. 2020).
+Source: wav2vec 2.0 (Baevski et al. 2020), HuBERT (Hsu et al. 2021), WavLM (Chen et al. 2022).
 """
 
 import re
 
 import torch
 from torch import Tensor, nn
-from transformers import Wav2Vec2Config, Wav2Vec2Model
+from transformers import (
+    HubertConfig,
+    HubertModel,
+    PreTrainedConfig,
+    PreTrainedModel,
+    Wav2Vec2Config,
+    Wav2Vec2Model,
+    WavLMConfig,
+    WavLMModel,
+)
 
 from ipet.checkpoint import fingerprint, load_exactly, published_file, read_json, read_tensors
 from ipet.features import HOP_SAMPLES
@@ -33,18 +42,23 @@ SIZES = {
         "num_conv_pos_embedding_groups": 4,
     },
 }
-PUBLISHED = "a folder in Hugging Face's layout, a hub id such as facebook/wav2vec2-base, random"
+MODEL_TYPES = {  # transformers' name: its configuration, its model, a published one
+    "wav2vec2": (Wav2Vec2Config, Wav2Vec2Model, "facebook/wav2vec2-base"),
+    "hubert": (HubertConfig, HubertModel, "facebook/hubert-base-ls960"),
+    "wavlm": (WavLMConfig, WavLMModel, "microsoft/wavlm-base"),
+}
+PUBLISHED = "a folder in Hugging Face's layout, a hub id such as {}, random"
 HEADS = r"(quantizer|project_q|project_hid|lm_head|classifier|projector)\b"
 
 
 class Wav2Vec2(nn.Module):
     """A waveform to one embedding a clip: mean and standard deviation of the tokens over time."""
 
-    def __init__(self, model: Wav2Vec2Model):
+    def __init__(self, model: PreTrainedModel):
         super().__init__()
         self.model = model
         self.width = 2 * model.config.hidden_size
-        self.settings = {"kind": "wav2vec2", "config": model.config.to_diff_dict()}
+        self.settings = {"kind": model.config.model_type, "config": model.config.to_diff_dict()}
         self.drops_layers = model.config.layerdrop > 0
 
     def forward(self, waveform: Tensor) -> Tensor:
@@ -54,56 +68,74 @@ class Wav2Vec2(nn.Module):
         return torch.cat([x.mean(dim=1), x.std(dim=1)], dim=-1)
 
 
-def build_wav2vec2(size: str = "base", pretrained: str = "random", num_frames: int | None = None) -> Wav2Vec2:
-    """wav2vec 2.0 with published weights, or with random ones (``pretrained="random"``).
+def build_wav2vec2(
+    size: str = "base",
+    pretrained: str = "random",
+    num_frames: int | None = None,
+    model_type: str = "wav2vec2",
+) -> Wav2Vec2:
+    """wav2vec 2.0, HuBERT or WavLM with published weights, or with random ones (``pretrained="random"``).
 
     Args:
         size: of a random one: ``base``, ``small`` or ``tiny``. Published weights bring their own.
         pretrained: a folder in Hugging Face's layout (``.safetensors`` or ``.bin``), or a hub id.
         num_frames: of 10 ms, the length of every input; checked if given.
+        model_type: ``wav2vec2``, ``hubert`` or ``wavlm``; what is published must be of this type.
 
     Raises:
         FileNotFoundError: neither a folder nor to be had from the hub.
-        ValueError: an unknown size; a missing or unexpected tensor, which is named; a model with
-            pre-norm layers; an input too short for it.
+        ValueError: an unknown size or type; a missing or unexpected tensor, which is named; a model
+            of another type, or with pre-norm layers; an input too short for it.
 
     ``sha256``, an attribute, identifies it before anything is inserted.
     """
     if size not in SIZES:
         raise ValueError(f"the size of wav2vec 2.0 is {size!r}; accepted: {', '.join(SIZES)}")
+    if model_type not in MODEL_TYPES:
+        raise ValueError(f"the model type is {model_type!r}; accepted: {', '.join(MODEL_TYPES)}")
     if pretrained == "random":
-        config = Wav2Vec2Config(**SIZES[size], attn_implementation="sdpa")
-        backbone = Wav2Vec2(Wav2Vec2Model(config))
+        backbone = Wav2Vec2(new_model(model_type, SIZES[size]))
     else:
-        backbone = Wav2Vec2(load_published(pretrained))
+        backbone = Wav2Vec2(load_published(pretrained, model_type))
     if num_frames is not None:
         check_length(backbone.model.config, num_frames)
     backbone.sha256 = fingerprint(backbone.model.state_dict())
     return backbone
 
 
-def load_published(pretrained: str) -> Wav2Vec2Model:
+def new_model(model_type: str, settings: dict) -> PreTrainedModel:
+    """transformers' model of these settings, with random weights."""
+    config_class, model_class, _ = MODEL_TYPES[model_type]
+    # WavLM's bias of distances has one implementation only; the other two have a faster one.
+    faster = {} if model_type == "wavlm" else {"attn_implementation": "sdpa"}
+    return model_class(config_class.from_dict({**settings, **faster}))
+
+
+def load_published(pretrained: str, model_type: str) -> PreTrainedModel:
     """transformers' model with the tensors of a published checkpoint, all of them and no other.
 
     (transformers' own loader fills a missing tensor with random numbers and a warning.)
     """
-    path = published_file(pretrained, PUBLISHED)
+    example = MODEL_TYPES[model_type][-1]
+    path = published_file(pretrained, PUBLISHED.format(example))
     config = path.with_name("config.json")
     settings = read_json(config)
-    if settings.get("model_type") != "wav2vec2":
-        raise ValueError(f"{config}: model_type is {settings.get('model_type')!r}; expected 'wav2vec2'")
+    found = settings.get("model_type")
+    if found != model_type:
+        fitting = f", or -model_type {found}" if found in MODEL_TYPES else ""
+        raise ValueError(f"{config}: model_type is {found!r}; expected {model_type!r}{fitting}")
     if settings.get("do_stable_layer_norm"):
         raise ValueError(
             f"{config}: do_stable_layer_norm is true (pre-norm layers, as in the large models); "
-            "expected a model with post-norm layers, such as facebook/wav2vec2-base"
+            f"expected a model with post-norm layers, such as {example}"
         )
-    model = Wav2Vec2Model(Wav2Vec2Config.from_dict(settings, attn_implementation="sdpa"))
+    model = new_model(model_type, settings)
     tensors = {modern_name(n): t for n, t in read_tensors(path).items() if not re.match(HEADS, n)}
     load_exactly(model.state_dict(), tensors, str(path))
     return model
 
 
-def check_length(config: Wav2Vec2Config, num_frames: int) -> None:
+def check_length(config: PreTrainedConfig, num_frames: int) -> None:
     """Raise ValueError where an input has too few tokens for a deviation, or for a time mask."""
     tokens = num_frames * HOP_SAMPLES
     for kernel, stride in zip(config.conv_kernel, config.conv_stride):
@@ -117,6 +149,6 @@ def check_length(config: Wav2Vec2Config, num_frames: int) -> None:
 
 def modern_name(name: str) -> str:
     """A tensor's name in any version of transformers, with or without a task's prefix -> today's."""
-    name = name.removeprefix("wav2vec2.")
+    name = re.sub(rf"^({'|'.join(MODEL_TYPES)})\.", "", name)
     name = name.replace("conv.weight_g", "conv.parametrizations.weight.original0")
     return name.replace("conv.weight_v", "conv.parametrizations.weight.original1")

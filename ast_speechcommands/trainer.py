@@ -1,0 +1,9 @@
+"""One label a clip; the epoch is chosen on the validation list and the test list reported."""
+
+from ipet.classification import ClassificationTrainer
+
+
+class Trainer(ClassificationTrainer):
+    """Epochs are compared by accuracy."""
+
+    metric = "accuracy"

@@ -1,0 +1,133 @@
+"""A dataset's lists by its protocol: folds, or training, validation and test; or trials of speakers."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from ipet.corruption import Corruption
+from ipet.datasets import Cut, Datasets, EvaluationClips, TrainClips, Trials
+from ipet.features import HOP_SAMPLES, covered_samples
+from ipet.lists import read_clips, read_labels, read_trials, utterance_key
+
+
+class Cuts(NamedTuple):
+    """How the clips of a training list are cut, and those of every other list."""
+
+    train: Cut
+    evaluation: Cut
+
+
+def log_mel_cuts(
+    num_frames: int, window_ms: float, hop_ms: float, train_crop: str = "first", num_segments: int = 1
+) -> Cuts:
+    """Cuts for log-mels: the first frames of a clip, its mean removed; or segments of it in evaluation."""
+    cut = Cut(covered_samples(num_frames, window_ms, hop_ms), zero_mean=True, whole=num_segments > 1)
+    return Cuts(Cut(cut.num_samples, train_crop, zero_mean=True), cut)
+
+
+def waveform_cuts(num_frames: int, num_segments: int = 1) -> Cuts:
+    """Cuts for samples: at random in training, around the centre in evaluation, or segments.
+
+    A short clip is repeated.
+    """
+    num_samples = num_frames * HOP_SAMPLES
+    evaluation = Cut(num_samples, "centre", repeat=True, whole=num_segments > 1)
+    return Cuts(Cut(num_samples, "random", repeat=True), evaluation)
+
+
+class Cell(NamedTuple):
+    """One training of a run.
+
+    ``nested``: one fold of the training list is held out, to choose the epoch on.
+    """
+
+    seed: int
+    fold: int | None = None  # from 1
+    nested: bool = False
+
+
+def fold_datasets(
+    cell: Cell, cuts: Cuts, folder: Path, root: Path, num_folds: int, mixup: float = 0.0
+) -> Datasets:
+    """``train_<k>.json`` and ``eval_<k>.json`` of a fold.
+
+    Nested: the clips of the next fold's ``eval`` list are taken out of the training list, as
+    ``valid``; ``test`` is then the fold's own ``eval`` list.
+
+    Args:
+        folder: of the lists and ``labels.csv``.
+        root: where the lists' paths start.
+        num_folds: of the dataset.
+
+    Raises: see ``read_labels`` and ``read_clips``; ValueError where nothing is left to train or
+        choose on.
+    """
+    labels = read_labels(folder / "labels.csv")
+    train = read_clips(folder / f"train_{cell.fold}.json", root, labels)
+    held_out = {"eval": read_clips(folder / f"eval_{cell.fold}.json", root, labels)}
+    if cell.nested:
+        next_fold = cell.fold % num_folds + 1
+        chosen = {clip.path for clip in read_clips(folder / f"eval_{next_fold}.json", root, labels)}
+        valid = [clip for clip in train if clip.path in chosen]
+        train = [clip for clip in train if clip.path not in chosen]
+        if not train or not valid:
+            raise ValueError(
+                f"{folder}: with fold {next_fold} held out of train_{cell.fold}.json {len(train)} clips are "
+                f"left to train on and {len(valid)} to choose the epoch on; -protocol nested needs both, "
+                "hence at least 3 folds"
+            )
+        held_out = {"valid": valid, "test": held_out["eval"]}
+    return Datasets(
+        TrainClips(train, labels, cuts.train, mixup, cell.seed),
+        {name: EvaluationClips(clips, labels, cuts.evaluation) for name, clips in held_out.items()},
+    )
+
+
+def split_datasets(cell: Cell, cuts: Cuts, folder: Path, root: Path, mixup: float = 0.0) -> Datasets:
+    """``train.json``, ``valid.json`` and ``test.json``; see ``fold_datasets``."""
+    labels = read_labels(folder / "labels.csv")
+    train, *others = (
+        read_clips(folder / f"{name}.json", root, labels) for name in ("train", "valid", "test")
+    )
+    return Datasets(
+        TrainClips(train, labels, cuts.train, mixup, cell.seed),
+        {n: EvaluationClips(clips, labels, cuts.evaluation) for n, clips in zip(("valid", "test"), others)},
+    )
+
+
+def verification_datasets(
+    cell: Cell,
+    cuts: Cuts,
+    folder: Path,
+    root: Path,
+    path_trial: Path,
+    mixup: float = 0.0,
+    noises: Mapping | None = None,
+    cohort: bool = False,
+) -> Datasets:
+    """``train.json`` by speakers, and the utterances of ``train.json`` and ``test.json`` that trials name.
+
+    Args:
+        path_trial: the trial list.
+        noises: keywords of ``Corruption.from_lists``; None adds none.
+        cohort: take one utterance of each training speaker to normalise scores with.
+
+    Raises: see ``fold_datasets`` and ``read_trials``.
+    """
+    labels = read_labels(folder / "labels.csv")
+    train = read_clips(folder / "train.json", root, labels)
+    known = [*train, *read_clips(folder / "test.json", root, None)]
+    position = {utterance_key(clip.path): i for i, clip in enumerate(known)}
+    pairs, targets = read_trials(path_trial, position)
+    used, pairs = np.unique(pairs, return_inverse=True)
+    utterances = EvaluationClips([known[i] for i in used], labels, cuts.evaluation)
+    corrupt = Corruption.from_lists(**noises) if noises is not None else None
+    one_each = list({clip.classes: clip for clip in reversed(train)}.values())
+    return Datasets(
+        TrainClips(train, labels, cuts.train, mixup, cell.seed, corrupt),
+        {"eval": utterances},
+        Trials(pairs.reshape(-1, 2), targets),
+        EvaluationClips(one_each, labels, cuts.evaluation) if cohort else None,
+    )

@@ -1,0 +1,75 @@
+"""Speaker verification: trained to classify speakers, judged by trials of other speakers."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ipet import distributed
+from ipet.classification import ClassificationTrainer
+from ipet.datasets import Batch
+from ipet.metrics import det_curve, eer, eer_interval, min_dcf
+from ipet.plots import plot_det, plot_scores
+from ipet.scoring import as_norm, score_trials
+
+
+class VerificationTrainer(ClassificationTrainer):
+    """Epochs are compared by the equal error rate of the trials.
+
+    Args:
+        scoring: of a trial, see ``scoring.score_trials``.
+        top: over how many of an utterance's nearest training speakers scores are also normalised; 0: not.
+    """
+
+    metric = "EER"
+    higher_is_better = False
+
+    def __init__(self, *args, scoring: str = "mean_distance", top: int = 0, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.scoring, self.top = scoring, top
+
+    def output(self, batch: Batch) -> Tensor:
+        """[B S, D] speaker embeddings of segments."""
+        return self.model.speaker_embedding(batch.waveform, batch.num_samples)
+
+    def without_hearing(self, name: str) -> float | None:
+        """None: a constant score has an equal error rate of one half whatever the trials are."""
+        return None
+
+    def measure(self, name: str, outputs: np.ndarray) -> tuple[dict[str, float], dict[str, np.ndarray]]:
+        """[N, S, D] embeddings of the trials' utterances -> EER, minDCF(0.01, 1, 1), minDCF(0.01, 10, 1)."""
+        pairs, targets = self.datasets.trials
+        embeddings = torch.from_numpy(outputs).to(self.device)
+        scores = score_trials(embeddings, pairs, self.scoring)
+        values = error_rates(scores, targets)
+        kept = {"scores": scores, "targets": targets}
+        if self.top:
+            cohort = torch.from_numpy(self.predict(self.datasets.cohort)).to(self.device)
+            kept["as_norm"] = as_norm(scores, pairs, embeddings, cohort, self.scoring, self.top)
+            values |= {f"{n}_as_norm": v for n, v in error_rates(kept["as_norm"], targets).items()}
+        return values, kept
+
+    def interval(self, predictions: dict[str, np.ndarray]) -> tuple[float, float] | None:
+        """The bootstrap's over trials."""
+        return eer_interval(predictions["scores"], predictions["targets"])
+
+    def finish(self) -> dict:
+        """Also draw the detection error trade-off and the scores of the last epoch."""
+        result = super().finish()
+        if distributed.is_main():
+            targets = self.predictions["targets"]
+            kinds = {name: scores for name, scores in self.predictions.items() if name != "targets"}
+            curves = {
+                name.replace("scores", self.scoring): det_curve(s, targets) for name, s in kinds.items()
+            }
+            plot_det(self.folder / "det.png", curves)
+            plot_scores(self.folder / "scores.png", kinds["scores"], targets)
+        return result
+
+
+def error_rates(scores: np.ndarray, targets: np.ndarray) -> dict[str, float]:
+    """[N], [N] -> the metrics of VoxCeleb1's trials."""
+    return {
+        "EER": eer(scores, targets),
+        "minDCF": min_dcf(scores, targets),
+        "minDCF10": min_dcf(scores, targets, c_miss=10),
+    }
