@@ -1,0 +1,1 @@
+"""How each dataset becomes lists: one module a dataset, and what they share."""

@@ -1,0 +1,87 @@
+"""What is prepared: clip lists, a label table, and the counts that are printed."""
+
+import csv
+import io
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+NUM_EXAMPLES = 3  # names shown of what is missing or wrong
+
+
+class Label(NamedTuple):
+    """One class; its index is its place in the table."""
+
+    mid: str
+    display_name: str
+
+
+class Clip(NamedTuple):
+    """One line of a clip list."""
+
+    wav: str  # path relative to the data root
+    labels: str  # mids, with commas between them
+
+
+class Row(NamedTuple):
+    """One line of the printed table."""
+
+    name: str
+    found: int
+    official: int | None = None  # what the release holds, where there is a release
+
+
+@dataclass
+class Lists:
+    """What a dataset's function found: everything that is written and printed."""
+
+    labels: list[Label]
+    clips: dict[str, list[Clip]]  # by list name: "train_1" becomes train_1.json
+    table: list[Row]
+    notes: list[str] = field(default_factory=list)  # worth reading, no reason to stop
+    texts: dict[str, str] = field(default_factory=dict)  # further files, by name
+    experiment: str = ""  # that the closing command suggests
+    flags: tuple[str, ...] = ()  # that it needs
+    mixed_in_by: str = ""  # or the flag by which an experiment adds these recordings to its own
+
+    def files(self) -> dict[str, str]:
+        """The text of every file, by file name."""
+        lists = {f"{name}.json": clip_list(clips) for name, clips in self.clips.items()}
+        return {"labels.csv": label_table(self.labels), **lists, **self.texts}
+
+    def training_clips(self) -> list[str]:
+        """The distinct clips of all training lists."""
+        train = (clips for name, clips in self.clips.items() if name.startswith("train"))
+        return sorted({clip.wav for clips in train for clip in clips})
+
+
+def listing(names: Iterable) -> str:
+    """The first few names, and how many more there are."""
+    names = [str(name) for name in names]
+    more = len(names) - NUM_EXAMPLES
+    return ", ".join(names[:NUM_EXAMPLES]) + (f" and {more:,} more" if more > 0 else "")
+
+
+def fold_lists(fold_of: dict[Clip, int]) -> dict[str, list[Clip]]:
+    """``train_<k>`` with all folds but k and ``eval_<k>`` with fold k, of each fold k."""
+    lists = {}
+    for k in sorted(set(fold_of.values())):
+        lists[f"train_{k}"] = sorted(clip for clip, fold in fold_of.items() if fold != k)
+        lists[f"eval_{k}"] = sorted(clip for clip, fold in fold_of.items() if fold == k)
+    return lists
+
+
+def clip_list(clips: list[Clip]) -> str:
+    """The JSON text of a clip list, one clip a line."""
+    lines = ",\n".join(json.dumps(clip._asdict()) for clip in clips)
+    return f'{{"data": [\n{lines}\n]}}\n'
+
+
+def label_table(labels: list[Label]) -> str:
+    """The CSV text of a label table."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["index", "mid", "display_name"])
+    writer.writerows([index, *label] for index, label in enumerate(labels))
+    return text.getvalue()
