@@ -27,6 +27,8 @@ PACKAGES = (
     "soxr",
     "safetensors",
     "tensorboard",
+    "peft",
+    "optuna",
 )
 # These may change between a run and its continuation. With other processes (usable_gpu, nproc) the
 # clips of every step stay the same; dropout draws from a stream of each process's own.

@@ -93,3 +93,31 @@ def test_an_experiment_holds_only_what_differs(name):
     for text in files.values():
         imported = re.findall(r"^\s*(?:from|import) (\w+)", text, re.MULTILINE)
         assert not set(imported) & set(EXPERIMENTS)
+
+
+# Clones ---------------------------------------------------------------------------------------------
+
+CLONE = 6  # consecutive lines of code, imports and comments left out
+CODE = [p for folder in ("ipet", "data", "benchmarks", *EXPERIMENTS) for p in (ROOT / folder).rglob("*.py")]
+
+
+def blocks_of(path):
+    """Every run of ``CLONE`` lines that say something, with the number of its first line."""
+    lines = [(i, line.strip()) for i, line in enumerate(path.read_text().splitlines(), start=1)]
+    said = [
+        (i, line) for i, line in lines if re.match(r"(?!#|import |from )", line) and re.search(r"\w", line)
+    ]
+    for start in range(len(said) - CLONE + 1):
+        yield tuple(line for _, line in said[start : start + CLONE]), said[start][0]
+
+
+def test_no_block_of_six_lines_is_written_twice():
+    seen, clones = {}, []
+    for path in CODE:
+        if path.name != "main.py":
+            for block, line in blocks_of(path):
+                place = f"{path.relative_to(ROOT)}:{line}"
+                if block in seen:
+                    clones.append(f"{place} repeats {seen[block]}")
+                seen.setdefault(block, place)
+    assert not clones, "\n".join(clones)
