@@ -5,8 +5,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ipet import distributed
+from ipet.checkpoint import write_atomically
 from ipet.metrics import (
     accuracy,
+    average_precision,
     d_prime,
     mean_auc,
     mean_average_precision,
@@ -68,6 +71,18 @@ class ClassificationTrainer(Trainer):
             values = {"mAP": mean_average_precision(scores, targets), "mAUC": auc, "d_prime": d_prime(auc)}
         kept = {"scores": scores.astype(np.float32), "targets": targets.astype(np.uint8)}
         return {"loss": loss.item(), **values}, kept
+
+    def finish(self) -> dict:
+        """Also write the average precision of every class, where a clip may have several."""
+        result = super().finish()
+        if distributed.is_main() and self.metric == "mAP":
+            labels, targets = self.datasets.train.labels, self.predictions["targets"]
+            precisions = average_precision(self.predictions["scores"], targets)
+            rows = zip(labels.mids, labels.names, targets.sum(axis=0), precisions)
+            text = "mid,display_name,clips,average_precision\n"
+            text += "".join(f'{mid},"{name}",{clips},{ap:.6f}\n' for mid, name, clips, ap in rows)
+            write_atomically(self.folder / "per_class_ap.csv", text.encode())
+        return result
 
     def interval(self, predictions: dict[str, np.ndarray]) -> tuple[float, float] | None:
         """Wilson's for accuracy, the bootstrap's over clips for mAP."""

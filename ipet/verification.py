@@ -18,6 +18,9 @@ class VerificationTrainer(ClassificationTrainer):
     Args:
         scoring: of a trial, see ``scoring.score_trials``.
         top: over how many of an utterance's nearest training speakers scores are also normalised; 0: not.
+
+    Raises:
+        ValueError: ``top`` is 1, or more than there are training speakers.
     """
 
     metric = "EER"
@@ -26,6 +29,9 @@ class VerificationTrainer(ClassificationTrainer):
     def __init__(self, *args, scoring: str = "mean_distance", top: int = 0, **kwargs):
         super().__init__(*args, **kwargs)
         self.scoring, self.top = scoring, top
+        if top and not 2 <= top <= len(self.datasets.cohort):
+            most = len(self.datasets.cohort)
+            raise ValueError(f"-as_norm {top}: scores are normalised over 2 to {most} training speakers")
 
     def output(self, batch: Batch) -> Tensor:
         """[B S, D] speaker embeddings of segments."""

@@ -8,7 +8,7 @@ import soundfile
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from ipet.audio import ClipError, crop_or_tile, read_audio, tile
+from ipet.audio import ClipError, Recordings, crop_or_tile, read_audio, tile
 
 from parity import load, needs_parity
 
@@ -271,3 +271,25 @@ def test_a_flac_that_does_not_tell_its_length_is_refused(tmp_path):
 def test_a_random_crop_without_a_generator_is_refused():
     with pytest.raises(ValueError, match="rng is None"):
         crop_or_tile(torch.zeros(4), 2, "random")
+
+
+# Recordings -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("rate", [8_000, 11_025, 16_000, 22_050, 44_100, 48_000])
+@pytest.mark.parametrize("num_frames", [1_000, 1_001, 4_410, 7_777])
+def test_a_recording_s_length_is_told_without_decoding_it(tmp_path, rate, num_frames):
+    path = tmp_path / "a.wav"
+    soundfile.write(path, np.random.default_rng(0).uniform(-0.5, 0.5, (num_frames, 2)), rate)
+    assert Recordings().length(path) == len(read_audio(path))
+
+
+@pytest.mark.parametrize("rate", [16_000, 44_100])
+def test_a_part_of_a_recording_is_that_part_of_the_whole(tmp_path, rate):
+    path = tmp_path / "a.wav"
+    soundfile.write(path, np.random.default_rng(0).uniform(-0.5, 0.5, (9_000, 2)), rate)
+    whole, recordings = read_audio(path), Recordings()
+    assert torch.equal(recordings.read(path), whole)
+    assert torch.equal(recordings.read(path, 300, 500), whole[300:800])
+    assert torch.equal(recordings.read(path, 1_000), whole[1_000:])
+    assert torch.equal(recordings.read(path, len(whole) - 10, 500), whole[-10:])

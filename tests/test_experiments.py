@@ -11,7 +11,7 @@ from ipet.arguments import METHODS
 from ipet.metrics import eer
 
 import releases
-from helpers import EXPERIMENTS, ROOT, load_script, rows, run_here
+from helpers import EXPERIMENTS, ROOT, load_script, rows, run_here, run_there
 
 RELEASES = {  # by the folder of data/ that lists go to: name, what makes it
     "esc50": ("esc50", releases.make_esc50),
@@ -83,6 +83,9 @@ def test_every_experiment_trains_on_the_release_of_its_dataset(name, prepared, t
     if dataset == "fsd50k":
         assert set(summary["details"]) == {"mAUC", "d_prime"}
         assert kept["targets"].sum(axis=1).max() > 1
+        lines = (cell / "per_class_ap.csv").read_text().splitlines()
+        values = [float(line.split(",")[-1]) for line in lines[1:]]
+        assert len(values) == 3 and np.nanmean(values) == pytest.approx(reported["mean"], abs=1e-5)
 
 
 def test_every_fold_of_gtzan_is_trained(prepared, tmp_path):
@@ -157,3 +160,22 @@ def test_without_the_lists_of_musan_it_says_how_to_get_them(prepared, tmp_path):
     flags = flags_of("w2v_voxceleb", prepared, tmp_path, "-path_noise_list", tmp_path)
     with pytest.raises(FileNotFoundError, match=r"data/prepare\.py musan PATH.*-add_musan_rir False"):
         run_here("w2v_voxceleb", *flags)
+
+
+def test_a_cohort_larger_than_the_speakers_is_refused(prepared, tmp_path):
+    with pytest.raises(ValueError, match="-as_norm 300: scores are normalised over 2 to 4 training speakers"):
+        run_here("ast_voxceleb", *flags_of("ast_voxceleb", prepared, tmp_path, "-as_norm", 300))
+
+
+def test_two_processes_verify_and_corrupt_as_one(prepared, tmp_path):
+    exact = ["-frozen_dropout", "False", "-adapter_dropout", 0, "-as_norm", 3]
+    flags = flags_of("w2v_voxceleb", prepared, tmp_path / "two", *exact)
+    status, _, err = run_there("w2v_voxceleb", *flags, "-nproc", 2)
+    assert status == 0, err
+    one = run_here("w2v_voxceleb", *flags, "-path_run", tmp_path / "one") / "seed_1234"
+    two = tmp_path / "two" / one.relative_to(tmp_path / "one")
+    for kind in ("step", "epoch"):
+        for ours, theirs in zip(rows(two, kind), rows(one, kind), strict=True):
+            assert ours == pytest.approx(theirs, abs=1e-5)
+    scores = [np.load(run / "predictions.npz")["scores"] for run in (two, one)]
+    np.testing.assert_allclose(*scores, atol=1e-5)

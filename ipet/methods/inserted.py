@@ -31,11 +31,11 @@ def prompt(backbone: nn.Module, num_prompts: int) -> None:
 def adapter(
     backbone: nn.Module,
     bottleneck: int,
+    position: str = "parallel",
     scale: float = 0.1,
     dropout: float = 0.1,
     residual: bool = False,
     init: str = "zero",
-    position: str = "parallel",
 ) -> None:
     """Adapters alone (He et al. 2022; with ``position="houlsby"`` Houlsby et al. 2019)."""
     tune(backbone, Tuning(0, bottleneck, scale, dropout, residual, init, position))
