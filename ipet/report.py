@@ -1,0 +1,409 @@
+"""One table of many runs, as a paper would print it, and their plots."""
+
+import csv
+import io
+import re
+import sys
+import zipfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+
+import numpy as np
+from sklearn.metrics import confusion_matrix
+
+from ipet import plots
+from ipet.checkpoint import read_json, write_atomically
+from ipet.metrics import average_precision, det_curve
+from ipet.summary import NESTED, TITLES, at_epoch, cell_name, cell_order, in_percent, summarise, table
+
+COSTS = ("trainable_parameters", "all_parameters", "seconds", "peak_memory_bytes")
+RAW = (  # columns of the CSV: values as they are, for programs
+    *("experiment", "method", "run", "metric", "protocol", "value", "low", "high", "cells", "planned_cells"),
+    *("trainable_parameters", "all_parameters", "seconds", "peak_memory_bytes", "checkpoint_bytes", "macs"),
+)
+WORDS = ("experiment", "method", "run", "metric", "protocol")  # columns that begin, not end, alike
+OPTIMISTIC = "best epoch: chosen on the clips that it is evaluated on, so optimistic"
+DAMAGE = (ValueError, OSError, KeyError, IndexError, TypeError, AttributeError, zipfile.BadZipFile)
+
+
+@dataclass
+class Run:
+    """A run as it was found.
+
+    Args:
+        folder: where.
+        arguments: what it was started with.
+        results: of its finished cells, by name.
+        planned: the cells that the arguments ask for.
+        summary: of ``results``; None where no cell is finished.
+        label: the end of ``folder`` that tells it from the other runs.
+    """
+
+    folder: Path
+    arguments: dict
+    results: dict[str, dict] = field(default_factory=dict)
+    planned: list[str] = field(default_factory=list)
+    summary: dict | None = None
+    label: str = ""
+
+    @property
+    def experiment(self) -> str:
+        """Such as ``ast_esc50``."""
+        return self.arguments.get("experiment", "unknown")
+
+    @property
+    def method(self) -> str:
+        """Such as ``ipet``."""
+        tuning = (self.summary or {}).get("tuning") or {}
+        return tuning.get("method") or self.arguments.get("method", "unknown")
+
+    @property
+    def missing(self) -> list[str]:
+        """The planned cells that are not finished."""
+        return [cell for cell in self.planned if cell not in self.results]
+
+    @property
+    def reported(self) -> list[str]:
+        """The folders of the cells under the reported protocol."""
+        cells = self.summary["protocols"][self.summary["protocol"]]["values"]
+        return [cell + NESTED * (self.summary["protocol"] == "nested") for cell in cells]
+
+
+def report(
+    paths: Iterable[Path],
+    formats: Sequence[str] = ("text",),
+    out: Path | None = None,
+    protocol: str | None = None,
+    cells: bool = False,
+) -> int:
+    """Print the table of all runs under ``paths``; returns the exit status.
+
+    Args:
+        paths: runs, or folders above runs.
+        formats: of the printed table: ``text``, ``markdown``, ``csv``, ``latex``.
+        out: also write the table in every format, and the plots, into this folder.
+        protocol: reported where there are folds; what each run was started with if not given.
+        cells: also print each run's own table.
+
+    Returns:
+        0, or 1 where a damaged file was left out; its name is printed.
+
+    Raises:
+        FileNotFoundError: no run lies under one of ``paths``.
+        ValueError: every run is damaged.
+    """
+    errors: list[str] = []
+    runs = read_runs(paths, protocol, errors)
+    rows = [row_of(run) for run in runs]
+    if not rows:
+        raise ValueError("; ".join(errors))
+    notes = notes_of(runs, protocol)
+    for name in formats:
+        print(FORMATS[name](rows, notes), end="\n\n" if name != formats[-1] or cells else "\n")
+    if cells:
+        for run in runs:
+            print(f"{run.folder}\n{table(run.summary) if run.summary else 'no cell is finished'}\n")
+    if out is not None:
+        for name, ending in {"text": "txt", "markdown": "md", "csv": "csv", "latex": "tex"}.items():
+            write_atomically(out / f"table.{ending}", (FORMATS[name](rows, notes) + "\n").encode())
+        draw(runs, out, errors)
+        print(f"tables and plots: {out}")
+    for error in errors:
+        print(f"error: {error}", file=sys.stderr)
+    return 1 if errors else 0
+
+
+# Reading ------------------------------------------------------------------------------------------
+
+
+def read_runs(paths: Iterable[Path], protocol: str | None, errors: list[str]) -> list[Run]:
+    """The runs under ``paths``, by experiment, method and name; what is damaged is left to ``errors``."""
+    runs = []
+    for folder in dict.fromkeys(folder for path in paths for folder in find_runs(path)):
+        try:
+            run = read_run(folder, errors)
+            if run.results:
+                own = next(iter(run.arguments.get("protocol") or ["last"]))
+                run.summary = summarise(run.results, protocol or own)
+            runs.append(run)
+        except DAMAGE as error:
+            errors.append(told(folder, error))
+    for run, label in zip(runs, shortest_ends([run.folder for run in runs])):
+        run.label = label
+    return sorted(runs, key=lambda run: (run.experiment, run.method, run.label))
+
+
+def find_runs(path: Path) -> list[Path]:
+    """The folders at or below ``path`` that hold a run.
+
+    Raises:
+        FileNotFoundError: there is none.
+    """
+    path = Path(path).expanduser()
+    found = [path / "arguments.json"] if (path / "arguments.json").is_file() else []
+    found = found or sorted(path.rglob("arguments.json"))
+    if not found:
+        raise FileNotFoundError(f"{path}: no run is here or below; a run's folder holds arguments.json")
+    return [file.parent.resolve() for file in found]
+
+
+def read_run(folder: Path, errors: list[str]) -> Run:
+    """A run and its finished cells; a damaged result is left to ``errors``."""
+    run = Run(folder, read_json(folder / "arguments.json"))
+    run.planned = planned_cells(run.arguments)
+    results = {}
+    for path in folder.glob("seed_*/**/result.json"):
+        try:
+            result = read_json(path)
+            float(at_epoch(result, result["best_epoch"]))
+            bool(result["higher_is_better"])
+            for cost in COSTS:
+                float(result[cost])
+            results[str(path.parent.relative_to(folder))] = result
+        except DAMAGE as error:
+            errors.append(told(path, error))
+    run.results = {cell: results[cell] for cell in sorted(results, key=cell_order)}
+    return run
+
+
+def planned_cells(arguments: Mapping) -> list[str]:
+    """The cells that a run's arguments ask for: seeds times folds, and those of nested selection."""
+    seeds, folds = arguments.get("rand_seed", []), range(1, (arguments.get("fold") or 0) + 1)
+    kinds = sorted({protocol == "nested" for protocol in arguments.get("protocol") or ["last"]})
+    seeds = seeds if isinstance(seeds, list) else [seeds]
+    return [cell_name(seed, fold, kind) for seed in seeds for kind in kinds for fold in folds or [None]]
+
+
+def told(path: Path, error: Exception) -> str:
+    """What is wrong with a file, in one line that names it."""
+    if str(path) in str(error):
+        return str(error)
+    reason = f"no {error}" if isinstance(error, KeyError) else str(error) or type(error).__name__
+    return f"{path}: damaged ({reason}); left out"
+
+
+def shortest_ends(folders: Sequence[Path]) -> list[str]:
+    """As many last parts of the folders' paths as it takes to tell them apart."""
+    for length in range(1, max((len(folder.parts) for folder in folders), default=0) + 1):
+        ends = ["/".join(folder.parts[-length:]) for folder in folders]
+        if len(set(ends)) == len(ends):
+            return ends
+    return [str(folder) for folder in folders]
+
+
+# The table ----------------------------------------------------------------------------------------
+
+
+def row_of(run: Run) -> dict:
+    """A run's row: values as they are, None for what is not there."""
+    done = len(run.planned) - len(run.missing)
+    row = dict.fromkeys(RAW) | {"experiment": run.experiment, "method": run.method, "run": run.label}
+    row |= {"cells": done, "planned_cells": len(run.planned)}
+    if run.summary:
+        protocol = run.summary["protocol"]
+        reported = run.summary["protocols"][protocol]
+        low, high = reported["interval"] or (None, None)
+        row |= {"metric": run.summary["metric"], "protocol": TITLES[protocol].partition(" [")[0]}
+        row |= {"value": reported["mean"], "low": low, "high": high}
+        row |= {cost: run.summary.get(cost) for cost in (*COSTS, "checkpoint_bytes", "macs")}
+    return row
+
+
+def shown(row: Mapping) -> dict[str, str]:
+    """A row as it is read: percent, MiB, hours."""
+
+    def unit(name: str, form: Callable[[float], str]) -> str:
+        return "-" if row[name] is None else form(row[name])
+
+    share = "-" if row["value"] is None else in_percent(row["trainable_parameters"] / row["all_parameters"])
+    interval = "-" if row["low"] is None else f"{in_percent(row['low'])} - {in_percent(row['high'])}"
+    return {
+        "experiment": row["experiment"],
+        "method": row["method"],
+        "run": row["run"],
+        "metric": row["metric"] or "-",
+        "protocol": row["protocol"] or "-",
+        "%": in_percent(row["value"]),
+        "95 % interval": interval,
+        "cells": f"{row['cells']} of {row['planned_cells']}",
+        "trainable": unit("trainable_parameters", lambda n: f"{n:,}"),
+        "share (%)": share,
+        "time": unit("seconds", lambda s: str(timedelta(seconds=round(s)))),
+        "memory (MiB)": unit("peak_memory_bytes", lambda n: f"{n / 2**20:,.0f}"),
+        "checkpoint (MiB)": unit("checkpoint_bytes", lambda n: f"{n / 2**20:.3g}"),
+        "GMACs": unit("macs", lambda n: f"{n / 1e9:.3g}"),
+    }
+
+
+def notes_of(runs: Sequence[Run], protocol: str | None) -> list[str]:
+    """What a reader of the table must know beside it."""
+    notes = []
+    if any(run.summary and run.summary["protocol"] == "best_epoch" for run in runs):
+        notes.append(OPTIMISTIC)
+    for run in runs:
+        if run.missing:
+            notes.append(f"{run.label}: missing {', '.join(run.missing)}")
+        if protocol and run.summary and protocol not in run.summary["protocols"]:
+            reported = TITLES[run.summary["protocol"]].partition(" [")[0]
+            notes.append(f"{run.label}: has no cells of protocol {protocol}, so {reported} is reported")
+    return notes
+
+
+def as_text(rows: Sequence[Mapping], notes: Sequence[str]) -> str:
+    """Columns of plain text."""
+    head, body = columns(rows)
+    widths = [max(map(len, column)) for column in zip(head, *body)]
+
+    def line(values: Sequence[str]) -> str:
+        aligned = [
+            value.ljust(width) if name in WORDS else value.rjust(width)
+            for name, value, width in zip(head, values, widths)
+        ]
+        return "  ".join(aligned).rstrip()
+
+    return "\n".join([line(head), line(["-" * width for width in widths]), *map(line, body), *notes])
+
+
+def as_markdown(rows: Sequence[Mapping], notes: Sequence[str]) -> str:
+    """A table of GitHub's Markdown."""
+    head, body = columns(rows)
+    rule = ["---" if name in WORDS else "---:" for name in head]
+    lines = [
+        "| " + " | ".join(v.replace("|", "\\|") for v in values) + " |" for values in (head, rule, *body)
+    ]
+    return "\n".join([*lines, *(f"\n{note}" for note in notes)])
+
+
+def as_csv(rows: Sequence[Mapping], notes: Sequence[str]) -> str:
+    """Values as they are: shares of one, bytes, seconds; no notes."""
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, RAW, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return buffer.getvalue().rstrip("\n")
+
+
+def as_latex(rows: Sequence[Mapping], notes: Sequence[str]) -> str:
+    """A tabular with the rules of the booktabs package."""
+    head, body = columns(rows)
+
+    def line(values: Sequence[str]) -> str:
+        return " & ".join(re.sub(r"([%_&#$])", r"\\\1", v).replace(" - ", "--") for v in values) + r" \\"
+
+    alignment = "".join("l" if name in WORDS else "r" for name in head)
+    rules = [r"\begin{tabular}{" + alignment + "}", r"\toprule", line(head), r"\midrule"]
+    return "\n".join(
+        [*(f"% {note}" for note in notes), *rules, *map(line, body), r"\bottomrule", r"\end{tabular}"]
+    )
+
+
+FORMATS = {"text": as_text, "markdown": as_markdown, "csv": as_csv, "latex": as_latex}
+
+
+def columns(rows: Sequence[Mapping]) -> tuple[list[str], list[list[str]]]:
+    """The head and the lines of the table that is read."""
+    lines = [shown(row) for row in rows]
+    return list(lines[0]), [list(line.values()) for line in lines]
+
+
+# Plots --------------------------------------------------------------------------------------------
+
+
+def draw(runs: Sequence[Run], out: Path, errors: list[str]) -> None:
+    """Write every plot that the runs have numbers for; what is damaged is left to ``errors``.
+
+    ``out/<experiment>/pareto.png`` compares the runs of an experiment; a run's own plots lie in
+    ``out/<experiment>/<run>/``.
+    """
+    finished = [run for run in runs if run.summary]
+    groups: dict[tuple[str, str], list[Run]] = {}
+    for run in finished:
+        groups.setdefault((run.experiment, run.summary["metric"]), []).append(run)
+    for (experiment, metric), group in groups.items():
+        several = sum(name == experiment for name, _ in groups) > 1
+        points = [pareto_point(run, [other.method for other in group]) for run in group]
+        path = out / experiment / (f"pareto_{metric}.png" if several else "pareto.png")
+        plots.plot_pareto(path, points, f"{metric} (%)", group[0].summary["higher_is_better"])
+    for run in finished:
+        folder = out / run.experiment / run.label
+        try:
+            draw_curves(run, folder)
+            PLOTS[run.summary["metric"]](run, folder)
+        except DAMAGE as error:
+            errors.append(told(run.folder, error))
+
+
+def pareto_point(run: Run, methods: Sequence[str]) -> tuple[str, int, float, tuple[float, float] | None]:
+    """Label, trainable parameters, metric and interval in percent."""
+    reported = run.summary["protocols"][run.summary["protocol"]]
+    label = run.method if methods.count(run.method) == 1 else f"{run.method} {run.label}"
+    interval = tuple(100 * bound for bound in reported["interval"]) if reported["interval"] else None
+    return label, run.summary["trainable_parameters"], 100 * reported["mean"], interval
+
+
+def draw_curves(run: Run, folder: Path) -> None:
+    """The watched metric of every cell over the epochs."""
+    metric = run.summary["metric"]
+    curves = {
+        cell: [(row["epoch"], 100 * row[f"{result['watched']}_{metric}"]) for row in result["history"]]
+        for cell, result in run.results.items()
+    }
+    watched = " and ".join(sorted({result["watched"] for result in run.results.values()}))
+    plots.plot_curves(folder / "curves.png", curves, f"{watched} {metric} (%)")
+
+
+def draw_confusion(run: Run, folder: Path) -> None:
+    """The confusion of all cells, added up: of the last epoch, or of the test list at the chosen one."""
+    names = class_names(run)
+    matrix = np.zeros((len(names), len(names)), dtype=int)
+    for scores, targets in predictions(run):
+        classes = range(len(names))
+        matrix += confusion_matrix(targets.argmax(axis=1), scores.argmax(axis=1), labels=classes)
+    plots.plot_confusion(folder / "confusion.png", matrix, names)
+
+
+def draw_per_class(run: Run, folder: Path) -> None:
+    """The average precision of every class, the mean of the cells, as bars and as CSV."""
+    names = class_names(run)
+    cells = list(predictions(run))
+    values = np.array([average_precision(scores, targets) for scores, targets in cells])  # [cells, C]
+    known = ~np.isnan(values)
+    means = np.where(known.any(axis=0), np.nansum(values, axis=0) / np.maximum(known.sum(axis=0), 1), np.nan)
+    clips = sum(targets.sum(axis=0, dtype=int) for _, targets in cells)
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(["class", "name", "average_precision", "clips"])
+    writer.writerows(zip(range(len(names)), names, map(float, means), map(int, clips)))
+    write_atomically(folder / "per_class_ap.csv", buffer.getvalue().encode())
+    plots.plot_per_class(folder / "per_class_ap.png", means, names, "average precision")
+
+
+def draw_trials(run: Run, folder: Path) -> None:
+    """The DET curve of every cell, and the scores of the first one."""
+    trials = dict(zip(run.reported, predictions(run)))
+    plots.plot_det(folder / "det.png", {cell: det_curve(*pair) for cell, pair in trials.items()})
+    plots.plot_scores(folder / "scores.png", *next(iter(trials.values())))
+
+
+PLOTS = {"accuracy": draw_confusion, "mAP": draw_per_class, "EER": draw_trials}
+
+
+def predictions(run: Run) -> Iterable[tuple[np.ndarray, np.ndarray]]:
+    """Scores and targets of each reported cell: [N, C] twice, or [N] twice of trials."""
+    for cell in run.reported:
+        path = run.folder / cell / "predictions.npz"
+        try:
+            with np.load(path) as arrays:
+                yield arrays["scores"], arrays["targets"]
+        except FileNotFoundError:
+            raise FileNotFoundError(f"{path}: no such file; plots of its clips are left out") from None
+        except DAMAGE as error:
+            raise ValueError(told(path, error)) from None
+
+
+def class_names(run: Run) -> list[str]:
+    """The display names of the classes."""
+    description = read_json(run.folder / run.reported[0] / "last" / "adapter.json")
+    return [label["name"] for label in description["labels"]]

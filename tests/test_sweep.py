@@ -1,0 +1,468 @@
+"""Sweeps: which trials run, what they are chosen by, going on after a kill, and the patch at the end.
+
+Most of them run a toy experiment, whose main.py trains nothing and writes a run's files.
+"""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from ipet.__main__ import main
+from ipet.arguments import REPOSITORY
+
+from helpers import EXPERIMENTS, load_script, write_lists
+
+optuna = pytest.importorskip("optuna", reason="sweeps need optuna")
+
+from ipet import sweep as sweeps  # noqa: E402, behind the check above
+
+ARGUMENTS = '''"""A toy."""
+
+from ipet.arguments import ast_arguments
+
+
+def get_args(argv=None):
+    return ast_arguments(
+        argv,
+        path_list=LISTS, fold=FOLDS,
+        frame_length=8, classification_loss="cce",  # a word, "quoted"
+        embedding_prompt_num=2, adapter_hidden_dim=4,
+        epoch=3, batch_size=4, lr=0.5, lr_finetune=0.25,
+    )
+'''
+TRAINER = """class Trainer:
+    metric = "accuracy"
+"""
+# The better on validation, the worse on test clips; the second epoch is the best.
+MAIN = """import json, os, sys, time
+from arguments import get_args
+
+flags = get_args()
+folder = flags.path_run / flags.project / flags.tags / flags.name
+with open(flags.path_list / "starts.txt", "a") as file:
+    file.write(f"{flags.name} {flags.lr} {flags.adapter_hidden_dim}\\n")
+if flags.lr > 10 and not (flags.path_list / "mended").exists():
+    print("epoch 1\\nerror: the loss is nan\\nbye", file=sys.stderr)
+    sys.exit(1)
+watched = os.environ.get("TOY_WATCHED", "valid")
+for fold in range(1, flags.fold + 1) if flags.fold else [0]:
+    cell = folder / "seed_1234" / (f"fold_{fold}_nested" if fold else "")
+    cell.mkdir(parents=True, exist_ok=True)
+    history = []
+    with open(cell / "metrics.jsonl", "w") as file:
+        for epoch in range(1, flags.epoch + 1):
+            time.sleep(float(os.environ.get("TOY_SECONDS", 0)))
+            value = flags.lr * (1.0 if epoch == 2 else 0.5) + 0.001 * flags.adapter_hidden_dim + 0.1 * fold
+            history.append({"epoch": epoch, f"{watched}_loss": 1.0, f"{watched}_accuracy": value})
+            print(json.dumps({"kind": "step", "epoch": epoch, "step": epoch, "loss": 1.0}), file=file)
+            print(json.dumps({"kind": "epoch", "step": epoch, **history[-1]}), file=file, flush=True)
+    result = {"metric": "accuracy", "watched": watched, "best_epoch": 2, "history": history}
+    result["test_at_best_epoch"] = {"test_accuracy": 1 - history[1][f"{watched}_accuracy"]}
+    (cell / "result.json").write_text(json.dumps(result))
+"""
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    monkeypatch.setattr(sweeps, "POLL_SECONDS", 0.02)
+
+
+@pytest.fixture
+def toy(tmp_path):
+    """The folder of an experiment with train, valid and test lists."""
+    return write_toy(tmp_path / "repository")
+
+
+def write_toy(repository, folds=0):
+    folder, lists = repository / "toy", repository / "lists"
+    folder.mkdir(parents=True)
+    lists.mkdir()
+    (lists / "valid.json").write_text("{}")
+    text = ARGUMENTS.replace("LISTS", repr(str(lists))).replace("FOLDS", str(folds))
+    (folder / "arguments.py").write_text(text)
+    (folder / "trainer.py").write_text(TRAINER)
+    (folder / "main.py").write_text(MAIN)
+    return folder
+
+
+def sweep(toy, *flags):
+    """Run the command in this process; runs are written beside the experiment."""
+    return main(["sweep", str(toy), "-path_run", str(toy.parent / "runs"), *map(str, flags)])
+
+
+def sweep_there(toy, *flags, **environment):
+    """Start the command in a process of its own."""
+    command = [sys.executable, "-m", "ipet", "sweep", str(toy), "-path_run", str(toy.parent / "runs")]
+    return subprocess.Popen(
+        [*command, *map(str, flags)],
+        cwd=REPOSITORY,
+        env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def study_folder(toy, name="toy"):
+    return toy.parent / "runs/sweeps" / name
+
+
+def trials(toy, name="toy"):
+    return json.loads((study_folder(toy, name) / "sweep.json").read_text())["trials"]
+
+
+def starts(toy):
+    """Name, learning rate and bottleneck of every training that was started."""
+    path = toy.parent / "lists/starts.txt"
+    return [tuple(line.split()) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def wait_until(condition, seconds=60):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.02)
+
+
+# Which trials, and what chooses ---------------------------------------------------------------------
+
+
+def test_every_point_of_a_grid_is_tried_once_and_validation_data_choose(toy, capsys):
+    assert sweep(toy, "-grid", "lr=0.2,0.7,0.4", "adapter_hidden_dim=8,16") == 0
+    got = [(t["settings"]["lr"], t["settings"]["adapter_hidden_dim"], t["accuracy"]) for t in trials(toy)]
+    # lr at the second epoch, and a thousandth of the bottleneck
+    want = [("0.2", "8", 0.208), ("0.2", "16", 0.216), ("0.7", "8", 0.708), ("0.7", "16", 0.716)]
+    want += [("0.4", "8", 0.408), ("0.4", "16", 0.416)]
+    assert [(lr, dim) for lr, dim, _ in got] == [(lr, dim) for lr, dim, _ in want]
+    assert [value for *_, value in got] == pytest.approx([value for *_, value in want])
+    assert [name for name, *_ in starts(toy)] == [f"trial_{i}" for i in range(6)]
+    out = capsys.readouterr().out
+    assert "study toy: 6 trials complete, 0 pruned, 0 failed" in out
+    # On the test list trial 0 is the best one, with 1 - 0.208.
+    assert "best: trial 3 (trial_3, accuracy 71.60 % on validation data)\n  lr = 0.7\n" in out
+
+
+def test_folds_are_chosen_by_their_nested_cells(tmp_path):
+    toy = write_toy(tmp_path / "repository", folds=3)
+    assert sweep(toy, "-grid", "lr=0.2,0.3") == 0
+    folder = study_folder(toy) / "trial_1/seed_1234"
+    assert sorted(path.name for path in folder.iterdir()) == [f"fold_{k}_nested" for k in (1, 2, 3)]
+    # lr, a thousandth of the bottleneck of 4, and on average 0.2 of the folds
+    assert [t["accuracy"] for t in trials(toy)] == pytest.approx([0.404, 0.504])
+
+
+def write_epochs(path, *values):
+    path.mkdir(parents=True)
+    lines = [json.dumps({"kind": "step", "epoch": 1, "step": 1, "loss": 1.0})]
+    lines += [json.dumps({"kind": "epoch", "epoch": i, "valid_accuracy": v}) for i, v in enumerate(values, 1)]
+    (path / "metrics.jsonl").write_text("\n".join(lines) + '\n{"kind": "epoch", "epo')
+
+
+def test_the_steps_of_folds_go_on_and_their_values_are_the_mean_of_the_best_so_far(toy, tmp_path):
+    task = sweeps.describe(toy, {"lr": ["1"]}, {}, [], tmp_path / "study")
+    run = tmp_path / "run"
+    assert sweeps.progress(run, task) == []
+    write_epochs(run / "seed_1/fold_1_nested", 0.2, 0.6, 0.4)
+    assert sweeps.progress(run, task) == [(1, 0.2), (2, 0.6), (3, 0.6)]
+    write_epochs(run / "seed_1/fold_2_nested", 0.1, 0.3)
+    steps = sweeps.progress(run, task)
+    assert [step for step, _ in steps] == [1, 2, 3, 4, 5]
+    # (0.6 + 0.1) / 2, (0.6 + 0.3) / 2
+    assert [value for _, value in steps] == pytest.approx([0.2, 0.6, 0.6, 0.35, 0.45])
+    task.higher_is_better = False
+    assert sweeps.progress(run, task)[-1][1] == pytest.approx((0.2 + 0.1) / 2)
+
+
+@pytest.mark.parametrize("sampler", ["random", "tpe"])
+def test_a_study_in_two_parts_draws_what_it_draws_in_one(toy, sampler):
+    axes = ["-range", "lr=1e-3:1:log", "adapter_hidden_dim=4:64", "-grid", "freqm=0,24", "-sampler", sampler]
+    assert sweep(toy, *axes, "-trials", 4, "-study", "whole") == 0
+    assert sweep(toy, *axes, "-trials", 2, "-study", "parts") == 0
+    assert sweep(toy, *axes, "-trials", 4, "-study", "parts") == 0
+    whole, parts = ([t["settings"] for t in trials(toy, name)] for name in ("whole", "parts"))
+    assert whole == parts
+    assert len({s["lr"] for s in whole}) == 4  # a sampler that began anew would repeat the first two
+    for settings in whole:
+        assert 1e-3 <= settings["lr"] <= 1 and 4 <= settings["adapter_hidden_dim"] <= 64
+        assert type(settings["adapter_hidden_dim"]) is int and settings["freqm"] in ("0", "24")
+
+
+def test_a_trial_below_the_median_is_ended(toy, capsys, monkeypatch):
+    monkeypatch.setenv("TOY_SECONDS", "0.2")
+    flags = ["-grid", "lr=0.7,0.8,0.9,0.1", "-prune", "median", "--", "-epoch", 5]
+    assert sweep(toy, *flags) == 0
+    assert [t["state"] for t in trials(toy)] == ["complete", "complete", "complete", "pruned"]
+    cell = study_folder(toy) / "trial_3/seed_1234"
+    assert len((cell / "metrics.jsonl").read_text().splitlines()) < 2 * 5
+    assert not (cell / "result.json").exists()
+    out = capsys.readouterr().out
+    # lr / 2 and 0.004 at the first epoch; the others have 0.354 and more
+    assert "trial 3: pruned: accuracy 5.40 % at step 1 is below the median" in out
+    assert "3 trials complete, 1 pruned, 0 failed" in out
+    assert sweep(toy, *flags) == 0 and len(starts(toy)) == 4  # a pruned trial is done
+
+
+# Failures, and going on -----------------------------------------------------------------------------
+
+
+def test_a_failing_trial_says_why_and_the_sweep_goes_on(toy, capsys):
+    assert sweep(toy, "-grid", "lr=13,0.5") == 0
+    out = capsys.readouterr().out
+    log = study_folder(toy) / "trial_0.log"
+    assert f"trial 0: failed: error: the loss is nan (exit status 1; more in {log})" in out
+    assert "1 trials complete, 0 pruned, 1 failed" in out
+    assert "best: trial 1" in out
+    assert sweep(toy, "-grid", "lr=13,0.5") == 0 and len(starts(toy)) == 2  # not again by itself
+    (toy.parent / "lists/mended").touch()
+    assert sweep(toy, "-grid", "lr=13,0.5", "-retry") == 0
+    assert [name for name, *_ in starts(toy)] == ["trial_0", "trial_1", "trial_0"]  # in the same run
+    assert "2 trials complete, 0 pruned, 0 failed" in capsys.readouterr().out
+    assert [t["state"] for t in trials(toy)] == ["complete", "complete"]
+
+
+def test_a_sweep_of_failures_fails(toy, capsys):
+    assert sweep(toy, "-grid", "lr=13,14") == 1
+    assert "0 trials complete, 0 pruned, 2 failed" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=["killed", "asked to end"])
+def test_a_sweep_that_was_ended_goes_on_with_what_is_missing(toy, capsys, number):
+    grid = ["-grid", "lr=0.1,0.2,0.3"]
+    process = sweep_there(toy, *grid, TOY_SECONDS="0.5")
+    second = study_folder(toy) / "trial_1/seed_1234/metrics.jsonl"
+    wait_until(lambda: second.exists() and "epoch" in second.read_text())
+    process.send_signal(number)
+    _, err = process.communicate(timeout=60)
+    if number == signal.SIGTERM:
+        assert process.returncode == 130
+        assert err == "error: interrupted; the same command goes on\n"
+    if sys.platform == "linux":  # its training has ended too: nothing more is written
+        time.sleep(0.2)
+        before = second.read_text()
+        time.sleep(0.8)
+        assert second.read_text() == before and not (second.parent / "result.json").exists()
+    assert sweep(toy, *grid) == 0
+    out = capsys.readouterr().out
+    assert ("trial 1: its process has ended; it is run again" in out) == (number == signal.SIGKILL)
+    assert "3 trials complete, 0 pruned, 0 failed" in out
+    assert [(name, lr) for name, lr, _ in starts(toy)] == [
+        *(("trial_0", "0.1"), ("trial_1", "0.2")),
+        *(("trial_1", "0.2"), ("trial_3", "0.3")),  # number 2 is the second attempt
+    ]
+    assert [t["accuracy"] for t in trials(toy)] == pytest.approx([0.104, 0.204, 0.304])
+
+
+def test_several_processes_share_a_study(toy):
+    grid = ["-grid", "lr=0.1,0.2,0.3,0.4,0.5,0.6"]
+    processes = [sweep_there(toy, *grid, TOY_SECONDS="0.1") for _ in range(2)]
+    outs = [process.communicate(timeout=100) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], outs
+    assert sorted(lr for _, lr, _ in starts(toy)) == ["0.1", "0.2", "0.3", "0.4", "0.5", "0.6"]
+    assert all("on validation data" in out for out, _ in outs)  # both took part
+    assert sweep(toy, *grid) == 0 and len(trials(toy)) == 6
+
+
+def test_a_worker_is_dead_without_its_process_or_a_sign_of_life():
+    def running(host, pid, seconds_ago):
+        worker = {"worker": [host, pid, time.time() - seconds_ago]}
+        return optuna.trial.create_trial(state=optuna.trial.TrialState.RUNNING, user_attrs=worker)
+
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    here = sweeps.socket.gethostname()
+    assert sweeps.is_dead(running(here, ended.pid, 1))
+    assert not sweeps.is_dead(running(here, os.getppid(), 1))
+    assert sweeps.is_dead(running(here, os.getppid(), sweeps.GRACE_SECONDS + 1))  # a number given anew
+    assert not sweeps.is_dead(running("elsewhere", ended.pid, 1))
+    assert sweeps.is_dead(running("elsewhere", ended.pid, sweeps.GRACE_SECONDS + 1))
+
+
+def test_a_trial_that_another_process_took_over_is_given_up(toy, capsys, monkeypatch):
+    """As after a night's sleep of the machine: the others have counted it as dead."""
+    monkeypatch.setenv("TOY_SECONDS", "0.2")
+    monkeypatch.setattr(sweeps, "SIGN_SECONDS", 0)
+    sign, signs = sweeps.sign, []
+
+    def sign_late(trial):
+        signs.append(trial)
+        if len(signs) == 3:
+            trial.study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
+        sign(trial)
+
+    monkeypatch.setattr(sweeps, "sign", sign_late)
+    sweep(toy, "-grid", "lr=0.1,0.2")
+    out = capsys.readouterr().out
+    assert "trial 0: given up: another process has taken it over" in out
+    assert not (study_folder(toy) / "trial_0/seed_1234/result.json").exists()
+    assert "best: trial 1" in out
+
+
+@pytest.mark.parametrize("kind", ["a file", "a database"])
+def test_the_storage_is_a_file_or_a_database(toy, tmp_path, kind):
+    path = tmp_path / "elsewhere" / "study"
+    path.parent.mkdir()
+    storage = str(path) if kind == "a file" else f"sqlite:///{path}"
+    assert sweep(toy, "-grid", "lr=0.1", "-storage", storage) == 0
+    assert sweep(toy, "-grid", "lr=0.1", "-storage", storage) == 0
+    assert path.is_file() and len(starts(toy)) == 1
+
+
+# What is refused ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["-grid", "lrr=1"], "'lrr' is no flag of toy; did you mean 'lr'?"),
+        (["-grid", "rand_seed=1,2"], "-rand_seed cannot be chosen by a sweep"),
+        (["-range", "winfunc=a:b", "-trials", 1], "invalid choice"),
+        (["-grid", "lr=1e-3,fast"], "'fast' is not a number above 0"),
+        (["-grid", "lr=0.1", "--", "-epcoh", 3], "unknown argument '-epcoh'; did you mean '-epoch'?"),
+        (["-range", "lr=1:0.1", "-trials", 1], "expected the lower bound first"),
+        (["-range", "freqm=0:8:log", "-trials", 1], "expected the lower bound first, both above 0"),
+        (["-range", "lr=1:2:lin", "-trials", 1], "is no NAME=LOW:HIGH or NAME=LOW:HIGH:log"),
+        (["-range", "lr=0.1:1"], "-sampler tpe needs -trials N"),
+        (["-range", "lr=0.1:1", "-sampler", "grid"], "-range has no points for -sampler grid"),
+        (["-grid", "lr=1", "-range", "lr=0.1:1", "-trials", 1], "each name once, found lr, lr"),
+        (["-grid", "lr"], "'lr' is no NAME=A,B of different values"),
+        ([], "nothing to choose"),
+    ],
+)
+def test_what_cannot_be_swept_is_refused_before_anything_runs(toy, capsys, flags, said):
+    try:
+        status = sweep(toy, *flags)
+    except SystemExit as end:
+        status = end.code
+    assert status in (1, 2)
+    err = capsys.readouterr().err
+    assert said in err and err.startswith("error: ")
+    assert starts(toy) == [] and not (toy.parent / "runs").exists()
+
+
+def test_help_comes_at_once_and_a_missing_package_says_how_to_get_it(toy, capsys, monkeypatch):
+    script = "import sys; from ipet.__main__ import main; main(['-h']); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", script], cwd=REPOSITORY, capture_output=True).returncode == 0
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    assert sweep(toy, "-grid", "lr=0.1") == 1
+    assert capsys.readouterr().err == "error: optuna is not installed: python3 -m pip install optuna\n"
+
+
+def test_an_unknown_experiment_is_refused_with_the_nearest_one(capsys):
+    with pytest.raises(SystemExit):
+        main(["sweep", "ast_esc5", "-grid", "lr=1"])
+    assert "ast_esc5: no experiment; did you mean 'ast_esc50'?" in capsys.readouterr().err
+
+
+def test_without_validation_data_nothing_is_chosen(toy, capsys, monkeypatch):
+    monkeypatch.setenv("TOY_WATCHED", "eval")
+    monkeypatch.setenv("TOY_SECONDS", "0.3")
+    assert sweep(toy, "-grid", "lr=0.1,0.2") == 1
+    err = capsys.readouterr().err
+    assert (
+        "metrics.jsonl: compares epochs on evaluation clips; a sweep chooses on validation data alone" in err
+    )
+    assert len(starts(toy)) == 1  # at its first epoch
+    (toy.parent / "lists/valid.json").unlink()
+    assert sweep(toy, "-grid", "lr=0.1", "-study", "other") == 1
+    assert "toy has no folds, and" in capsys.readouterr().err
+    assert len(starts(toy)) == 1
+
+
+@pytest.mark.parametrize("name", ["ast_voxceleb", "w2v_voxceleb"])
+def test_speaker_verification_has_no_validation_data(name, tmp_path, capsys):
+    flags = ["-grid", "lr=0.1", "-path_run", tmp_path / "runs", "--", "-path_list", tmp_path]
+    assert main(["sweep", name, *map(str, flags)]) == 1
+    assert f"{name} has no folds, and {tmp_path} no valid.json" in capsys.readouterr().err
+
+
+def test_a_study_goes_on_only_as_it_began(toy, capsys):
+    assert sweep(toy, "-grid", "lr=0.1", "--", "-epoch", 2) == 0
+    assert sweep(toy, "-grid", "lr=0.1,0.2", "--", "-epoch", 3) == 1
+    err = capsys.readouterr().err
+    assert "study 'toy' goes on as it began: grid was {'lr': ['0.1']} and is {'lr': ['0.1', '0.2']}" in err
+    assert "-epoch was '2' and is '3'" in err
+    assert sweep(toy, "-grid", "lr=0.1", "--", "-epoch", 2, "-num_workers", 3) == 0  # of a machine
+
+
+# The patch ------------------------------------------------------------------------------------------
+
+
+def apply(tool, repository, patch):
+    command = {"patch": ["patch", "-p1", "-i", patch], "git": ["git", "apply", patch]}[tool]
+    return subprocess.run(command, cwd=repository, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize("tool", ["patch", "git"])
+def test_the_patch_makes_the_chosen_settings_the_defaults(toy, capsys, tool):
+    if shutil.which(tool) is None:
+        pytest.skip(f"{tool} is not installed")
+    grid = ["lr=0.1,7e-1", "freqm=12,24", "classification_loss=bce", "add_noise=true"]
+    assert sweep(toy, "-grid", *grid) == 0
+    patch = study_folder(toy) / "arguments.diff"
+    assert patch.read_text() in capsys.readouterr().out
+    applied = apply(tool, toy.parent, patch)
+    assert applied.returncode == 0, applied.stderr
+    text = (toy / "arguments.py").read_text()
+    assert 'classification_loss="bce",  # a word, "quoted"\n' in text
+    assert (
+        "        freqm=12, add_noise=True,\n        epoch=3, batch_size=4, lr=7e-1, lr_finetune=0.25,\n"
+        in text
+    )
+    defaults = vars(load_script(toy / "arguments.py", "patched").get_args(["-name", "a"]))
+    assert (defaults["lr"], defaults["freqm"], defaults["add_noise"]) == (0.7, 12, True)
+    sweep(toy, "-grid", *grid)  # of the patched file: nothing is left to change
+    assert patch.read_text() == ""
+
+
+def test_the_learning_rate_of_fine_tuning_has_a_default_of_its_own(toy):
+    assert sweep(toy, "-grid", "lr=0.75", "--", "-method", "finetune") == 0
+    patch = (study_folder(toy) / "arguments.diff").read_text()
+    assert "+        epoch=3, batch_size=4, lr=0.5, lr_finetune=0.75,\n" in patch
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_the_arguments_of_every_experiment_can_be_patched(name, tmp_path):
+    source = (REPOSITORY / name / "arguments.py").read_text()
+    changed = sweeps.with_defaults(source, {"lr": "0.125", "adapter_hidden_dim": "7", "method": '"lora"'})
+    assert len(changed.splitlines()) == len(source.splitlines()) + 1  # method, on a line of its own
+    (tmp_path / "arguments.py").write_text(changed)
+    before = vars(load_script(REPOSITORY / name / "arguments.py", "before").get_args(["-name", "a"]))
+    after = vars(load_script(tmp_path / "arguments.py", "after").get_args(["-name", "a"]))
+    assert after == before | {"lr": 0.125, "adapter_hidden_dim": 7, "method": "lora"}
+
+
+def test_a_call_on_one_line_can_be_patched():
+    source = "def get_args(argv=None):\n    return ast_arguments(argv, fold=5, lr=1e-3)\n"
+    want = "def get_args(argv=None):\n    return ast_arguments(argv, fold=5, mixup=0.5, lr=2e-3)\n"
+    assert sweeps.with_defaults(source, {"lr": "2e-3", "mixup": "0.5"}) == want
+    with pytest.raises(ValueError, match="returns no call with settings"):
+        sweeps.with_defaults("def get_args(argv=None):\n    return parse(argv)\n", {"lr": "1"})
+
+
+# A real one -----------------------------------------------------------------------------------------
+
+
+def test_ast_esc50_is_swept_on_three_folds(tmp_path, capsys):
+    lists = write_lists(tmp_path / "lists", **{f"eval_{k}": 4 for k in (1, 2, 3)})
+    clips = {k: json.loads((lists / f"eval_{k}.json").read_text())["data"] for k in (1, 2, 3)}
+    for k in clips:
+        train = [clip for other in clips if other != k for clip in clips[other]]
+        (lists / f"train_{k}.json").write_text(json.dumps({"data": train}))
+    flags = ["-fold", 3, "-pretrained", "random", "-size", "tiny", "-precision", "fp32", "-frame_length", 32]
+    flags += ["-epoch", 1, "-batch_size", 4, "-path_list", lists]
+    command = ["sweep", "ast_esc50", "-grid", "lr=1e-3,1e-2", "-path_run", tmp_path, "--", *flags]
+    assert main(list(map(str, command))) == 0
+    assert "2 trials complete, 0 pruned, 0 failed" in capsys.readouterr().out
+    study = json.loads((tmp_path / "sweeps/ast_esc50/sweep.json").read_text())
+    for trial in study["trials"]:
+        cells = sorted((tmp_path / "sweeps/ast_esc50" / trial["run"]).glob("seed_*/*/result.json"))
+        results = [json.loads(path.read_text()) for path in cells]
+        assert [result["watched"] for result in results] == ["valid"] * 3
+        chosen = [result["history"][0]["valid_accuracy"] for result in results]
+        assert trial["accuracy"] == pytest.approx(sum(chosen) / 3)
