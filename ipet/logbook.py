@@ -46,10 +46,8 @@ VOLATILE = {
     "path_musan",
     "path_rir",
     "path_noise_list",
-    # Each cell has its own seed and kind: more of them can be added to a run.
-    "rand_seed",
-    "protocol",
 }
+CELLS = ("rand_seed", "protocol")  # each cell has its own: more of them can be added to a run
 
 
 class TensorBoard:
@@ -188,12 +186,15 @@ def open_run(folder: str | Path, arguments: dict, sources: Path, resume: bool) -
         changed = [
             f"-{key} was {before.get(key)!r} and is {arguments.get(key)!r}"
             for key in sorted(before.keys() | arguments.keys())
-            if key not in VOLATILE and before.get(key) != arguments.get(key)
+            if key not in VOLATILE.union(CELLS) and before.get(key) != arguments.get(key)
         ]
         if changed:
             raise ValueError(
                 f"{folder}: a run goes on with the arguments it began with: {'; '.join(changed)}"
             )
+        added = {key: list(dict.fromkeys([*arguments[key], *before[key]])) for key in CELLS if key in before}
+        if any(before[key] != value for key, value in added.items()):
+            write_json(record, before | added)
     else:
         for source in sorted(sources.glob("*.py")):
             (folder / "sources").mkdir(parents=True, exist_ok=True)

@@ -168,6 +168,8 @@ def test_seeds_and_protocols_are_added_to_a_run_and_finished_cells_are_kept(thre
     assert list(summary["protocols"]) == ["last", "best_epoch", "common_epoch", "nested"]
     assert len(summary["protocols"]["last"]["values"]) == 6 and summary["protocol"] == "nested"
     assert list(summary["protocols"]["nested"]["values"]) == [f"seed_1/fold_{k}" for k in (1, 2, 3)]
+    arguments = json.loads((folder / "arguments.json").read_text())
+    assert (arguments["rand_seed"], arguments["protocol"]) == ([1, 2], ["nested", "last"])
     lines = (folder / "summary.txt").read_text().splitlines()
     assert "nested [3]" in lines[0] and any(line.startswith("95 %") for line in lines)
 
