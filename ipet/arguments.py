@@ -339,20 +339,28 @@ def add_ast(parser: Parser) -> None:
     add("-train_crop", choices=("first", "random"), default="first", help="part of a long training clip")
 
 
+PUBLISHED_SPEECH = {  # by -model_type
+    "wav2vec2": "facebook/wav2vec2-base",
+    "hubert": "facebook/hubert-base-ls960",
+    "wavlm": "microsoft/wavlm-base",
+}
+
+
 def add_wav2vec2(parser: Parser) -> None:
     """wav2vec 2.0."""
     group = parser.add_argument_group("wav2vec 2.0")
     add = group.add_argument
     add(
         "-pretrained",
-        default="facebook/wav2vec2-base",
+        default=None,
         metavar="WEIGHTS",
-        help="a folder in Hugging Face's layout, a hub id, random",
+        help="a folder in Hugging Face's layout, a hub id, random; if not given "
+        + ", ".join(PUBLISHED_SPEECH.values()),
     )
     add("-size", choices=("base", "small", "tiny"), default="base", help="of a random backbone")
     add(
         "-model_type",
-        choices=("wav2vec2", "hubert", "wavlm"),
+        choices=PUBLISHED_SPEECH,
         default="wav2vec2",
         help="kind of the backbone, which -pretrained must be of",
     )
@@ -419,6 +427,8 @@ def parse(argv, add_groups, defaults: dict) -> argparse.Namespace:
     if args.lr is None:
         args.lr = lr_finetune if args.method == "finetune" and lr_finetune else lr
     choose_cells(parser, args)
+    if args.pretrained is None:
+        args.pretrained = PUBLISHED_SPEECH[args.model_type]
     if args.path_data is None:
         args.path_data = args.path_list
     if "path_trial" in args and args.path_trial is None:

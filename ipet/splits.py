@@ -65,6 +65,11 @@ def fold_datasets(
         choose on.
     """
     labels = read_labels(folder / "labels.csv")
+    if not (folder / f"train_{cell.fold}.json").is_file():
+        found = len(list(folder.glob("train_[0-9]*.json")))
+        raise FileNotFoundError(
+            f"{folder}: no train_{cell.fold}.json, {found} folds are there; expected the {num_folds} of -fold"
+        )
     train = read_clips(folder / f"train_{cell.fold}.json", root, labels)
     held_out = {"eval": read_clips(folder / f"eval_{cell.fold}.json", root, labels)}
     if cell.nested:

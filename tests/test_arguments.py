@@ -401,7 +401,7 @@ def test_the_parsed_values_are_plain():
     args = arguments_of("w2v_speechcommands")(["-name", "x", "-size", "small", "-model_type", "hubert"])
     assert wav2vec2_values(args)["backbone"] == {
         "size": "small",
-        "pretrained": "facebook/wav2vec2-base",
+        "pretrained": "facebook/hubert-base-ls960",
         "num_frames": 128,
         "model_type": "hubert",
     }

@@ -342,8 +342,8 @@ def test_two_processes_train_and_evaluate_as_one(folds, splits, tmp_path, name, 
 
 @pytest.mark.parametrize(
     "more",
-    [[], ["-adapter", "False", "-embedding_prompt", "False", "-frozen_dropout", "False", "-lr", "1e-5"]],
-    ids=["IPET", "fine-tuning"],
+    [[], ["-method", "finetune", "-frozen_dropout", "False"], ["-method", "lora"]],
+    ids=["IPET", "fine-tuning", "LoRA"],
 )
 def test_layer_drop_leaves_no_process_waiting(splits, tmp_path, more):
     flags = tiny(splits, tmp_path, *W2V, "-embedding_prompt_num", 3, *more)
@@ -437,6 +437,14 @@ def test_a_broken_recording_of_the_test_list_is_told_before_training(tmp_path):
     with pytest.raises(ClipError, match=r"test\.json: clip 2: .*test_2\.wav: not readable"):
         run_here("w2v_speechcommands", *tiny(lists, tmp_path / "runs", *W2V))
     assert not (tmp_path / "runs").exists()
+
+
+def test_more_folds_than_lists_are_refused_before_training(folds, tmp_path):
+    with pytest.raises(
+        FileNotFoundError, match=r"no train_3\.json, 2 folds are there; expected the 5 of -fold"
+    ):
+        run_here("ast_esc50", *tiny(folds, tmp_path, *AST, "-fold", 5))
+    assert not (tmp_path / "IPET").exists()
 
 
 def test_a_clip_in_both_lists_is_refused(tmp_path):
