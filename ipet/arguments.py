@@ -9,6 +9,7 @@ import math
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+SEED, PROTOCOL = 1234, "last"  # of a new run
 METHODS = (
     "ipet",
     "prompt",
@@ -246,16 +247,17 @@ def add_training(parser: Parser) -> None:
         "-seed",
         type=count,
         nargs="+",
-        default=[1234],
+        default=None,
         metavar="N",
-        help="of everything random; several: one repeat each",
+        help=f"of everything random; several: one repeat each (default: {SEED}, or a resumed run's)",
     )
     add(
         "-protocol",
         choices=("last", "best_epoch", "common_epoch", "nested"),
         nargs="+",
         default=None,
-        help="what is reported without a validation list (all are shown); nested has trainings of its own",
+        help="what is reported without a validation list (all are shown); nested has trainings of its own "
+        f"(default: {PROTOCOL}, or a resumed run's)",
     )
 
 
@@ -456,13 +458,12 @@ def choose_method(parser: Parser, args) -> None:
 
 
 def choose_cells(parser: Parser, args) -> None:
-    """Check seeds and protocols."""
+    """Check seeds and protocols; empty where they are not given: a run that goes on has its own."""
+    args.rand_seed, args.protocol = tuple(args.rand_seed or ()), tuple(args.protocol or ())
     if len(set(args.rand_seed)) < len(args.rand_seed):
         parser.error(f"-seed {' '.join(map(str, args.rand_seed))}: each seed once, please")
-    args.rand_seed = tuple(args.rand_seed)
     if args.protocol and not args.fold:
         parser.error(f"-protocol {args.protocol[0]}: only experiments with folds have a choice of protocols")
-    args.protocol = tuple(args.protocol or ("last",))
     if "nested" in args.protocol and args.fold < 3:
         parser.error(
             f"-protocol nested needs at least 3 folds, one to choose the epoch on; -fold is {args.fold}"
@@ -520,7 +521,7 @@ def trial_values(args) -> dict:
         "root_rir": args.path_rir,
     }
     noises = noises if args.add_musan_rir else None
-    return {"path_trial": args.path_trial, "noises": noises, "cohort": args.as_norm > 0}
+    return {"path_trial": args.path_trial, "noises": noises, "top": args.as_norm}
 
 
 def log_mel_cut_values(args) -> dict:

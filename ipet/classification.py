@@ -1,11 +1,13 @@
 """Classification: the losses, the logits of every clip, accuracy or mean average precision."""
 
+import csv
+import io
+
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ipet import distributed
 from ipet.checkpoint import write_atomically
 from ipet.metrics import (
     accuracy,
@@ -63,26 +65,27 @@ class ClassificationTrainer(Trainer):
         logits = torch.from_numpy(outputs).flatten(0, 1)  # [N S, C]
         loss = self.losses(logits, torch.from_numpy(targets).repeat_interleave(num_segments, dim=0)).mean()
         scores = torch.from_numpy(outputs).double().sigmoid().mean(dim=1).numpy()  # [N, C]
+        if num_segments == 1:
+            scores = outputs[:, 0]  # the logits: sigmoids of large ones would be equal
         if self.metric == "accuracy":
-            # Of a single segment the logits: sigmoids of large ones would be equal.
-            values = {"accuracy": accuracy(outputs[:, 0] if num_segments == 1 else scores, targets)}
+            values = {"accuracy": accuracy(scores, targets)}
         else:
             auc = mean_auc(scores, targets)
             values = {"mAP": mean_average_precision(scores, targets), "mAUC": auc, "d_prime": d_prime(auc)}
-        kept = {"scores": scores.astype(np.float32), "targets": targets.astype(np.uint8)}
+        kept = {"scores": scores, "targets": targets.astype(np.uint8)}
         return {"loss": loss.item(), **values}, kept
 
-    def finish(self) -> dict:
-        """Also write the average precision of every class, where a clip may have several."""
-        result = super().finish()
-        if distributed.is_main() and self.metric == "mAP":
-            labels, targets = self.datasets.train.labels, self.predictions["targets"]
-            precisions = average_precision(self.predictions["scores"], targets)
-            rows = zip(labels.mids, labels.names, targets.sum(axis=0), precisions)
-            text = "mid,display_name,clips,average_precision\n"
-            text += "".join(f'{mid},"{name}",{clips},{ap:.6f}\n' for mid, name, clips, ap in rows)
-            write_atomically(self.folder / "per_class_ap.csv", text.encode())
-        return result
+    def write_more(self, predictions: dict[str, np.ndarray]) -> None:
+        """The average precision of every class, where a clip may have several."""
+        if self.metric != "mAP":
+            return
+        labels, targets = self.datasets.train.labels, predictions["targets"]
+        precisions = average_precision(predictions["scores"], targets)
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(["mid", "display_name", "clips", "average_precision"])
+        writer.writerows(zip(labels.mids, labels.names, targets.sum(axis=0), precisions))
+        write_atomically(self.folder / "per_class_ap.csv", text.getvalue().encode())
 
     def interval(self, predictions: dict[str, np.ndarray]) -> tuple[float, float] | None:
         """Wilson's for accuracy, the bootstrap's over clips for mAP."""

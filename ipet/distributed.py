@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from datetime import timedelta
 
 import numpy as np
 import torch
@@ -37,7 +38,8 @@ def start(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.set_device(device)
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
-    dist.init_process_group(backend)
+    # A first decoding of VoxCeleb may take hours; a process that ends is noticed by the launcher at once.
+    dist.init_process_group(backend, timeout=timedelta(days=1))
     dist.barrier()  # from here on a process that fails is missed by one that is connected
 
 

@@ -18,14 +18,15 @@ from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from ipet import distributed
+from ipet.arguments import PROTOCOL, SEED
 from ipet.audio import ClipError, Recordings
 from ipet.cache import Cache, build_cache
-from ipet.checkpoint import write_atomically, write_json
+from ipet.checkpoint import read_json, write_atomically, write_json
 from ipet.datasets import Datasets, check_recordings
-from ipet.lists import check_disjoint
+from ipet.lists import Clip, check_disjoint, utterance_key
 from ipet.logbook import check_loggers, open_run, record_start
 from ipet.splits import Cell
-from ipet.summary import cell_name, read_results, summarise, table
+from ipet.summary import cell_name, cell_order, planned_cells, read_results, summarise, table
 from ipet.trainer import Recipe, seed_everything
 
 # What a user can mend: one line. Anything else is a defect of ours and shows its traceback.
@@ -56,7 +57,7 @@ def run(args, build_datasets, build_model, trainer) -> None:
         kept = None if getattr(error, "refused", False) else keep_traceback(folder)
         leave(f"{str(error) or type(error).__name__}{f' (more in {kept})' if kept else ''}")
     except Exception as error:
-        if re.search("closed by peer|reset by peer|NCCL|Broken pipe", str(error)):
+        if re.search("closed by peer|reset by peer|Timed out|NCCL|Broken pipe", str(error)):
             leave("another process of this run ended; it, or the launcher, says why")
         leave("the traceback above shows a defect in the software, not in your data", traceback.format_exc())
     finally:
@@ -119,11 +120,12 @@ def work(args, folder: Path, build_datasets, build_model, trainer) -> None:
             "expected at least one clip each"
         )
     recipe = recipe_of(args, device)
-    cells = cells_of(args)
+    cells = choose_cells(args, folder)
     check(args, folder, cells, build_datasets)
     recordings = open_cache(args, cells, build_datasets)
     if distributed.is_main():
         used = {"device": str(device), "processes": distributed.world_size(), "recipe": asdict(recipe)}
+        used["recipe"].pop("seed")  # each cell has its own
         used["threads"] = torch.get_num_threads()
         record_start(folder, Path(sys.argv[0]).resolve().parent, used)
 
@@ -143,7 +145,7 @@ def work(args, folder: Path, build_datasets, build_model, trainer) -> None:
             device,
             path,
             describe=describe(args, model, datasets),
-            title=title_of(cell, args),
+            title=title_of(cell, several_seeds=len({cell.seed for cell in cells}) > 1),
             **task_of(args),
         ).fit(args.resume)
         if distributed.is_main():
@@ -153,16 +155,25 @@ def work(args, folder: Path, build_datasets, build_model, trainer) -> None:
         print(f"\n{table(write_summary(args, folder))}\nrun folder: {folder}", flush=True)
 
 
-def cells_of(args) -> list[Cell]:
-    """The trainings that the arguments ask for, seed by seed and fold by fold."""
-    kinds = sorted({protocol == "nested" for protocol in args.protocol})
-    folds = range(1, args.fold + 1) if args.fold else [None]
-    return [Cell(seed, fold, kind) for seed in args.rand_seed for kind in kinds for fold in folds]
+def choose_cells(args, folder: Path) -> list[Cell]:
+    """The trainings that the arguments ask for, seed by seed and fold by fold.
+
+    A run that goes on has those it began with, unless seeds or protocols are given.
+    """
+    record = folder / "arguments.json"
+    before = distributed.from_main(lambda: read_json(record) if args.resume and record.is_file() else {})
+    given = args.rand_seed or args.protocol
+    args.rand_seed = tuple(args.rand_seed or before.get("rand_seed", [SEED]))
+    args.protocol = tuple(args.protocol or before.get("protocol", [PROTOCOL]))
+    names = planned_cells(args.rand_seed, args.fold, args.protocol)
+    if not given:
+        names = before.get("cells", names)
+    return [Cell(seed, fold or None, nested) for seed, fold, nested in map(cell_order, names)]
 
 
-def title_of(cell: Cell, args) -> str:
+def title_of(cell: Cell, several_seeds: bool) -> str:
     """What begins a cell's progress bar and lines."""
-    parts = [f"seed {cell.seed}"] if len(args.rand_seed) > 1 else []
+    parts = [f"seed {cell.seed}"] if several_seeds else []
     parts += [f"fold {cell.fold}"] if cell.fold else []
     parts += ["nested"] if cell.nested else []
     return "".join(f"{part}  " for part in parts)
@@ -260,7 +271,6 @@ def recipe_of(args, device: torch.device) -> Recipe:
         weight_decay=args.weight_decay,
         precision=args.precision,
         frozen_dropout=args.frozen_dropout,
-        seed=args.rand_seed[0],
         eval_batch_size=args.eval_batch_size or args.batch_size,
         num_workers=readers if args.num_workers is None else args.num_workers,
         loggers=args.logger,
@@ -287,13 +297,20 @@ def check(args, folder: Path, cells: list[Cell], build_datasets) -> None:
                     recordings += clips.clips
                     digest.update(repr([(c.path.name, c.classes) for c in clips.clips]).encode())
                 if datasets.trials is not None:
+                    names = [utterance_key(clip.path) for clip in datasets.evaluation["eval"].clips]
+                    digest.update(repr(names).encode())
                     digest.update(datasets.trials.pairs.tobytes() + datasets.trials.targets.tobytes())
+                if datasets.train.corrupt is not None:
+                    noises = datasets.train.corrupt.paths
+                    recordings += [Clip(path, (), "noise and rooms of the training clips") for path in noises]
+                    digest.update(repr([path.parts[-2:] for path in noises]).encode())
             for cell in {cell.fold: cell for cell in cells if cell.nested}.values():
                 build_datasets(args, cell)
             if args.path_cache is None:  # what is in a cache has been decoded once
                 check_recordings(recordings)
             arguments = {key: plain(value) for key, value in sorted(vars(args).items())}
             arguments["experiment"] = Path(sys.argv[0]).resolve().parent.name
+            arguments["cells"] = [cell_name(*cell) for cell in cells]
             arguments["lists_sha256"] = digest.hexdigest()  # a run does not go on with other lists
             existed = open_run(folder, arguments, Path(sys.argv[0]).resolve().parent, args.resume)
             if args.resume and not existed:

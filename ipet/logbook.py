@@ -37,6 +37,7 @@ VOLATILE = {
     "usable_gpu",
     "nproc",
     "num_workers",
+    "eval_batch_size",
     "logger",
     "path_run",
     "path_data",
@@ -47,7 +48,7 @@ VOLATILE = {
     "path_rir",
     "path_noise_list",
 }
-CELLS = ("rand_seed", "protocol")  # each cell has its own: more of them can be added to a run
+CELLS = {"rand_seed", "protocol", "cells"}  # more of them can be added to a run
 
 
 class TensorBoard:
@@ -184,17 +185,19 @@ def open_run(folder: str | Path, arguments: dict, sources: Path, resume: bool) -
     if existed:
         before = read_json(record)
         changed = [
-            f"-{key} was {before.get(key)!r} and is {arguments.get(key)!r}"
+            "the lists, their labels or trials are others"
+            if key == "lists_sha256"
+            else f"-{key} was {before.get(key)!r} and is {arguments.get(key)!r}"
             for key in sorted(before.keys() | arguments.keys())
-            if key not in VOLATILE.union(CELLS) and before.get(key) != arguments.get(key)
+            if key not in VOLATILE | CELLS and before.get(key) != arguments.get(key)
         ]
         if changed:
             raise ValueError(
                 f"{folder}: a run goes on with the arguments it began with: {'; '.join(changed)}"
             )
-        added = {key: list(dict.fromkeys([*arguments[key], *before[key]])) for key in CELLS if key in before}
-        if any(before[key] != value for key, value in added.items()):
-            write_json(record, before | added)
+        added = {key: list(dict.fromkeys([*before[key], *arguments[key]])) for key in ("rand_seed", "cells")}
+        added["protocol"] = arguments["protocol"]  # the first of them is reported
+        write_json(record, before | added)
     else:
         for source in sorted(sources.glob("*.py")):
             (folder / "sources").mkdir(parents=True, exist_ok=True)

@@ -16,7 +16,7 @@ from sklearn.metrics import confusion_matrix
 from ipet import plots
 from ipet.checkpoint import read_json, write_atomically
 from ipet.metrics import average_precision, det_curve
-from ipet.summary import NESTED, TITLES, at_epoch, cell_name, cell_order, in_percent, summarise, table
+from ipet.summary import NESTED, TITLES, at_epoch, cell_order, in_percent, summarise, table
 
 COSTS = ("trainable_parameters", "all_parameters", "seconds", "peak_memory_bytes")
 RAW = (  # columns of the CSV: values as they are, for programs
@@ -24,7 +24,10 @@ RAW = (  # columns of the CSV: values as they are, for programs
     *("trainable_parameters", "all_parameters", "seconds", "peak_memory_bytes", "checkpoint_bytes", "macs"),
 )
 WORDS = ("experiment", "method", "run", "metric", "protocol")  # columns that begin, not end, alike
-OPTIMISTIC = "best epoch: chosen on the clips that it is evaluated on, so optimistic"
+OPTIMISTIC = {  # protocols
+    "best_epoch": "best epoch: chosen on the clips that it is evaluated on, so optimistic",
+    "common_epoch": "common epoch: chosen on the clips that are evaluated, so optimistic with few folds",
+}
 DAMAGE = (ValueError, OSError, KeyError, IndexError, TypeError, AttributeError, zipfile.BadZipFile)
 
 
@@ -152,7 +155,7 @@ def find_runs(path: Path) -> list[Path]:
 def read_run(folder: Path, errors: list[str]) -> Run:
     """A run and its finished cells; a damaged result is left to ``errors``."""
     run = Run(folder, read_json(folder / "arguments.json"))
-    run.planned = planned_cells(run.arguments)
+    run.planned = run.arguments.get("cells", [])
     results = {}
     for path in folder.glob("seed_*/**/result.json"):
         try:
@@ -166,14 +169,6 @@ def read_run(folder: Path, errors: list[str]) -> Run:
             errors.append(told(path, error))
     run.results = {cell: results[cell] for cell in sorted(results, key=cell_order)}
     return run
-
-
-def planned_cells(arguments: Mapping) -> list[str]:
-    """The cells that a run's arguments ask for: seeds times folds, and those of nested selection."""
-    seeds, folds = arguments.get("rand_seed", []), range(1, (arguments.get("fold") or 0) + 1)
-    kinds = sorted({protocol == "nested" for protocol in arguments.get("protocol") or ["last"]})
-    seeds = seeds if isinstance(seeds, list) else [seeds]
-    return [cell_name(seed, fold, kind) for seed in seeds for kind in kinds for fold in folds or [None]]
 
 
 def told(path: Path, error: Exception) -> str:
@@ -240,8 +235,8 @@ def shown(row: Mapping) -> dict[str, str]:
 def notes_of(runs: Sequence[Run], protocol: str | None) -> list[str]:
     """What a reader of the table must know beside it."""
     notes = []
-    if any(run.summary and run.summary["protocol"] == "best_epoch" for run in runs):
-        notes.append(OPTIMISTIC)
+    reported = {run.summary["protocol"] for run in runs if run.summary}
+    notes += [note for name, note in OPTIMISTIC.items() if name in reported]
     for run in runs:
         if run.missing:
             notes.append(f"{run.label}: missing {', '.join(run.missing)}")

@@ -90,8 +90,7 @@ def as_norm(
         [N] float32.
 
     Raises:
-        ValueError: as ``score_trials``; ``top`` outside 2 to C; an utterance's highest cohort scores are
-            all the same.
+        ValueError: as ``score_trials``; ``top`` outside 2 to C.
 
     Source: AS-norm1 of Matejka et al., "Analysis of score normalization in multilingual speaker
     recognition" (Interspeech 2017).
@@ -107,12 +106,7 @@ def as_norm(
         raise ValueError(f"top is {top}; a deviation of a cohort of {len(cohort)} takes 2 to {len(cohort)}")
     used, places = np.unique(pairs, return_inverse=True)  # statistics of these utterances alone
     mean, std = cohort_statistics(embeddings[torch.from_numpy(used)], cohort, scoring, top)
-    constant = np.flatnonzero(std < SAME)
-    if len(constant):
-        raise ValueError(
-            f"utterance {used[constant[0]]}: its {top} highest cohort scores are all {mean[constant[0]]}; "
-            "expected a cohort of different speakers"
-        )
+    std = np.maximum(std, SAME)  # of a network that gives every voice one embedding it would be 0
     normalised = (np.asarray(scores)[:, None] - mean[places]) / std[places]  # [N, 2]
     return normalised.mean(axis=1)
 

@@ -110,16 +110,18 @@ def verification_datasets(
     path_trial: Path,
     mixup: float = 0.0,
     noises: Mapping | None = None,
-    cohort: bool = False,
+    top: int = 0,
 ) -> Datasets:
     """``train.json`` by speakers, and the utterances of ``train.json`` and ``test.json`` that trials name.
 
     Args:
         path_trial: the trial list.
         noises: keywords of ``Corruption.from_lists``; None adds none.
-        cohort: take one utterance of each training speaker to normalise scores with.
+        top: over how many training speakers scores are normalised, which makes a cohort of one
+            utterance of each of them; 0: none.
 
-    Raises: see ``fold_datasets`` and ``read_trials``.
+    Raises: see ``fold_datasets`` and ``read_trials``; ValueError where ``top`` is 1 or above the
+        number of speakers.
     """
     labels = read_labels(folder / "labels.csv")
     train = read_clips(folder / "train.json", root, labels)
@@ -130,9 +132,11 @@ def verification_datasets(
     utterances = EvaluationClips([known[i] for i in used], labels, cuts.evaluation)
     corrupt = Corruption.from_lists(**noises) if noises is not None else None
     one_each = list({clip.classes: clip for clip in reversed(train)}.values())
+    if top and not 2 <= top <= len(one_each):
+        raise ValueError(f"-as_norm {top}: scores are normalised over 2 to {len(one_each)} training speakers")
     return Datasets(
         TrainClips(train, labels, cuts.train, mixup, cell.seed, corrupt),
         {"eval": utterances},
         Trials(pairs.reshape(-1, 2), targets),
-        EvaluationClips(one_each, labels, cuts.evaluation) if cohort else None,
+        EvaluationClips(one_each, labels, cuts.evaluation) if top else None,
     )

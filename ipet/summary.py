@@ -23,8 +23,8 @@ TITLES = {
 NOTES = {
     "best_epoch": "[1] each cell's best epoch on the clips it is evaluated on ({best}): the authors'"
     " protocol, optimistic",
-    "common_epoch": "[2] epoch {common}, the single one that is best on the mean of the folds: AST's"
-    " protocol",
+    "common_epoch": "[2] epoch {common}, the single one that is best on the mean of the folds, on the clips"
+    " that are evaluated: AST's protocol",
     "nested": "[3] the epoch that is best on a held-out fold of the training list ({nested})",
     "valid_at_best_epoch": "[4] epoch {best}, the best on the validation list; the test list chose nothing",
 }
@@ -35,6 +35,13 @@ def cell_name(seed: int, fold: int | None = None, nested: bool = False) -> str:
     return f"seed_{seed}" + (f"/fold_{fold}" if fold else "") + (NESTED if nested else "")
 
 
+def planned_cells(seeds: Sequence[int], num_folds: int, protocols: Sequence[str]) -> list[str]:
+    """The cells that seeds, folds (0: none) and protocols ask for, seed by seed."""
+    kinds = sorted({protocol == "nested" for protocol in protocols})
+    folds = range(1, num_folds + 1) if num_folds else [None]
+    return [cell_name(seed, fold, nested) for seed in seeds for nested in kinds for fold in folds]
+
+
 def read_results(folder: str | Path) -> dict[str, dict]:
     """The finished cells of a run, by name."""
     folder = Path(folder)
@@ -43,7 +50,7 @@ def read_results(folder: str | Path) -> dict[str, dict]:
 
 
 def cell_order(cell: str) -> tuple[int, int, bool]:
-    """Sorts cells by seed, then fold."""
+    """Seed, fold (0: none) and whether nested, of a cell's name; cells are sorted by it."""
     seed, _, fold = cell.removesuffix(NESTED).partition("/")
     return int(seed.removeprefix("seed_")), int(fold.removeprefix("fold_") or 0), cell.endswith(NESTED)
 
@@ -103,15 +110,20 @@ def common_epochs(results: Results) -> dict[str, int]:
     }
 
 
+def by_fold(by_cell: Mapping[str, float]) -> list[float]:
+    """The mean over the seeds of each fold; without folds, the value of each seed."""
+    groups: dict[str, list[float]] = {}
+    for cell, value in by_cell.items():
+        groups.setdefault(cell.split("/")[-1], []).append(value)
+    return [float(np.mean(group)) for group in groups.values()]
+
+
 def interval(by_cell: Mapping[str, float]) -> list[float] | None:
     """The 95 % interval of the mean: Student's t over the folds, each averaged over its seeds.
 
     Without folds, over the seeds. Cut at 0 and 1. None for a single value.
     """
-    groups: dict[str, list[float]] = {}
-    for cell, value in by_cell.items():
-        groups.setdefault(cell.split("/")[-1], []).append(value)
-    values = [np.mean(group) for group in groups.values()]
+    values = by_fold(by_cell)
     if len(values) < 2:
         return None
     half = student.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / np.sqrt(len(values))
@@ -150,7 +162,7 @@ def summarise(results: Results, protocol: str = "last") -> dict:
         "protocols": {
             name: {
                 "values": by_cell,
-                "mean": float(np.mean(list(by_cell.values()))),
+                "mean": float(np.mean(by_fold(by_cell))),
                 "std": spread(list(by_cell.values())),
                 "interval": interval(by_cell),
             }

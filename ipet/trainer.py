@@ -43,7 +43,7 @@ BETAS = (0.95, 0.999)  # AST's training recipe
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 CHOSEN = {
     "valid": "the best epoch on the validation list",
-    "eval": "the best epoch on the evaluation fold (the authors' protocol; optimistic)",
+    "eval": "the best epoch on what is evaluated (the authors' protocol; optimistic)",
 }
 STEPS_PER_ROW = 10  # losses are fetched from the device together, this many steps at a time
 
@@ -187,6 +187,9 @@ class Trainer:
     def without_hearing(self, name: str) -> float | None:
         """The metric of the best constant answer on the evaluation list of that name, if it has one."""
         return None
+
+    def write_more(self, predictions: dict[str, np.ndarray]) -> None:
+        """Write what a task keeps beside ``predictions.npz``; in the main process alone."""
 
     # Training -------------------------------------------------------------------------------
 
@@ -422,7 +425,8 @@ class Trainer:
                 "checkpoint_bytes": (self.folder / "best" / "adapter.safetensors").stat().st_size,
             }
             save_arrays(self.folder / "predictions.npz", self.predictions)
-            write_json(self.folder / "result.json", result)
+            self.write_more(self.predictions)
+            write_json(self.folder / "result.json", result)  # last: it says that the cell is finished
         return result
 
     @torch.no_grad()  # the counter's hooks do not work in inference mode

@@ -4,7 +4,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ipet import distributed
 from ipet.classification import ClassificationTrainer
 from ipet.datasets import Batch
 from ipet.metrics import det_curve, eer, eer_interval, min_dcf
@@ -18,9 +17,6 @@ class VerificationTrainer(ClassificationTrainer):
     Args:
         scoring: of a trial, see ``scoring.score_trials``.
         top: over how many of an utterance's nearest training speakers scores are also normalised; 0: not.
-
-    Raises:
-        ValueError: ``top`` is 1, or more than there are training speakers.
     """
 
     metric = "EER"
@@ -29,9 +25,6 @@ class VerificationTrainer(ClassificationTrainer):
     def __init__(self, *args, scoring: str = "mean_distance", top: int = 0, **kwargs):
         super().__init__(*args, **kwargs)
         self.scoring, self.top = scoring, top
-        if top and not 2 <= top <= len(self.datasets.cohort):
-            most = len(self.datasets.cohort)
-            raise ValueError(f"-as_norm {top}: scores are normalised over 2 to {most} training speakers")
 
     def output(self, batch: Batch) -> Tensor:
         """[B S, D] speaker embeddings of segments."""
@@ -58,18 +51,13 @@ class VerificationTrainer(ClassificationTrainer):
         """The bootstrap's over trials."""
         return eer_interval(predictions["scores"], predictions["targets"])
 
-    def finish(self) -> dict:
-        """Also draw the detection error trade-off and the scores of the last epoch."""
-        result = super().finish()
-        if distributed.is_main():
-            targets = self.predictions["targets"]
-            kinds = {name: scores for name, scores in self.predictions.items() if name != "targets"}
-            curves = {
-                name.replace("scores", self.scoring): det_curve(s, targets) for name, s in kinds.items()
-            }
-            plot_det(self.folder / "det.png", curves)
-            plot_scores(self.folder / "scores.png", kinds["scores"], targets)
-        return result
+    def write_more(self, predictions: dict[str, np.ndarray]) -> None:
+        """The detection error trade-off, and a histogram of the scores."""
+        targets = predictions["targets"]
+        kinds = {name: scores for name, scores in predictions.items() if name != "targets"}
+        curves = {name.replace("scores", self.scoring): det_curve(s, targets) for name, s in kinds.items()}
+        plot_det(self.folder / "det.png", curves)
+        plot_scores(self.folder / "scores.png", kinds["scores"], targets)
 
 
 def error_rates(scores: np.ndarray, targets: np.ndarray) -> dict[str, float]:

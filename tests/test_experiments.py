@@ -165,6 +165,7 @@ def test_without_the_lists_of_musan_it_says_how_to_get_them(prepared, tmp_path):
 def test_a_cohort_larger_than_the_speakers_is_refused(prepared, tmp_path):
     with pytest.raises(ValueError, match="-as_norm 300: scores are normalised over 2 to 4 training speakers"):
         run_here("ast_voxceleb", *flags_of("ast_voxceleb", prepared, tmp_path, "-as_norm", 300))
+    assert not (tmp_path / "IPET").exists()
 
 
 def test_two_processes_verify_and_corrupt_as_one(prepared, tmp_path):

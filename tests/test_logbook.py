@@ -166,6 +166,7 @@ def test_neptune_is_used_offline_unless_the_environment_says_otherwise(tmp_path,
 # A run's folder -----------------------------------------------------------------------------------
 
 ARGUMENTS = {"lr": 0.001, "epoch": 30, "name": "a", "num_workers": 4, "usable_gpu": [0, 1], "resume": False}
+ARGUMENTS |= {"rand_seed": [1], "protocol": ["last"], "cells": ["seed_1"]}
 
 
 @pytest.fixture
@@ -227,6 +228,14 @@ def test_a_run_goes_on_with_the_same_arguments(tmp_path, sources):
     # the sources are those it began with
     assert (tmp_path / "a" / "sources" / "model.py").read_text() == "# model.py\n"
     assert json.loads((tmp_path / "a" / "arguments.json").read_text()) == ARGUMENTS
+
+
+def test_cells_are_added_to_a_run_and_the_last_protocol_asked_for_is_reported(tmp_path, sources):
+    begin(tmp_path / "a", ARGUMENTS, sources)
+    more = {"rand_seed": [2], "protocol": ["nested"], "cells": ["seed_2"]}
+    open_run(tmp_path / "a", ARGUMENTS | more, sources, resume=True)
+    kept = json.loads((tmp_path / "a" / "arguments.json").read_text())
+    assert kept == ARGUMENTS | {"rand_seed": [1, 2], "protocol": ["nested"], "cells": ["seed_1", "seed_2"]}
 
 
 def test_resume_of_no_run_begins_it(tmp_path, sources):

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from ipet.__main__ import main
-from ipet.report import find_runs, planned_cells, shortest_ends
+from ipet.report import find_runs, shortest_ends
+from ipet.summary import planned_cells
 
 pytest.importorskip("matplotlib", reason="the plots need matplotlib")
 
@@ -41,6 +42,7 @@ def result(*curve, metric="accuracy", watched="eval", higher_is_better=True, **m
 def write_run(folder, experiment, cells, names=("cat", "dog"), predictions=None, **arguments):
     """A run's folder: its arguments, and the results, labels and predictions of its finished cells."""
     arguments = {"experiment": experiment, "rand_seed": [7], "fold": 0, "protocol": ["last"], **arguments}
+    arguments["cells"] = planned_cells(arguments["rand_seed"], arguments["fold"], arguments["protocol"])
     folder.mkdir(parents=True)
     (folder / "arguments.json").write_text(json.dumps(arguments))
     for cell, value in cells.items():
@@ -179,8 +181,8 @@ def test_a_run_without_a_finished_cell_is_a_row_too(tmp_path, capsys):
 
 
 def test_the_planned_cells_are_seeds_times_folds_and_those_of_nested_selection():
-    assert planned_cells({"rand_seed": [1, 2], "fold": 0, "protocol": ["last"]}) == ["seed_1", "seed_2"]
-    planned = planned_cells({"rand_seed": [1], "fold": 2, "protocol": ["last", "nested"]})
+    assert planned_cells([1, 2], 0, ["last"]) == ["seed_1", "seed_2"]
+    planned = planned_cells([1], 2, ["last", "nested"])
     assert planned == [
         *("seed_1/fold_1", "seed_1/fold_2"),
         *("seed_1/fold_1_nested", "seed_1/fold_2_nested"),
