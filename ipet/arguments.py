@@ -374,6 +374,14 @@ def add_verification(parser: Parser) -> None:
     add = group.add_argument
     add("-path_trial", type=Path, default=None, metavar="FILE", help="trial list; trials.txt of path_list")
     add(
+        "-more_trials",
+        type=Path,
+        nargs="+",
+        default=(),
+        metavar="FILE",
+        help="further trial lists, scored when training is over; with -resume also of a finished run",
+    )
+    add(
         "-scoring",
         choices=("mean_distance", "cosine"),
         default="mean_distance",
@@ -438,6 +446,10 @@ def parse(argv, add_groups, defaults: dict) -> argparse.Namespace:
     for name, value in vars(args).items():
         if isinstance(value, Path):
             setattr(args, name, value.expanduser().resolve())
+    if "more_trials" in args:
+        args.more_trials = tuple(path.expanduser().resolve() for path in args.more_trials)
+        if len({path.stem for path in args.more_trials}) < len(args.more_trials):
+            parser.error("-more_trials: lists are told apart by their names; two have the same")
     return args
 
 

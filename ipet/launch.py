@@ -132,13 +132,15 @@ def work(args, folder: Path, build_datasets, build_model, trainer) -> None:
     for cell in cells:
         path = folder / cell_name(*cell)
         # A finished cell is never trained again; an existing run is entered with -resume alone.
-        if distributed.from_main(lambda path=path: (path / "result.json").is_file()):
+        finished = distributed.from_main(lambda path=path: (path / "result.json").is_file())
+        unscored = distributed.from_main(lambda path=path: unscored_trials(args, path))
+        if finished and not unscored:
             continue
         datasets = build_datasets(args, cell)
         datasets.read_from(recordings)
         seed_everything(cell.seed)  # every process and every fold begins alike
         model = build_model(args, len(datasets.train.labels))
-        trainer(
+        training = trainer(
             model,
             datasets,
             replace(recipe, seed=cell.seed),
@@ -147,9 +149,15 @@ def work(args, folder: Path, build_datasets, build_model, trainer) -> None:
             describe=describe(args, model, datasets),
             title=title_of(cell, several_seeds=len({cell.seed for cell in cells}) > 1),
             **task_of(args),
-        ).fit(args.resume)
-        if distributed.is_main():
-            write_summary(args, folder)
+        )
+        if not finished:
+            training.fit(args.resume)
+            if distributed.is_main():
+                write_summary(args, folder)
+        for trials in unscored:
+            further = build_datasets(with_trials(args, trials), cell)
+            further.read_from(recordings)
+            training.score(trials.stem, further)
 
     if distributed.is_main():
         print(f"\n{table(write_summary(args, folder))}\nrun folder: {folder}", flush=True)
@@ -169,6 +177,16 @@ def choose_cells(args, folder: Path) -> list[Cell]:
     if not given:
         names = before.get("cells", names)
     return [Cell(seed, fold or None, nested) for seed, fold, nested in map(cell_order, names)]
+
+
+def unscored_trials(args, path: Path) -> list[Path]:
+    """The further trial lists that a cell has no scores of yet."""
+    return [t for t in getattr(args, "more_trials", ()) if not (path / f"{t.stem}.json").is_file()]
+
+
+def with_trials(args, trials: Path):
+    """The arguments with another trial list."""
+    return type(args)(**{**vars(args), "path_trial": trials})
 
 
 def title_of(cell: Cell, several_seeds: bool) -> str:
@@ -204,6 +222,9 @@ def open_cache(args, cells: list[Cell], build_datasets):
     if distributed.local_rank() == 0:
         try:
             datasets = [build_datasets(args, cell) for cell in cells if cell.seed == cells[0].seed]
+            datasets += [
+                build_datasets(with_trials(args, t), cells[0]) for t in getattr(args, "more_trials", ())
+            ]
             paths = dict.fromkeys(path for lists in datasets for path in lists.paths)
             build_cache(args.path_cache, list(paths), num_workers=os.cpu_count() or 1)
         except ClipError as found:
@@ -306,6 +327,10 @@ def check(args, folder: Path, cells: list[Cell], build_datasets) -> None:
                     digest.update(repr([path.parts[-2:] for path in noises]).encode())
             for cell in {cell.fold: cell for cell in cells if cell.nested}.values():
                 build_datasets(args, cell)
+            for trials in getattr(args, "more_trials", ()):
+                datasets = build_datasets(with_trials(args, trials), cells[0])
+                check_leakage(datasets)
+                recordings += datasets.evaluation["eval"].clips
             if args.path_cache is None:  # what is in a cache has been decoded once
                 check_recordings(recordings)
             arguments = {key: plain(value) for key, value in sorted(vars(args).items())}
@@ -336,7 +361,8 @@ def check_leakage(datasets: Datasets) -> None:
     if heard:
         print(
             f"note: {heard:,} of the {len(datasets.evaluation['eval']):,} utterances of the trials are in "
-            "the training list; their error rates are no measure of unknown speakers",
+            "the training list; their error rates are no measure of unknown speakers, nor is AS-norm's cohort "
+            "one of strangers",
             flush=True,
         )
 

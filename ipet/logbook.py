@@ -44,6 +44,7 @@ VOLATILE = {
     "path_list",
     "path_cache",
     "path_trial",
+    "more_trials",
     "path_musan",
     "path_rir",
     "path_noise_list",

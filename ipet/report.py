@@ -155,7 +155,6 @@ def find_runs(path: Path) -> list[Path]:
 def read_run(folder: Path, errors: list[str]) -> Run:
     """A run and its finished cells; a damaged result is left to ``errors``."""
     run = Run(folder, read_json(folder / "arguments.json"))
-    run.planned = run.arguments.get("cells", [])
     results = {}
     for path in folder.glob("seed_*/**/result.json"):
         try:
@@ -168,6 +167,7 @@ def read_run(folder: Path, errors: list[str]) -> Run:
         except DAMAGE as error:
             errors.append(told(path, error))
     run.results = {cell: results[cell] for cell in sorted(results, key=cell_order)}
+    run.planned = sorted({*run.arguments.get("cells", []), *results}, key=cell_order)
     return run
 
 

@@ -4,8 +4,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ipet import distributed
+from ipet.checkpoint import load_trainable_state, trainable_state, write_json
 from ipet.classification import ClassificationTrainer
-from ipet.datasets import Batch
+from ipet.datasets import Batch, Datasets
 from ipet.metrics import det_curve, eer, eer_interval, min_dcf
 from ipet.plots import plot_det, plot_scores
 from ipet.scoring import as_norm, score_trials
@@ -51,13 +53,43 @@ class VerificationTrainer(ClassificationTrainer):
         """The bootstrap's over trials."""
         return eer_interval(predictions["scores"], predictions["targets"])
 
+    def score(self, name: str, datasets: Datasets) -> None:
+        """Score another trial list with the last and the best epoch of a finished training.
+
+        Writes ``<name>.json`` and the figures of the last epoch, ``<name>_det.png`` and
+        ``<name>_scores.png``.
+
+        Args:
+            datasets: those of the training, with other trials.
+        """
+        if not self.history:
+            self.restore(self.folder / "training_state.pt")
+        self.datasets = datasets
+        last = trainable_state(self.model)
+        load_trainable_state(self.model, self.best, "the best epoch")
+        result = {"best_epoch": self.evaluate("eval")}
+        load_trainable_state(self.model, last, "the last epoch")
+        result["last"] = self.evaluate("eval")
+        if distributed.is_main():
+            result["interval"] = {"last": self.interval(self.predictions)}
+            self.draw(self.predictions, f"{name}_")
+            write_json(self.folder / f"{name}.json", result)
+            rates = "  ".join(
+                f"{key.removeprefix('eval_')} {value:.4f}" for key, value in result["last"].items()
+            )
+            print(f"{self.title}{name}, last epoch: {rates}", flush=True)
+
     def write_more(self, predictions: dict[str, np.ndarray]) -> None:
         """The detection error trade-off, and a histogram of the scores."""
+        self.draw(predictions)
+
+    def draw(self, predictions: dict[str, np.ndarray], prefix: str = "") -> None:
+        """Draw ``<prefix>det.png`` and ``<prefix>scores.png``."""
         targets = predictions["targets"]
         kinds = {name: scores for name, scores in predictions.items() if name != "targets"}
         curves = {name.replace("scores", self.scoring): det_curve(s, targets) for name, s in kinds.items()}
-        plot_det(self.folder / "det.png", curves)
-        plot_scores(self.folder / "scores.png", kinds["scores"], targets)
+        plot_det(self.folder / f"{prefix}det.png", curves)
+        plot_scores(self.folder / f"{prefix}scores.png", kinds["scores"], targets)
 
 
 def error_rates(scores: np.ndarray, targets: np.ndarray) -> dict[str, float]:

@@ -156,6 +156,23 @@ def test_trials_among_training_speakers_are_scored_with_a_note(prepared, tmp_pat
     assert "note: 12 of the 12 utterances of the trials are in the training list" in capsys.readouterr().out
 
 
+def test_a_finished_run_is_scored_on_further_trial_lists(prepared, tmp_path):
+    flags = flags_of("ast_voxceleb", prepared, tmp_path)
+    folder = run_here("ast_voxceleb", *flags)
+    result = (folder / "seed_1234/result.json").read_bytes()
+    lists = prepared / "voxceleb"
+    more = [lists / "trials_o_cleaned.txt", lists / "trials_o.txt"]
+    run_here("ast_voxceleb", *flags, "-resume", "-more_trials", *more)
+    assert (folder / "seed_1234/result.json").read_bytes() == result
+    scored = json.loads((folder / "seed_1234/trials_o.json").read_text())
+    history = json.loads(result)["history"]  # of the same list, under the name trials.txt
+    assert scored["last"] == pytest.approx({k: v for k, v in history[-1].items() if k.startswith("eval_")})
+    assert (folder / "seed_1234/trials_o_cleaned.json").is_file()
+    assert (folder / "seed_1234/trials_o_det.png").is_file()
+    with pytest.raises(FileNotFoundError, match=r"nowhere\.txt"):
+        run_here("ast_voxceleb", *flags, "-resume", "-more_trials", tmp_path / "nowhere.txt")
+
+
 def test_without_the_lists_of_musan_it_says_how_to_get_them(prepared, tmp_path):
     flags = flags_of("w2v_voxceleb", prepared, tmp_path, "-path_noise_list", tmp_path)
     with pytest.raises(FileNotFoundError, match=r"data/prepare\.py musan PATH.*-add_musan_rir False"):
