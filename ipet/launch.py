@@ -28,6 +28,7 @@ from ipet.logbook import check_loggers, open_run, record_start
 from ipet.splits import Cell
 from ipet.summary import cell_name, cell_order, planned_cells, read_results, summarise, table
 from ipet.trainer import Recipe, seed_everything
+from ipet.verification import MORE_TRIALS
 
 # What a user can mend: one line. Anything else is a defect of ours and shows its traceback.
 MENDABLE = (ValueError, OSError, FloatingPointError, torch.OutOfMemoryError)
@@ -179,9 +180,14 @@ def choose_cells(args, folder: Path) -> list[Cell]:
     return [Cell(seed, fold or None, nested) for seed, fold, nested in map(cell_order, names)]
 
 
+def more_trials(args) -> tuple[Path, ...]:
+    """The further trial lists, where the task has trials."""
+    return getattr(args, "more_trials", ())
+
+
 def unscored_trials(args, path: Path) -> list[Path]:
     """The further trial lists that a cell has no scores of yet."""
-    return [t for t in getattr(args, "more_trials", ()) if not (path / f"{t.stem}.json").is_file()]
+    return [t for t in more_trials(args) if not (path / MORE_TRIALS / f"{t.stem}.json").is_file()]
 
 
 def with_trials(args, trials: Path):
@@ -222,9 +228,7 @@ def open_cache(args, cells: list[Cell], build_datasets):
     if distributed.local_rank() == 0:
         try:
             datasets = [build_datasets(args, cell) for cell in cells if cell.seed == cells[0].seed]
-            datasets += [
-                build_datasets(with_trials(args, t), cells[0]) for t in getattr(args, "more_trials", ())
-            ]
+            datasets += [build_datasets(with_trials(args, t), cells[0]) for t in more_trials(args)]
             paths = dict.fromkeys(path for lists in datasets for path in lists.paths)
             build_cache(args.path_cache, list(paths), num_workers=os.cpu_count() or 1)
         except ClipError as found:
@@ -327,7 +331,7 @@ def check(args, folder: Path, cells: list[Cell], build_datasets) -> None:
                     digest.update(repr([path.parts[-2:] for path in noises]).encode())
             for cell in {cell.fold: cell for cell in cells if cell.nested}.values():
                 build_datasets(args, cell)
-            for trials in getattr(args, "more_trials", ()):
+            for trials in more_trials(args):
                 datasets = build_datasets(with_trials(args, trials), cells[0])
                 check_leakage(datasets)
                 recordings += datasets.evaluation["eval"].clips
@@ -361,8 +365,8 @@ def check_leakage(datasets: Datasets) -> None:
     if heard:
         print(
             f"note: {heard:,} of the {len(datasets.evaluation['eval']):,} utterances of the trials are in "
-            "the training list; their error rates are no measure of unknown speakers, nor is AS-norm's cohort "
-            "one of strangers",
+            "the training list; their error rates are no measure of unknown speakers, nor is AS-norm's "
+            "cohort one of strangers",
             flush=True,
         )
 

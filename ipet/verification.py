@@ -1,5 +1,7 @@
 """Speaker verification: trained to classify speakers, judged by trials of other speakers."""
 
+from pathlib import Path
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -11,6 +13,8 @@ from ipet.datasets import Batch, Datasets
 from ipet.metrics import det_curve, eer, eer_interval, min_dcf
 from ipet.plots import plot_det, plot_scores
 from ipet.scoring import as_norm, score_trials
+
+MORE_TRIALS = "more_trials"  # the folder of what further trial lists gave
 
 
 class VerificationTrainer(ClassificationTrainer):
@@ -56,8 +60,8 @@ class VerificationTrainer(ClassificationTrainer):
     def score(self, name: str, datasets: Datasets) -> None:
         """Score another trial list with the last and the best epoch of a finished training.
 
-        Writes ``<name>.json`` and the figures of the last epoch, ``<name>_det.png`` and
-        ``<name>_scores.png``.
+        Writes ``more_trials/<name>.json`` and, of the last epoch, ``<name>_det.png`` and
+        ``<name>_scores.png`` beside it.
 
         Args:
             datasets: those of the training, with other trials.
@@ -72,24 +76,23 @@ class VerificationTrainer(ClassificationTrainer):
         result["last"] = self.evaluate("eval")
         if distributed.is_main():
             result["interval"] = {"last": self.interval(self.predictions)}
-            self.draw(self.predictions, f"{name}_")
-            write_json(self.folder / f"{name}.json", result)
-            rates = "  ".join(
-                f"{key.removeprefix('eval_')} {value:.4f}" for key, value in result["last"].items()
-            )
+            self.draw(self.folder / MORE_TRIALS, f"{name}_", self.predictions)
+            write_json(self.folder / MORE_TRIALS / f"{name}.json", result)
+            shown = {key.removeprefix("eval_"): value for key, value in result["last"].items()}
+            rates = "  ".join(f"{key} {value:.4f}" for key, value in shown.items())
             print(f"{self.title}{name}, last epoch: {rates}", flush=True)
 
     def write_more(self, predictions: dict[str, np.ndarray]) -> None:
         """The detection error trade-off, and a histogram of the scores."""
-        self.draw(predictions)
+        self.draw(self.folder, "", predictions)
 
-    def draw(self, predictions: dict[str, np.ndarray], prefix: str = "") -> None:
-        """Draw ``<prefix>det.png`` and ``<prefix>scores.png``."""
+    def draw(self, folder: Path, prefix: str, predictions: dict[str, np.ndarray]) -> None:
+        """Draw ``<prefix>det.png`` and ``<prefix>scores.png`` into ``folder``."""
         targets = predictions["targets"]
         kinds = {name: scores for name, scores in predictions.items() if name != "targets"}
         curves = {name.replace("scores", self.scoring): det_curve(s, targets) for name, s in kinds.items()}
-        plot_det(self.folder / f"{prefix}det.png", curves)
-        plot_scores(self.folder / f"{prefix}scores.png", kinds["scores"], targets)
+        plot_det(folder / f"{prefix}det.png", curves)
+        plot_scores(folder / f"{prefix}scores.png", kinds["scores"], targets)
 
 
 def error_rates(scores: np.ndarray, targets: np.ndarray) -> dict[str, float]:

@@ -164,11 +164,11 @@ def test_a_finished_run_is_scored_on_further_trial_lists(prepared, tmp_path):
     more = [lists / "trials_o_cleaned.txt", lists / "trials_o.txt"]
     run_here("ast_voxceleb", *flags, "-resume", "-more_trials", *more)
     assert (folder / "seed_1234/result.json").read_bytes() == result
-    scored = json.loads((folder / "seed_1234/trials_o.json").read_text())
+    scored = json.loads((folder / "seed_1234/more_trials/trials_o.json").read_text())
     history = json.loads(result)["history"]  # of the same list, under the name trials.txt
     assert scored["last"] == pytest.approx({k: v for k, v in history[-1].items() if k.startswith("eval_")})
-    assert (folder / "seed_1234/trials_o_cleaned.json").is_file()
-    assert (folder / "seed_1234/trials_o_det.png").is_file()
+    assert (folder / "seed_1234/more_trials/trials_o_cleaned.json").is_file()
+    assert (folder / "seed_1234/more_trials/trials_o_det.png").is_file()
     with pytest.raises(FileNotFoundError, match=r"nowhere\.txt"):
         run_here("ast_voxceleb", *flags, "-resume", "-more_trials", tmp_path / "nowhere.txt")
 
