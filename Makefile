@@ -14,7 +14,7 @@ demo: $(READY)
 	$(BIN)/python demo.py
 
 test: $(READY)
-	$(BIN)/python -m pytest -q
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist worksteal
 
 check: $(READY)
 	$(BIN)/ruff format --check .
