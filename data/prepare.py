@@ -140,7 +140,8 @@ def next_command(name: str, lists: Lists, root: Path, folder: Path, norm: list[s
         return shlex.join(words + ["-path_noise_list", str(folder.parent)] * (folder.parent != HERE))
     # wav2vec 2.0 hears samples: only AST normalises log-mels.
     experiment = lists.experiment.replace("w2v_", "ast_") if norm else lists.experiment
-    words = ["python3", "main.py", "-name", "first", "-tags", "ipet", "-path_data", str(root)]
+    run = "first" if DATASETS[name].folder else folder.name  # one's own recordings share an experiment
+    words = ["python3", "main.py", "-name", run, "-path_data", str(root)]
     if folder != HERE / experiment.partition("_")[2]:
         words += ["-path_list", str(folder)]
     where = os.path.relpath(HERE.parent / experiment)

@@ -6,6 +6,7 @@ Light on purpose: nothing here imports torch, so that ``-h`` answers at once.
 import argparse
 import difflib
 import math
+import sys
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -164,7 +165,7 @@ def add_run(parser: Parser) -> None:
     group = parser.add_argument_group("run")
     add = group.add_argument
     add("-name", type=part_of_path, help="of this run; must be given")
-    add("-tags", type=part_of_path, default="untagged", help="the folder its kind of runs share")
+    add("-tags", type=part_of_path, help="the folder its kind of runs share; the experiment if not given")
     add("-project", type=part_of_path, default="IPET", help="the folder above")
     add("-path_run", type=Path, default=REPOSITORY / "runs", metavar="DIR", help="where runs are written")
     add_switch(group, "-resume", default=False, help="go on with a run that was stopped, or add cells to it")
@@ -407,6 +408,7 @@ def add_verification(parser: Parser) -> None:
     )
 
 
+PREFIX = {add_ast: "ast", add_wav2vec2: "w2v"}  # of an experiment's name
 AUTHORS = {  # what -authors True sets, where the command line does not
     add_ast: {"adapter_init": "normal"},
     add_wav2vec2: {"adapter_init": "normal", "adapter_residual": True},
@@ -433,7 +435,10 @@ def parse(argv, add_groups, defaults: dict) -> argparse.Namespace:
             f"-fold {args.fold}: this experiment "
             + ("has folds; at least 1 is needed" if defaults.get("fold") else "has no folds")
         )
+    if args.tags is None:
+        args.tags = f"{PREFIX[add_groups[0]]}_{defaults['path_list'].name}" if defaults else "untagged"
     choose_method(parser, args)
+    check_sizes(parser, args, given_flags(parser, argv))
     if args.lr is None:
         args.lr = lr_finetune if args.method == "finetune" and lr_finetune else lr
     choose_cells(parser, args)
@@ -469,6 +474,31 @@ def choose_method(parser: Parser, args) -> None:
         )
 
 
+SIZES = {  # what a setting is for
+    "adapter_position": ("ipet", "adapter"),
+    "adapter_hidden_dim": ("ipet", "adapter"),
+    "embedding_prompt_num": ("ipet", "prompt", "prefix"),
+    "lora_rank": ("lora",),
+    "prefix_num": ("prefix",),
+    "border": ("input_prompt",),
+}
+
+
+def given_flags(parser: Parser, argv) -> set[str]:
+    """The names of the flags that the command line holds."""
+    words = {word.split("=")[0] for word in (sys.argv[1:] if argv is None else argv)}
+    return {action.dest for action in parser._actions if words & set(action.option_strings)}
+
+
+def check_sizes(parser: Parser, args, given: set[str]) -> None:
+    """Refuse settings that ``-method`` would leave aside; the authors' switches leave theirs aside."""
+    for name in SIZES:
+        if name in given and args.method not in SIZES[name] and "method" in given:
+            parser.error(f"-{name} is for -method {' or '.join(SIZES[name])}, not for {args.method}")
+        if name in given and args.budget and args.method != "ipet" and name != "adapter_position":
+            parser.error(f"-{name} and -budget: the budget chooses the size; give one of the two")
+
+
 def choose_cells(parser: Parser, args) -> None:
     """Check seeds and protocols; empty where they are not given: a run that goes on has its own."""
     args.rand_seed, args.protocol = tuple(args.rand_seed or ()), tuple(args.protocol or ())
@@ -484,8 +514,8 @@ def choose_cells(parser: Parser, args) -> None:
 
 MORE = {"classification": [], "verification": [add_verification]}  # groups of a task
 EXAMPLE = """example:
-  python3 main.py -name first -tags mine -path_data /data/esc50
-  torchrun --nproc_per_node 4 main.py -name first -tags mine -path_data /data/esc50
+  python3 main.py -name first -path_data /data/recordings
+  torchrun --nproc_per_node 4 main.py -name second -path_data /data/recordings
 """
 
 

@@ -28,6 +28,7 @@ from ipet.logbook import check_loggers, open_run, record_start
 from ipet.splits import Cell
 from ipet.summary import cell_name, cell_order, planned_cells, read_results, summarise, table
 from ipet.trainer import Recipe, seed_everything
+from ipet.tuning import count_parameters
 from ipet.verification import MORE_TRIALS
 
 # What a user can mend: one line. Anything else is a defect of ours and shows its traceback.
@@ -152,6 +153,8 @@ def work(args, folder: Path, build_datasets, build_model, trainer) -> None:
             **task_of(args),
         )
         if not finished:
+            if distributed.is_main():
+                print(begins(training, args, device), flush=True)
             training.fit(args.resume)
             if distributed.is_main():
                 write_summary(args, folder)
@@ -178,6 +181,17 @@ def choose_cells(args, folder: Path) -> list[Cell]:
     if not given:
         names = before.get("cells", names)
     return [Cell(seed, fold or None, nested) for seed, fold, nested in map(cell_order, names)]
+
+
+def begins(training, args, device: torch.device) -> str:
+    """What a log should say before hours of silence: what is trained, on what, and where."""
+    trainable, total = count_parameters(training.model)
+    settings = ", ".join(f"{name} {value}" for name, value in training.model.backbone.tuning.items())
+    return (
+        f"{training.title}{len(training.datasets.train):,} training clips, {args.epoch} epochs, "
+        f"lr {args.lr:g}, {trainable:,} of {total:,} parameters ({settings}), {args.precision} on "
+        f"{distributed.world_size()} x {device.type}"
+    )
 
 
 def more_trials(args) -> tuple[Path, ...]:
@@ -335,6 +349,8 @@ def check(args, folder: Path, cells: list[Cell], build_datasets) -> None:
                 datasets = build_datasets(with_trials(args, trials), cells[0])
                 check_leakage(datasets)
                 recordings += datasets.evaluation["eval"].clips
+            if args.fold and (args.path_list / f"train_{args.fold + 1}.json").is_file():
+                print(f"note: {args.path_list} holds more folds than the {args.fold} of -fold", flush=True)
             if args.path_cache is None:  # what is in a cache has been decoded once
                 check_recordings(recordings)
             arguments = {key: plain(value) for key, value in sorted(vars(args).items())}

@@ -179,12 +179,18 @@ def open_run(folder: str | Path, arguments: dict, sources: Path, resume: bool) -
     folder = Path(folder)
     record = folder / "arguments.json"
     existed = record.is_file() and any(folder.rglob("training_state.pt"))  # else nothing is lost
+    if existed:
+        before = read_json(record)
+        if before.get("experiment") != arguments.get("experiment"):
+            raise ValueError(
+                f"{folder}: this run is of {before.get('experiment')}, not of {arguments.get('experiment')}; "
+                "choose another -name or -tags"
+            )
     if existed and not resume:
         raise FileExistsError(
             f"{folder}: this run exists; add -resume to go on with it, or choose another -name"
         )
     if existed:
-        before = read_json(record)
         changed = [
             "the lists, their labels or trials are others"
             if key == "lists_sha256"

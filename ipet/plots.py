@@ -17,6 +17,7 @@ GREY = "#666666"
 DPI = 150
 DET_PERCENT = (0.01, 0.1, 0.5, 1, 2, 5, 10, 20, 40, 60, 80, 90)  # ticks
 BARS = 50  # in a column of plot_per_class
+MANY = 10  # curves, more than which cannot be told apart
 NUMBERED = 20  # up to so many classes a confusion matrix shows its numbers
 
 
@@ -140,15 +141,26 @@ def pareto_front(points: Sequence[tuple], higher_is_better: bool) -> list[tuple[
 def plot_curves(
     path: str | Path, curves: Mapping[str, Sequence[tuple[int, float]]], metric_name: str
 ) -> Path:
-    """A metric over the epochs, one line a label; values that are not numbers leave a gap."""
+    """A metric over the epochs, one line a label; values that are not numbers leave a gap.
+
+    Of more than ``MANY`` lines only the mean is named and stands out.
+    """
     figure, [axis] = new_figure(6.4, 4)
-    for i, (label, values) in enumerate(curves.items()):
-        epochs, metric = np.array(values, dtype=float).reshape(-1, 2).T
-        axis.plot(epochs, metric, **line_style(i), marker=".", linewidth=1.4, label=label)
+    points = {label: np.array(values, dtype=float).reshape(-1, 2).T for label, values in curves.items()}
+    for i, (label, (epochs, metric)) in enumerate(points.items()):
+        if len(points) > MANY:
+            axis.plot(epochs, metric, color="0.75", linewidth=0.7)
+        else:
+            axis.plot(epochs, metric, **line_style(i), marker=".", linewidth=1.4, label=label)
+    if len(points) > MANY:
+        every = np.concatenate(list(points.values()), axis=1)  # [2, all points]
+        epochs = np.unique(every[0])
+        means = [np.nanmean(every[1, every[0] == epoch]) for epoch in epochs]
+        axis.plot(epochs, means, **line_style(0), marker=".", label=f"mean of {len(points)}")
     axis.xaxis.get_major_locator().set_params(integer=True)
     axis.set(xlabel="epoch", ylabel=metric_name)
     if curves:
-        axis.legend(frameon=False, fontsize=8, ncols=1 + len(curves) // 8)
+        axis.legend(frameon=False, fontsize=8, ncols=1 + min(len(curves), MANY) // 8)
     return save(figure, path)
 
 

@@ -20,10 +20,22 @@ from ipet.summary import NESTED, TITLES, at_epoch, cell_order, in_percent, summa
 
 COSTS = ("trainable_parameters", "all_parameters", "seconds", "peak_memory_bytes")
 RAW = (  # columns of the CSV: values as they are, for programs
-    *("experiment", "method", "run", "metric", "protocol", "value", "low", "high", "cells", "planned_cells"),
+    *(
+        "experiment",
+        "data",
+        "method",
+        "run",
+        "metric",
+        "protocol",
+        "value",
+        "low",
+        "high",
+        "cells",
+        "planned_cells",
+    ),
     *("trainable_parameters", "all_parameters", "seconds", "peak_memory_bytes", "checkpoint_bytes", "macs"),
 )
-WORDS = ("experiment", "method", "run", "metric", "protocol")  # columns that begin, not end, alike
+WORDS = ("experiment", "data", "method", "run", "metric", "protocol")  # columns that begin, not end, alike
 OPTIMISTIC = {  # protocols
     "best_epoch": "best epoch: chosen on the clips that it is evaluated on, so optimistic",
     "common_epoch": "common epoch: chosen on the clips that are evaluated, so optimistic with few folds",
@@ -55,6 +67,12 @@ class Run:
     def experiment(self) -> str:
         """Such as ``ast_esc50``."""
         return self.arguments.get("experiment", "unknown")
+
+    @property
+    def data(self) -> str:
+        """The folder of the lists, and how many folds."""
+        folds = f" ({self.arguments['fold']} folds)" if self.arguments.get("fold") else ""
+        return Path(self.arguments.get("path_list", "-")).name + folds
 
     @property
     def method(self) -> str:
@@ -194,7 +212,8 @@ def shortest_ends(folders: Sequence[Path]) -> list[str]:
 def row_of(run: Run) -> dict:
     """A run's row: values as they are, None for what is not there."""
     done = len(run.planned) - len(run.missing)
-    row = dict.fromkeys(RAW) | {"experiment": run.experiment, "method": run.method, "run": run.label}
+    row = dict.fromkeys(RAW) | {"experiment": run.experiment, "data": run.data}
+    row |= {"method": run.method, "run": run.label}
     row |= {"cells": done, "planned_cells": len(run.planned)}
     if run.summary:
         protocol = run.summary["protocol"]
@@ -216,6 +235,7 @@ def shown(row: Mapping) -> dict[str, str]:
     interval = "-" if row["low"] is None else f"{in_percent(row['low'])} - {in_percent(row['high'])}"
     return {
         "experiment": row["experiment"],
+        "data": row["data"],
         "method": row["method"],
         "run": row["run"],
         "metric": row["metric"] or "-",
@@ -238,8 +258,10 @@ def notes_of(runs: Sequence[Run], protocol: str | None) -> list[str]:
     reported = {run.summary["protocol"] for run in runs if run.summary}
     notes += [note for name, note in OPTIMISTIC.items() if name in reported]
     for run in runs:
-        if run.missing:
+        if run.missing and run.results:
             notes.append(f"{run.label}: missing {', '.join(run.missing)}")
+        elif run.missing:
+            notes.append(f"{run.label}: no cell is finished")
         if protocol and run.summary and protocol not in run.summary["protocols"]:
             reported = TITLES[run.summary["protocol"]].partition(" [")[0]
             notes.append(f"{run.label}: has no cells of protocol {protocol}, so {reported} is reported")
@@ -309,17 +331,17 @@ def columns(rows: Sequence[Mapping]) -> tuple[list[str], list[list[str]]]:
 def draw(runs: Sequence[Run], out: Path, errors: list[str]) -> None:
     """Write every plot that the runs have numbers for; what is damaged is left to ``errors``.
 
-    ``out/<experiment>/pareto.png`` compares the runs of an experiment; a run's own plots lie in
-    ``out/<experiment>/<run>/``.
+    ``out/<experiment>/pareto.png`` compares the runs of an experiment on the same data; a run's own
+    plots lie in ``out/<experiment>/<run>/``.
     """
     finished = [run for run in runs if run.summary]
     groups: dict[tuple[str, str], list[Run]] = {}
     for run in finished:
-        groups.setdefault((run.experiment, run.summary["metric"]), []).append(run)
-    for (experiment, metric), group in groups.items():
-        several = sum(name == experiment for name, _ in groups) > 1
+        groups.setdefault((run.experiment, run.data, run.summary["metric"]), []).append(run)
+    for (experiment, data, metric), group in groups.items():
+        several = sum(name == experiment for name, _, _ in groups) > 1
         points = [pareto_point(run, [other.method for other in group]) for run in group]
-        path = out / experiment / (f"pareto_{metric}.png" if several else "pareto.png")
+        path = out / experiment / (f"pareto_{data}_{metric}.png" if several else "pareto.png")
         plots.plot_pareto(path, points, f"{metric} (%)", group[0].summary["higher_is_better"])
     for run in finished:
         folder = out / run.experiment / run.label

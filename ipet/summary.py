@@ -11,6 +11,7 @@ from ipet.checkpoint import read_json
 Results = Mapping[str, Mapping]  # by cell: "seed_1234", "seed_1234/fold_1", "seed_1234/fold_1_nested"
 NESTED = "_nested"  # ends the name of a cell whose epoch was chosen on a held-out training fold
 FOLD_PROTOCOLS = ("last", "best_epoch", "common_epoch", "nested")
+SHARES = ("accuracy", "mAP", "mAUC", "EER")  # metrics in percent
 TITLES = {
     "last": "last epoch",
     "best_epoch": "best epoch [1]",
@@ -234,7 +235,10 @@ def table(summary: Mapping) -> str:
     }
     notes = [NOTES[name].format(**epochs) for name in by_protocol if name in NOTES]
     if summary["details"]:
-        shown = "  ".join(f"{name} {value:.4f}" for name, value in summary["details"].items())
+        shown = "  ".join(
+            f"{name} {in_percent(value)} %" if name.startswith(SHARES) else f"{name} {value:.4f}"
+            for name, value in summary["details"].items()
+        )
         notes.append(f"{TITLES[summary['protocol']].partition(' [')[0]}: {shown}")
     if summary["without_hearing"] is not None:
         notes.append(

@@ -364,12 +364,24 @@ def test_the_authors_switches_and_method_say_the_same(flags, method):
             ["-adapter_residual", "True", "-adapter_position", "houlsby"],
             "goes with -adapter_position parallel",
         ),
+        (
+            ["-method", "prompt", "-adapter_hidden_dim", "8"],
+            "-adapter_hidden_dim is for -method ipet or adapter",
+        ),
+        (["-border", "3", "-method", "ipet"], "-border is for -method input_prompt, not for ipet"),
+        (["-method", "lora", "-budget", "9k", "-lora_rank", "2"], "the budget chooses the size"),
         (["-seed", "1", "2", "1"], "-seed 1 2 1: each seed once"),
         (["-method", "loar"], "argument -method: invalid choice: 'loar'"),
     ],
 )
 def test_what_does_not_go_together_is_refused(capsys, flags, said):
     assert said in refusal(capsys, arguments_of("ast_esc50"), *flags)
+
+
+def test_runs_of_different_experiments_do_not_share_a_folder():
+    for name in ("ast_esc50", "w2v_voxceleb"):
+        assert arguments_of(name)(["-name", "x"]).tags == name
+        assert arguments_of(name)(["-name", "x", "-path_list", "/data/drums"]).tags == name
 
 
 def test_a_budget_is_a_number_of_parameters():

@@ -42,7 +42,8 @@ def flags_of(name, prepared, runs, *more):
     flags = ["-name", name, "-path_run", runs, "-path_list", prepared / dataset, "-epoch", 1]
     flags += ["-path_data", prepared / "root" / dataset, "-pretrained", "random", "-size", "tiny"]
     flags += ["-precision", "fp32", "-frame_length", 32 if backbone == "ast" else 40, "-batch_size", 8]
-    flags += ["-embedding_prompt_num", 3, "-adapter_hidden_dim", 4]
+    if "-method" not in more:
+        flags += ["-embedding_prompt_num", 3, "-adapter_hidden_dim", 4]
     if backbone == "ast":
         flags += ["-freqm", 8, "-timem", 8]
     if dataset in FOLDS:

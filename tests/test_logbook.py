@@ -238,6 +238,12 @@ def test_cells_are_added_to_a_run_and_the_last_protocol_asked_for_is_reported(tm
     assert kept == ARGUMENTS | {"rand_seed": [1, 2], "protocol": ["nested"], "cells": ["seed_1", "seed_2"]}
 
 
+def test_a_run_of_another_experiment_is_told_as_that(tmp_path, sources):
+    begin(tmp_path / "a", ARGUMENTS | {"experiment": "ast_esc50"}, sources)
+    with pytest.raises(ValueError, match="this run is of ast_esc50, not of w2v_esc50; choose another -name"):
+        open_run(tmp_path / "a", ARGUMENTS | {"experiment": "w2v_esc50"}, sources, resume=True)
+
+
 def test_resume_of_no_run_begins_it(tmp_path, sources):
     assert open_run(tmp_path / "a", ARGUMENTS, sources, resume=True) is False
     assert json.loads((tmp_path / "a" / "arguments.json").read_text()) == ARGUMENTS

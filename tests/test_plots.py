@@ -166,3 +166,9 @@ def test_names_that_are_not_as_many_as_classes_are_refused(tmp_path):
     with pytest.raises(ValueError, match=re.escape("values of shape [2] and 3 names")):
         plot_per_class(tmp_path / "a.png", np.ones(2), ["a", "b", "c"], "AP")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_of_many_curves_the_mean_stands_out(tmp_path):
+    curves = {f"seed_1/fold_{k}": [(1, float(k)), (2, 2.0 * k)] for k in range(30)}
+    path = plot_curves(tmp_path / "curves.png", curves, "accuracy (%)")
+    assert 1_000 < path.stat().st_size < 200_000

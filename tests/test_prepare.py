@@ -180,7 +180,7 @@ def test_the_last_line_is_the_next_command(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(ROOT)
     _, printed, _ = run(capsys, "esc50", root, "-out", out)
     assert printed.splitlines()[-1].strip() == (
-        f"cd ast_esc50 && python3 main.py -name first -tags ipet -path_data '{root}' -path_list {out}"
+        f"cd ast_esc50 && python3 main.py -name first -path_data '{root}' -path_list {out}"
     )
 
 
@@ -191,7 +191,7 @@ def test_the_default_folder_needs_no_path_list(tmp_path, capsys, monkeypatch):
     _, printed, _ = run(capsys, "esc50", "sounds")  # relative here, absolute after the cd
     assert (tmp_path / "data" / "esc50" / "labels.csv").is_file()
     assert printed.splitlines()[-1].strip() == (
-        f"cd ast_esc50 && python3 main.py -name first -tags ipet -path_data {tmp_path / 'sounds'}"
+        f"cd ast_esc50 && python3 main.py -name first -path_data {tmp_path / 'sounds'}"
     )
 
 

@@ -95,7 +95,7 @@ def test_class_folders_become_three_lists_with_equal_shares_of_every_class(capsy
     check_disjoint(*(read_clips(tmp_path / f"lists/{name}.json", root, labels) for name in lists))
     assert "classes         2\n" in printed and "train          42\n" in printed
     assert "official" not in printed and "differs" not in printed
-    command = f"python3 main.py -name first -tags ipet -path_data {root} -path_list {tmp_path / 'lists'}"
+    command = f"python3 main.py -name lists -path_data {root} -path_list {tmp_path / 'lists'}"
     assert printed.splitlines()[-1].endswith(f"w2v_speechcommands && {command}")
 
 

@@ -42,6 +42,7 @@ def result(*curve, metric="accuracy", watched="eval", higher_is_better=True, **m
 def write_run(folder, experiment, cells, names=("cat", "dog"), predictions=None, **arguments):
     """A run's folder: its arguments, and the results, labels and predictions of its finished cells."""
     arguments = {"experiment": experiment, "rand_seed": [7], "fold": 0, "protocol": ["last"], **arguments}
+    arguments["path_list"] = "/lists/esc50"
     arguments["cells"] = planned_cells(arguments["rand_seed"], arguments["fold"], arguments["protocol"])
     folder.mkdir(parents=True)
     (folder / "arguments.json").write_text(json.dumps(arguments))
@@ -112,6 +113,7 @@ def test_a_row_says_what_a_paper_would_and_what_it_cost(folds, capsys):
     [row] = table_rows(out)
     assert row == {
         "experiment": "ast_esc50",
+        "data": "esc50 (3 folds)",
         "method": "ipet",
         "run": "first",
         "metric": "accuracy",
@@ -176,8 +178,7 @@ def test_a_run_without_a_finished_cell_is_a_row_too(tmp_path, capsys):
     out = capsys.readouterr().out
     [row] = table_rows(out)
     assert (row["method"], row["%"], row["cells"], row["GMACs"]) == ("prompt", "-", "0 of 20", "-")
-    assert "missing seed_1/fold_1, seed_1/fold_2" in out
-    assert "no cell is finished" in out
+    assert "young: no cell is finished" in out and "missing" not in out
 
 
 def test_the_planned_cells_are_seeds_times_folds_and_those_of_nested_selection():
@@ -217,7 +218,9 @@ def test_markdown_and_latex_are_tables_of_their_kinds(folds, capsys):
     assert lines[1].startswith("| --- |") and lines[1].endswith("---: |")
     body = [line for line in latex.splitlines() if line.endswith(r"\\")]
     assert len(body) == 2 and len({line.count(" & ") for line in body}) == 1
-    assert body[1].startswith(r"ast\_esc50 & ipet & first & accuracy & last epoch & 65.00 & 1.47--100.00 &")
+    assert body[1].startswith(
+        r"ast\_esc50 & esc50 (3 folds) & ipet & first & accuracy & last epoch & 65.00 & 1.47--100.00 &"
+    )
     assert latex.rstrip().endswith("\\bottomrule\n\\end{tabular}")
 
 

@@ -34,8 +34,10 @@ def prepare_gtzan(root: Path, seed: int = 1234) -> Lists:
     top = "genres" if (root / "genres").is_dir() else "genres_original"
     check_root(root, [f"{top}/"], "GTZAN (or genres/)")
     genres = subfolders(root / top)
-    if not genres:
-        raise FileNotFoundError(f"{root / top}: holds no folder of a genre, such as blues/")
+    if len(genres) < 2:
+        raise FileNotFoundError(
+            f"{root / top}: holds {len(genres)} folders of genres; expected {', '.join(GENRES)}"
+        )
 
     found = sorted(clip_bytes(root, [f"{top}/{genre}" for genre in genres], suffixes=(".wav", ".au")))
     broken = unusable(root, found)
