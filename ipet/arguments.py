@@ -257,7 +257,7 @@ def add_training(parser: Parser) -> None:
         choices=("last", "best_epoch", "common_epoch", "nested"),
         nargs="+",
         default=None,
-        help="what is reported without a validation list (all are shown); nested has trainings of its own "
+        help="without a validation list: the first is reported, all are shown; nested has its own trainings "
         f"(default: {PROTOCOL}, or a resumed run's)",
     )
 
@@ -436,7 +436,7 @@ def parse(argv, add_groups, defaults: dict) -> argparse.Namespace:
             + ("has folds; at least 1 is needed" if defaults.get("fold") else "has no folds")
         )
     if args.tags is None:
-        args.tags = f"{PREFIX[add_groups[0]]}_{defaults['path_list'].name}" if defaults else "untagged"
+        args.tags = f"{PREFIX[add_groups[0]]}_{Path(defaults['path_list']).name}"
     choose_method(parser, args)
     check_sizes(parser, args, given_flags(parser, argv))
     if args.lr is None:

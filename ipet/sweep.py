@@ -590,6 +590,9 @@ def conclude(study, task: Sweep) -> int:
     if task.settings["fold"]:
         print("note: every clip was validation data of some fold; the folds' test numbers are optimistic now")
     patch = patch_of(task, best.params)
+    if not patch:
+        print("these are the defaults of arguments.py already")
+        return 0
     write_atomically(task.folder / "arguments.diff", patch.encode())
     print(f"\n{patch}\n{task.folder / 'arguments.diff'}: apply it in {task.experiment.parent} with patch -p1")
     return 0

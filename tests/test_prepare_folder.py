@@ -351,6 +351,14 @@ def test_the_same_content_in_one_list_is_no_leak(capsys, tmp_path):
     assert list(lists["train"]) == ["0.wav", "3.wav"]
 
 
+def test_the_same_content_with_two_labels_is_noted(capsys, tmp_path):
+    rows = ["0.wav,kick,train", "1.wav,kick,valid", "2.wav,kick,test", "3.wav,snare,train"]
+    csv = table(tmp_path / "own/own.csv", *rows, header="path,label,split")
+    shutil.copy(csv.parent / "0.wav", csv.parent / "3.wav")
+    _, printed = prepared(capsys, tmp_path, csv.parent, "-csv", csv)
+    assert "Note: the same content has different labels: 0.wav = 3.wav.\n" in printed
+
+
 def test_a_recording_that_cannot_be_opened_is_named_with_the_reason(capsys, tmp_path):
     root = class_folders(tmp_path / "drums", kick=5)
     (root / "kick/kick_3.wav").write_bytes(b"no audio at all")

@@ -31,18 +31,25 @@ def shared(places: dict[str, set]) -> str:
 def check_leaks(
     recordings: list[Recording], place_of: dict[str, str | int], grouped: bool, keep: bool, root: Path
 ) -> list[str]:
-    """Raise where lists share a group, or recordings of the same content; note the latter to ``keep``."""
+    """Raise where lists share a group, or recordings of the same content; note the latter to ``keep``.
+
+    Copies in one list with different labels are noted, too: one of them is wrong.
+    """
     groups: dict[str, set] = {}
     for recording in recordings if grouped else []:
         groups.setdefault(recording.group, set()).add(place_of[recording.wav])
     if shared(groups):
         raise ValueError(f"{root}: lists share groups, which must not leak between them: {shared(groups)}")
-    copies = {" = ".join(same): {place_of[wav] for wav in same} for same in same_content(root, place_of)}
+    alike = same_content(root, place_of)
+    classes = {recording.wav: recording.classes for recording in recordings}
+    torn = [" = ".join(same) for same in alike if len({classes[wav] for wav in same}) > 1]
+    notes = [f"the same content has different labels: {listing(torn)}"] if torn else []
+    copies = {" = ".join(same): {place_of[wav] for wav in same} for same in alike}
     if not shared(copies):
-        return []
+        return notes
     leak = f"lists share recordings of the same content: {shared(copies)}"
     if keep:
-        return [leak]
+        return [*notes, leak]
     raise ValueError(f"{root}: {leak}; delete the copies, or accept them with -duplicates keep")
 
 
