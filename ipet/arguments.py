@@ -436,7 +436,7 @@ def parse(argv, add_groups, defaults: dict) -> argparse.Namespace:
             + ("has folds; at least 1 is needed" if defaults.get("fold") else "has no folds")
         )
     if args.tags is None:
-        args.tags = f"{PREFIX[add_groups[0]]}_{Path(defaults['path_list']).name}"
+        args.tags = f"{PREFIX[add_groups[0]]}_{Path(defaults.get('path_list', 'own')).name}"
     choose_method(parser, args)
     check_sizes(parser, args, given_flags(parser, argv))
     if args.lr is None:
