@@ -8,12 +8,12 @@ import argparse
 import copy
 import json
 import platform
-import statistics
 import time
 
 import torch
 from torch import nn
 
+from benchmarks import medians_and_ratio
 from benchmarks.textbook import make_plain
 from ipet.backbones.audio_spectrogram_transformer import build_ast
 from ipet.backbones.wav2vec2 import build_wav2vec2
@@ -60,13 +60,7 @@ def compare(kind: str, shape: tuple[int, ...], prompts: int, bottleneck: int, pa
             taken = step(model, optimizers[name], x)
             if pair:  # the first pair warms up
                 seconds[name].append(taken)
-    ratios = [slow / fast for slow, fast in zip(seconds["textbook"], seconds["ipet"])]
-    return {
-        **{name: statistics.median(values) for name, values in seconds.items()},
-        "ratio": statistics.median(ratios),
-        "ratio_min": min(ratios),
-        "ratio_max": max(ratios),
-    }
+    return medians_and_ratio(seconds, over="textbook", under="ipet")
 
 
 def main() -> None:

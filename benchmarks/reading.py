@@ -6,7 +6,6 @@ every pair is taken, and its median reported. FOLDER: recordings of your own, at
 """
 
 import argparse
-import statistics
 import tempfile
 import time
 from pathlib import Path
@@ -15,6 +14,7 @@ import numpy as np
 import soundfile
 import torch
 
+from benchmarks import medians_and_ratio
 from ipet.audio import Recordings
 from ipet.cache import build_cache
 
@@ -60,14 +60,7 @@ def compare(paths: list[Path], cache_folder: Path, pairs: int, num_workers: int)
             speed = clips_a_second(recordings, paths, pair)
             if pair:  # the first pair warms up
                 speeds[name].append(speed)
-    ratios = [fast / slow for slow, fast in zip(speeds["files"], speeds["cache"])]
-    return {
-        **{name: statistics.median(values) for name, values in speeds.items()},
-        "ratio": statistics.median(ratios),
-        "ratio_min": min(ratios),
-        "ratio_max": max(ratios),
-        "built": built,
-    }
+    return medians_and_ratio(speeds, over="cache", under="files") | {"built": built}
 
 
 def main() -> None:

@@ -8,10 +8,9 @@ import signal
 import sys
 from pathlib import Path
 
-from ipet.arguments import REPOSITORY, Help, Parser, count, names, part_of_path, size, suggest
+from ipet.arguments import PROTOCOLS, REPOSITORY, Help, Parser, count, names, part_of_path, size, suggest
 
 FORMATS = ("text", "markdown", "csv", "latex")
-PROTOCOLS = ("last", "best_epoch", "common_epoch", "nested")
 
 
 def main(argv: list[str] | None = None) -> int:

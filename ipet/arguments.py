@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+PROTOCOLS = ("last", "best_epoch", "common_epoch", "nested")
 SEED, PROTOCOL = 1234, "last"  # of a new run
 METHODS = (
     "ipet",
@@ -254,7 +255,7 @@ def add_training(parser: Parser) -> None:
     )
     add(
         "-protocol",
-        choices=("last", "best_epoch", "common_epoch", "nested"),
+        choices=PROTOCOLS,
         nargs="+",
         default=None,
         help="without a validation list: the first is reported, all are shown; nested has its own trainings "

@@ -64,9 +64,10 @@ class ClassificationTrainer(Trainer):
         num_segments = outputs.shape[1]
         logits = torch.from_numpy(outputs).flatten(0, 1)  # [N S, C]
         loss = self.losses(logits, torch.from_numpy(targets).repeat_interleave(num_segments, dim=0)).mean()
-        scores = torch.from_numpy(outputs).double().sigmoid().mean(dim=1).numpy()  # [N, C]
         if num_segments == 1:
             scores = outputs[:, 0]  # the logits: sigmoids of large ones would be equal
+        else:
+            scores = torch.from_numpy(outputs).double().sigmoid().mean(dim=1).numpy()  # [N, C]
         if self.metric == "accuracy":
             values = {"accuracy": accuracy(scores, targets)}
         else:

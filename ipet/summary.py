@@ -10,7 +10,6 @@ from ipet.checkpoint import read_json
 
 Results = Mapping[str, Mapping]  # by cell: "seed_1234", "seed_1234/fold_1", "seed_1234/fold_1_nested"
 NESTED = "_nested"  # ends the name of a cell whose epoch was chosen on a held-out training fold
-FOLD_PROTOCOLS = ("last", "best_epoch", "common_epoch", "nested")
 SHARES = ("accuracy", "mAP", "mAUC", "EER")  # metrics in percent
 TITLES = {
     "last": "last epoch",
@@ -142,7 +141,7 @@ def summarise(results: Results, protocol: str = "last") -> dict:
     Args:
         results: of at least one cell.
         protocol: the one that is reported where there is no validation list, from
-            ``FOLD_PROTOCOLS``; ``last`` where the cells of it are not there.
+            ``arguments.PROTOCOLS``; ``last`` where the cells of it are not there.
     """
     cells = {cell: r for cell, r in results.items() if not cell.endswith(NESTED)}
     runs = list(results.values())
