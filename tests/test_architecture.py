@@ -98,15 +98,20 @@ def test_an_experiment_holds_only_what_differs(name):
 # Clones ---------------------------------------------------------------------------------------------
 
 CLONE = 6  # consecutive lines of code, imports and comments left out
-CODE = [p for folder in ("ipet", "data", "benchmarks", *EXPERIMENTS) for p in (ROOT / folder).rglob("*.py")]
+CODE = [
+    p
+    for folder in ("ipet", "data", "pretraining", "benchmarks", *EXPERIMENTS)
+    for p in (ROOT / folder).rglob("*.py")
+]
 
 
 def blocks_of(path):
     """Every run of ``CLONE`` lines that say something, with the number of its first line."""
-    lines = [(i, line.strip()) for i, line in enumerate(path.read_text().splitlines(), start=1)]
-    said = [
-        (i, line) for i, line in lines if re.match(r"(?!#|import |from )", line) and re.search(r"\w", line)
-    ]
+    text = path.read_text()
+    nodes = [node for node in ast.walk(ast.parse(text)) if isinstance(node, (ast.Import, ast.ImportFrom))]
+    imports = {i for node in nodes for i in range(node.lineno, node.end_lineno + 1)}
+    lines = [(i, line.strip()) for i, line in enumerate(text.splitlines(), start=1) if i not in imports]
+    said = [(i, line) for i, line in lines if not line.startswith("#") and re.search(r"\w", line)]
     for start in range(len(said) - CLONE + 1):
         yield tuple(line for _, line in said[start : start + CLONE]), said[start][0]
 

@@ -3,7 +3,9 @@
 Source: wav2vec 2.0 (Baevski et al. 2020), HuBERT (Hsu et al. 2021), WavLM (Chen et al. 2022).
 """
 
+import json
 import re
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -18,14 +20,14 @@ from transformers import (
     WavLMModel,
 )
 
-from ipet.checkpoint import fingerprint, load_exactly, published_file, read_json, read_tensors
+from ipet.checkpoint import fingerprint, load_exactly, published_file, read_json, read_tensors, save_published
 from ipet.features import HOP_SAMPLES
 
 SIZES = {
     "base": {},
     "small": {
         "hidden_size": 192,
-        "num_hidden_layers": 4,
+        "num_hidden_layers": 6,
         "num_attention_heads": 3,
         "intermediate_size": 768,
         "conv_dim": (128,) * 7,
@@ -47,7 +49,7 @@ MODEL_TYPES = {  # transformers' name: its configuration, its model, a published
     "hubert": (HubertConfig, HubertModel, "facebook/hubert-base-ls960"),
     "wavlm": (WavLMConfig, WavLMModel, "microsoft/wavlm-base"),
 }
-PUBLISHED = "a folder in Hugging Face's layout, a hub id such as {}, random"
+PUBLISHED = "wav2vec2_small, a folder in Hugging Face's layout, a hub id such as {}, random"
 HEADS = r"(quantizer|project_q|project_hid|lm_head|classifier|projector)\b"
 
 
@@ -69,7 +71,7 @@ class Wav2Vec2(nn.Module):
 
 
 def build_wav2vec2(
-    size: str = "base",
+    size: str | None = None,
     pretrained: str = "random",
     num_frames: int | None = None,
     model_type: str = "wav2vec2",
@@ -77,8 +79,10 @@ def build_wav2vec2(
     """wav2vec 2.0, HuBERT or WavLM with published weights, or with random ones (``pretrained="random"``).
 
     Args:
-        size: of a random one: ``base``, ``small`` or ``tiny``. Published weights bring their own.
-        pretrained: a folder in Hugging Face's layout (``.safetensors`` or ``.bin``), or a hub id.
+        size: of a random one: ``base``, ``small`` or ``tiny``; None: ``base``. Published weights bring
+            their own, which a given one must equal.
+        pretrained: ``wav2vec2_small``, a folder in Hugging Face's layout (``.safetensors`` or ``.bin``),
+            or a hub id.
         num_frames: of 10 ms, the length of every input; checked if given.
         model_type: ``wav2vec2``, ``hubert`` or ``wavlm``; what is published must be of this type.
 
@@ -89,14 +93,14 @@ def build_wav2vec2(
 
     ``sha256``, an attribute, identifies it before anything is inserted.
     """
-    if size not in SIZES:
+    if size not in (None, *SIZES):
         raise ValueError(f"the size of wav2vec 2.0 is {size!r}; accepted: {', '.join(SIZES)}")
     if model_type not in MODEL_TYPES:
         raise ValueError(f"the model type is {model_type!r}; accepted: {', '.join(MODEL_TYPES)}")
     if pretrained == "random":
-        backbone = Wav2Vec2(new_model(model_type, SIZES[size]))
+        backbone = Wav2Vec2(new_model(model_type, SIZES[size or "base"]))
     else:
-        backbone = Wav2Vec2(load_published(pretrained, model_type))
+        backbone = Wav2Vec2(load_published(pretrained, model_type, size))
     if num_frames is not None:
         check_length(backbone.model.config, num_frames)
     backbone.sha256 = fingerprint(backbone.model.state_dict())
@@ -111,7 +115,7 @@ def new_model(model_type: str, settings: dict) -> PreTrainedModel:
     return model_class(config_class.from_dict({**settings, **faster}))
 
 
-def load_published(pretrained: str, model_type: str) -> PreTrainedModel:
+def load_published(pretrained: str, model_type: str, size: str | None = None) -> PreTrainedModel:
     """transformers' model with the tensors of a published checkpoint, all of them and no other.
 
     (transformers' own loader fills a missing tensor with random numbers and a warning.)
@@ -120,7 +124,7 @@ def load_published(pretrained: str, model_type: str) -> PreTrainedModel:
     path = published_file(pretrained, PUBLISHED.format(example))
     config = path.with_name("config.json")
     settings = read_json(config)
-    found = settings.get("model_type")
+    found = settings.get("model_type", settings.get("kind"))
     if found != model_type:
         fitting = f", or -model_type {found}" if found in MODEL_TYPES else ""
         raise ValueError(f"{config}: model_type is {found!r}; expected {model_type!r}{fitting}")
@@ -130,9 +134,20 @@ def load_published(pretrained: str, model_type: str) -> PreTrainedModel:
             f"expected a model with post-norm layers, such as {example}"
         )
     model = new_model(model_type, settings)
+    if size is not None:
+        check_size(model.config, size, str(config))
     tensors = {modern_name(n): t for n, t in read_tensors(path).items() if not re.match(HEADS, n)}
     load_exactly(model.state_dict(), tensors, str(path))
     return model
+
+
+def check_size(config: PreTrainedConfig, size: str, source: str) -> None:
+    """Raise ValueError where weights are not of the size that was asked for."""
+    asked = type(config)(**SIZES[size])
+    for name in ("hidden_size", "num_hidden_layers"):
+        found, wanted = getattr(config, name), getattr(asked, name)
+        if found != wanted:
+            raise ValueError(f"{source}: {name} is {found}, of size {size!r} it is {wanted}; leave out -size")
 
 
 def check_length(config: PreTrainedConfig, num_frames: int) -> None:
@@ -145,6 +160,12 @@ def check_length(config: PreTrainedConfig, num_frames: int) -> None:
         raise ValueError(
             f"{num_frames} frames become {max(0, tokens)} tokens of wav2vec 2.0; expected at least {least}"
         )
+
+
+def save_backbone(backbone: Wav2Vec2, folder: str | Path, half: bool = True) -> None:
+    """Write a folder in Hugging Face's layout, which ``build_wav2vec2`` reads; see ``save_published``."""
+    config = json.loads(backbone.model.config.to_json_string())
+    save_published(folder, backbone.model.state_dict(), config, half)
 
 
 def modern_name(name: str) -> str:
