@@ -326,9 +326,15 @@ def add_ast(parser: Parser) -> None:
         "-pretrained",
         default="MIT/ast-finetuned-audioset-10-10-0.4593",
         metavar="WEIGHTS",
-        help="a .pth, .bin or .safetensors file, a folder, a hub id, imagenet, random",
+        help="ast_small (of this repository), a .pth, .bin or .safetensors file, a folder, a hub id, "
+        "imagenet, random",
     )
-    add("-size", choices=("base", "small", "tiny"), default="base", help="of the backbone")
+    add(
+        "-size",
+        choices=("base", "small", "tiny"),
+        default=None,
+        help="of the backbone; the weights' own, or base, if not given",
+    )
     add("-fstride", type=size, default=10, help="mels between patches")
     add("-tstride", type=size, default=10, help="frames between patches")
     add("-winlen", type=number(float, 1), default=25.0, help="ms of a frame")
@@ -358,10 +364,15 @@ def add_wav2vec2(parser: Parser) -> None:
         "-pretrained",
         default=None,
         metavar="WEIGHTS",
-        help="a folder in Hugging Face's layout, a hub id, random; if not given "
-        + ", ".join(PUBLISHED_SPEECH.values()),
+        help="wav2vec2_small (of this repository), a folder in Hugging Face's layout, a hub id, random; "
+        "if not given " + ", ".join(PUBLISHED_SPEECH.values()),
     )
-    add("-size", choices=("base", "small", "tiny"), default="base", help="of a random backbone")
+    add(
+        "-size",
+        choices=("base", "small", "tiny"),
+        default=None,
+        help="of a random backbone; base if not given",
+    )
     add(
         "-model_type",
         choices=PUBLISHED_SPEECH,

@@ -21,6 +21,8 @@ from torch import Tensor, nn
 from ipet.tuning import trainable_parameters
 
 SCHEMA = 1  # of adapter.json
+PRETRAINED_MODELS = Path(__file__).resolve().parents[1] / "pretrained_models"
+EMBEDDED = ("ast_small", "wav2vec2_small")  # folders there, which the repository ships with
 
 
 def write_atomically(path: str | Path, data: bytes | memoryview) -> None:
@@ -111,13 +113,19 @@ def published_file(pretrained: str, accepted: str) -> Path:
     """Where the tensors of published weights lie, after fetching them where that is needed.
 
     Args:
-        pretrained: a file, a folder in Hugging Face's layout, or a hub id ``owner/name``.
+        pretrained: a name from ``EMBEDDED``, a file, a folder in Hugging Face's layout, or a hub id
+            ``owner/name``. A name means the same from everywhere; a folder of that name is ``./name``.
         accepted: what the error says would do.
 
     Raises:
         FileNotFoundError: none of these is there, or the hub cannot be reached.
     """
-    path = Path(pretrained).expanduser()
+    path = PRETRAINED_MODELS / pretrained if pretrained in EMBEDDED else Path(pretrained).expanduser()
+    if pretrained in EMBEDDED and not path.is_dir():
+        raise FileNotFoundError(
+            f"{path}: no such folder; {pretrained} lies in pretrained_models/ of the repository, not in an "
+            f"installed package: clone the repository, or give the path of a copy; accepted: {accepted}"
+        )
     if path.is_file():
         return path
     names = ("model.safetensors", "pytorch_model.bin")
@@ -141,6 +149,27 @@ def published_file(pretrained: str, accepted: str) -> Path:
             f"({type(error).__name__}); accepted: {accepted}"
         ) from error
     raise FileNotFoundError(f"{pretrained}: holds neither {names[0]} nor {names[1]}")
+
+
+def save_published(
+    folder: str | Path, tensors: Mapping[str, Tensor], config: dict, half: bool = True
+) -> None:
+    """Write weights as a folder that ``published_file`` finds: ``model.safetensors``, ``config.json``.
+
+    Args:
+        half: floats become float16; whoever reads them gets float32 all the same.
+
+    Raises:
+        ValueError: a tensor is not finite, or too large for float16.
+    """
+    folder, kept = Path(folder), {}
+    for name, tensor in tensors.items():
+        kept[name] = tensor.detach().cpu().to(torch.float16 if half else torch.float32).contiguous()
+        if not kept[name].isfinite().all():
+            raise ValueError(f"{folder}: {name} is not finite in {kept[name].dtype}; nothing was written")
+    data = safetensors.torch.save(kept, metadata={"format": "pt"})  # without it transformers reads nothing
+    write_atomically(folder / "model.safetensors", data)
+    write_json(folder / "config.json", config)
 
 
 def load_exactly(target: Mapping[str, Tensor], tensors: Mapping[str, Tensor], source: str) -> None:

@@ -6,13 +6,14 @@ Source: AST: Audio Spectrogram Transformer (Gong et al. 2021).
 import math
 import re
 from collections.abc import Mapping
+from pathlib import Path
 
 import timm
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ipet.checkpoint import fingerprint, load_exactly, published_file, read_tensors
+from ipet.checkpoint import fingerprint, load_exactly, published_file, read_json, read_tensors, save_published
 
 IMAGENET = "deit_base_distilled_patch16_384"
 PATCH = 16  # mels and frames a patch covers
@@ -24,10 +25,11 @@ SIZES = {
 }
 HUB = {"imagenet": "timm/deit_base_distilled_patch16_384.fb_in1k"}  # short names of hub ids
 PUBLISHED = (
-    "a .pth, .bin or .safetensors file, a folder in Hugging Face's layout, a hub id such as "
+    "ast_small, a .pth, .bin or .safetensors file, a folder in Hugging Face's layout, a hub id such as "
     "MIT/ast-finetuned-audioset-10-10-0.4593, imagenet, random"
 )
 HEADS = r"(head|head_dist|mlp_head|classifier)\."  # of the pretraining tasks
+FLAGS = {"size": "-size", "num_mels": "-nfilts", "stride": "-fstride, -tstride"}  # fixed by the weights
 
 
 class PatchEmbed(nn.Module):
@@ -96,6 +98,7 @@ class AudioSpectrogramTransformer(nn.Module):
             ValueError: a missing or unexpected tensor, or one of another shape.
         """
         tensors, square = to_timm(tensors, source)
+        tensors = {name: t.float() for name, t in tensors.items()}
         self.sha256 = fingerprint(tensors)  # the same for every number of frames
         position = tensors["pos_embed"]
         num_patches = position.shape[1] - PREFIX
@@ -199,25 +202,55 @@ def build_ast(
     num_frames: int,
     num_mels: int = 128,
     stride: tuple[int, int] = (10, 10),
-    size: str = "base",
+    size: str | None = None,
     pretrained: str = "random",
 ) -> AudioSpectrogramTransformer:
     """AST with published weights, or with random ones (``pretrained="random"``).
 
     Args:
-        num_frames, num_mels, stride, size: see ``AudioSpectrogramTransformer``.
-        pretrained: a file, a folder in Hugging Face's layout, a hub id, ``imagenet`` or ``random``.
+        num_frames, num_mels, stride: see ``AudioSpectrogramTransformer``.
+        size: see there; None: what the weights' own ``config.json`` says, or ``base``.
+        pretrained: ``ast_small``, a file, a folder in Hugging Face's layout or of ``save_backbone``, a
+            hub id, ``imagenet`` or ``random``.
 
     Raises:
         FileNotFoundError: none of these, or not to be had from the hub.
-        ValueError: a damaged file; a missing or unexpected tensor, which is named.
+        ValueError: a damaged file; a missing or unexpected tensor, which is named; another kind of
+            model, or one that ``save_backbone`` wrote with another size, stride or number of mels.
 
     ``sha256``, an attribute, identifies it before anything is inserted.
     """
-    backbone = AudioSpectrogramTransformer(num_frames, num_mels, stride, size)
-    if pretrained != "random":
-        path = published_file(HUB.get(pretrained, pretrained), PUBLISHED)
-        backbone.load_published(read_tensors(path), str(path))
-    else:
+    if pretrained == "random":
+        backbone = AudioSpectrogramTransformer(num_frames, num_mels, stride, size or "base")
         backbone.sha256 = fingerprint(backbone.state_dict())
+        return backbone
+    path = published_file(HUB.get(pretrained, pretrained), PUBLISHED)
+    size = size_of_weights(path, size=size, num_mels=num_mels, stride=list(stride))
+    backbone = AudioSpectrogramTransformer(num_frames, num_mels, stride, size)
+    backbone.load_published(read_tensors(path), str(path))
     return backbone
+
+
+def size_of_weights(path: Path, **asked) -> str:
+    """The size that a file of weights has; without a ``config.json`` of ours the one asked for, or base.
+
+    Raises:
+        ValueError: ``config.json`` is of another kind of model, or says other than what was asked for.
+    """
+    config = path.with_name("config.json")
+    settings = read_json(config) if config.is_file() else {}
+    kind = settings.get("kind", settings.get("model_type", "ast"))
+    if kind not in ("ast", "audio-spectrogram-transformer"):
+        raise ValueError(f"{config}: holds a model of type {kind!r}; expected AST, such as ast_small")
+    own = settings if "kind" in settings else {}
+    for name, flags in FLAGS.items():
+        if name in own and asked[name] not in (None, own[name]):
+            raise ValueError(
+                f"{config}: {name} is {own[name]!r}, but {asked[name]!r} was asked for; leave out {flags}"
+            )
+    return own.get("size") or asked["size"] or "base"
+
+
+def save_backbone(backbone: AudioSpectrogramTransformer, folder: str | Path, half: bool = True) -> None:
+    """Write a folder that ``build_ast`` reads, under timm's names; see ``save_published``."""
+    save_published(folder, backbone.vit.state_dict(), backbone.settings, half)
