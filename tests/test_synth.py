@@ -221,6 +221,14 @@ def test_every_sound_is_finite_audible_and_as_long_as_asked(target, sample_rate)
 
 
 @pytest.mark.parametrize("target", sounds.CLASSES)
+def test_the_shortest_clip_is_never_without_its_sound(target):
+    shortest = min(low for _, (low, _) in fsd50k.SIZES.values())
+    sound = sounds.CLASSES[target]
+    levels = [sound(np.random.default_rng(seed), shortest, 16_000).std() for seed in range(60)]
+    assert min(levels) > 1e-3
+
+
+@pytest.mark.parametrize("target", sounds.CLASSES)
 def test_takes_differ_in_sound_and_in_level_and_never_clip(target):
     takes = [record(sounds.CLASSES[target], np.random.default_rng(i), 1, 16_000) for i in range(4)]
     peaks = np.array([np.abs(take).max() for take in takes])

@@ -338,7 +338,8 @@ def vacuum_cleaner(rng: Generator, seconds: float, sample_rate: int) -> np.ndarr
     """The rush of air, the whine of a fan with its harmonics, both changing as the floor is swept."""
     t = times(seconds, sample_rate)
     floor = drift(rng, 0.85, 1, rng.uniform(0.5, 1.5), t)
-    whine = sum(a * swept(k * rng.uniform(250, 650) * floor, sample_rate) for k, a in [(1, 1), (2, 0.4)])
+    fan = rng.uniform(250, 650) * floor
+    whine = sum(a * swept(k * fan, sample_rate) for k, a in [(1, 1), (2, 0.4)])
     air = filtered(rng.standard_normal(len(t)), rng.uniform(150, 500), rng.uniform(2000, 6000), sample_rate)
     return (air + rng.uniform(0.1, 0.5) * whine) * floor**2
 
@@ -347,7 +348,8 @@ def clock_alarm(rng: Generator, seconds: float, sample_rate: int) -> np.ndarray:
     """A digital alarm: two to four equal beeps, a pause, and again, without end."""
     pitch, beep, count = rng.uniform(900, 3200), rng.uniform(0.04, 0.12), rng.integers(2, 5)
     t = times(seconds, sample_rate)
-    cycle = (t + rng.uniform(0, 1)) % (2 * beep * count + rng.uniform(0.2, 0.7))
+    heard_from = rng.uniform(0, 2 * beep * (count - 1))  # before the last beep: no clip is all pause
+    cycle = (t + heard_from) % (2 * beep * count + rng.uniform(0.2, 0.7))
     on = (cycle < 2 * beep * count) & (cycle % (2 * beep) < beep)
     tone = np.tanh(rng.uniform(1, 6) * np.sin(2 * np.pi * pitch * t))
     return filtered(on * tone, 0.5 * pitch, min(3 * pitch, 7500), sample_rate)
