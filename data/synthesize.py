@@ -20,7 +20,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path.append(str(HERE))  # synth, where this file is not run but loaded
 
-from synth.writing import SIZES, write_set  # noqa: E402
+from synth.writing import SIZES, is_whole, remove_set, sources_digest, write_set  # noqa: E402
 
 SETS = {
     "esc50": "sounds of animals, weather, houses and streets, 5 folds, as ESC-50",
@@ -64,6 +64,11 @@ def get_args(argv: list[str] | None = None) -> argparse.Namespace:
     )
     add("-seed", type=whole_number, default=0, metavar="N", help="the same makes the same bytes (default: 0)")
     add("-processes", type=whole_number, metavar="N", help="that render clips (default: one a core)")
+    add(
+        "-refresh",
+        action="store_true",
+        help="write nothing if OUT holds the whole set; replace a generated set of other parameters or code",
+    )
     return parser.parse_args(argv)
 
 
@@ -71,9 +76,14 @@ def main(argv: list[str] | None = None) -> int:
     """Write a set, print the command that follows, and return the exit status."""
     args = get_args(argv)
     started = time.perf_counter()
-    parameters = {"set": args.name, "size": args.size, "seed": args.seed}
+    parameters = {"set": args.name, "size": args.size, "seed": args.seed, "code": sources_digest()}
     try:
         plan = importlib.import_module(f"synth.{args.name}").plan(args.size, args.seed)
+        if args.refresh and is_whole(args.folder, parameters, plan):
+            print(f"{args.folder} holds all {len(plan.clips):,} clips already.")
+            return 0
+        if args.refresh:
+            remove_set(args.folder)
         num_clips = write_set(args.folder, parameters, plan, args.processes)
     except ModuleNotFoundError as error:
         print(f"synthesize.py {args.name}: needs the package {error.name} ({error})", file=sys.stderr)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from functools import partial
 from itertools import pairwise
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ import soundfile
 
 from data.synth import esc50, fsd50k, sounds
 from data.synth.acoustics import record
-from data.synth.writing import Plan, wav_bytes, write_set
+from data.synth.writing import Plan, sources_digest, wav_bytes, write_set
 
 from helpers import ROOT, load_script
 
@@ -97,7 +98,39 @@ def test_the_command_writes_a_set_and_prints_the_next_one(tmp_path):
     )
     assert made.stdout.startswith("Wrote 50 clips in ")
     assert made.stdout.splitlines()[-1].strip() == f"python3 data/prepare.py esc50 {root}"
-    assert json.loads((root / "synthetic.json").read_text()) == {"set": "esc50", "size": "tiny", "seed": 0}
+    said = json.loads((root / "synthetic.json").read_text())
+    assert said.pop("code") == sources_digest()
+    assert said == {"set": "esc50", "size": "tiny", "seed": 0}
+
+
+def test_refreshing_writes_what_is_missing_or_was_made_otherwise_and_nothing_else(
+    tmp_path, capsys, monkeypatch
+):
+    plan = a_plan()
+    sets = SimpleNamespace(import_module=lambda _: SimpleNamespace(plan=lambda *_: plan))
+    monkeypatch.setattr(synthesize, "importlib", sets)
+    command = ["esc50", str(tmp_path / "set"), "-size", "tiny", "-processes", "1", "-refresh"]
+
+    def refreshed() -> str:
+        assert synthesize.main(command) == 0
+        return capsys.readouterr().out.splitlines()[0]
+
+    assert refreshed().startswith("Wrote 3 clips")
+    first = contents(tmp_path / "set")
+    assert refreshed() == f"{tmp_path}/set holds all 3 clips already."
+    for missing in ("a/1.wav", "t.csv"):
+        (tmp_path / "set" / missing).unlink()
+        assert refreshed().startswith("Wrote 3 clips") and contents(tmp_path / "set") == first
+    (tmp_path / "set/synthetic.json").write_text('{"set": "esc50", "size": "tiny", "seed": 0}')  # older code
+    (tmp_path / "set/stale.wav").write_bytes(b"of the older set")
+    assert refreshed().startswith("Wrote 3 clips") and contents(tmp_path / "set") == first
+
+
+def test_refreshing_never_deletes_what_was_not_made_here(tmp_path, capsys):
+    (tmp_path / "thesis.tex").write_text("years of work")
+    assert synthesize.main(["esc50", str(tmp_path), "-size", "tiny", "-refresh"]) == 1
+    assert "not made here" in capsys.readouterr().err
+    assert contents(tmp_path) == {"thesis.tex": b"years of work"}
 
 
 def test_a_mistake_on_the_command_line_shows_one_line_and_no_traceback(tmp_path, capsys):

@@ -3,9 +3,11 @@
 A set's module has one function, ``plan(size, seed) -> Plan``; a size is one of ``SIZES``.
 """
 
+import hashlib
 import io
 import json
 import os
+import shutil
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -92,6 +94,28 @@ def replace_file(path: Path, content: bytes) -> None:
 def write_clip(path: str, clip: Any, folder: Path, render: Callable[[Any], bytes]) -> None:
     """Render one clip into its file."""
     replace_file(folder / path, render(clip))
+
+
+def sources_digest() -> str:
+    """Of all modules of this package: a set that other code made may have other bytes."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def is_whole(folder: Path, parameters: dict, plan: Plan) -> bool:
+    """Whether ``folder`` holds all files of a set of these parameters."""
+    contents = plan.tables | {RECEIPT: receipt(parameters)}
+    return all((folder / path).is_file() for path in [*plan.clips, *contents]) and all(
+        (folder / path).read_bytes() == content for path, content in contents.items()
+    )
+
+
+def remove_set(folder: Path) -> None:
+    """Delete a folder, if a set was generated in it."""
+    if (folder / RECEIPT).is_file():
+        shutil.rmtree(folder)
 
 
 def write_set(folder: Path, parameters: dict, plan: Plan, processes: int | None = None) -> int:
