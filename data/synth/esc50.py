@@ -56,6 +56,7 @@ class Take(NamedTuple):
 def render(take: Take, seed: int) -> bytes:
     """The bytes of a clip's file."""
     scene = draw_scene(np.random.default_rng([seed, take.source]))
+    scene = scene._replace(snr_db=0.8 * scene.snr_db - 10)  # backgrounds louder than recordists want them
     rng = np.random.default_rng([seed, *take])
     return wav_bytes(record(CLASSES[take.target], rng, SECONDS, SAMPLE_RATE, scene), SAMPLE_RATE)
 
