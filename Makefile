@@ -1,17 +1,19 @@
-# make demo   set up, then train the first experiment on generated sounds, to a table and an adapter
+# make demo   set up, then tune a small backbone on generated sounds in five ways: a table, a plot, adapters
+#             EXPERIMENT=w2v_speechcommands, or any other of the ten; ast_esc50 if not given
 # make test   set up, then run the tests
 # make check  formatting and lint          make bench  time a training step
 # make clean  remove what these made (never runs/)
 
 PYTHON ?= python3
 VENV ?= .venv
+EXPERIMENT ?= ast_esc50
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
 .PHONY: demo test check bench clean setup
 
 demo: $(READY)
-	$(BIN)/python demo.py
+	$(BIN)/python demo.py $(EXPERIMENT)
 
 test: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist worksteal

@@ -1,52 +1,257 @@
-"""make demo: the commands a user would type, on generated sounds instead of a download.
+"""make demo: what a small pretrained backbone, frozen, brings to a task that it was not trained for.
 
-Generates a tiny set in ESC-50's layout, prepares its lists, and trains ast_esc50 on its five
-folds with a small backbone of random weights: no weights are downloaded either. What it shows is
-the way, from recordings to a table and an adapter; accuracies worth having need pretrained weights.
-(Guessing among its 5 classes is right in 20 % of the clips.)
+Generates a data set, prepares its lists, and tunes the backbone that ships with this repository in
+five ways, by the commands that a user would type: a linear probe, embedding prompts, adapters, IPET
+(both), and fine-tuning. Then it shows their table, draws it, and lets a new model with IPET's saved
+adapter hear two clips that it was not trained on. Nothing is downloaded.
+
+    python3 demo.py                                   ast_esc50
+    python3 demo.py w2v_speechcommands                any of the ten experiments
+    python3 demo.py w2v_speechcommands -- -seed 1 2 3     behind --: flags of every main.py
 """
 
 import argparse
+import json
+import os
+import shlex
 import shutil
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent
-DATA = ROOT / "demo_data"
-RUNS = DATA / "runs"
-RUN = RUNS / "IPET" / "demo" / "first"
-SETTINGS = (
-    "-pretrained random -size tiny -frame_length 256 -freqm 12 -timem 24 -epoch 20 -lr 1e-2 -batch_size 8"
-)
+METHODS = ("linear", "prompt", "adapter", "ipet", "finetune")
 
 
-def run(*command: str, folder: Path = ROOT) -> None:
-    """Show a command and run it; its failure is this one's."""
-    print(f"\n$ {f'cd {folder.name} && ' * (folder != ROOT)}python3 {' '.join(command)}", flush=True)
-    status = subprocess.run([sys.executable, *command], cwd=folder).returncode
+class Demo(NamedTuple):
+    """How an experiment is shown: few frames, few epochs, small sizes."""
+
+    frames: int  # of 10 ms, that the backbone sees
+    epochs: int
+    batch_size: int
+    prompts: int  # a layer
+    bottleneck: int  # of the adapters
+    lr: tuple[float, ...]  # of each of METHODS
+    flags: str = ""  # others of main.py
+
+
+# fmt: off
+DEMOS = {
+    "ast_esc50":          Demo(256,  6, 32,  4, 32, (1e-2, 1e-2, 5e-3, 5e-3, 5e-4), "-fold 1 -timem 32"),
+    "ast_fsd50k":         Demo(256,  5, 32,  4, 32, (1e-2, 1e-2, 5e-3, 5e-3, 5e-4), "-timem 32"),
+    "ast_gtzan":          Demo(256,  8, 32,  4, 32, (1e-2, 1e-2, 5e-3, 5e-3, 5e-4), "-fold 1 -nb_seg 3"),
+    "ast_speechcommands": Demo(128,  8, 32,  4, 32, (1e-2, 1e-2, 5e-3, 5e-3, 5e-4), "-mixup 0"),
+    "ast_voxceleb":       Demo(200,  6, 32,  4, 32, (1e-2, 1e-2, 5e-3, 5e-3, 5e-4), "-nb_seg 2"),
+    "w2v_esc50":          Demo(256,  5, 32, 16, 32, (1e-2, 1e-2, 5e-3, 5e-3, 5e-4), "-fold 1"),
+    "w2v_fsd50k":         Demo(256,  4, 32, 16, 32, (1e-2, 1e-2, 5e-3, 5e-3, 5e-4)),
+    "w2v_gtzan":          Demo(256,  7, 32, 16, 32, (1e-2, 1e-2, 5e-3, 5e-3, 5e-4), "-fold 1 -nb_seg 3"),
+    "w2v_speechcommands": Demo(128,  9, 32, 16, 32, (1e-2, 1e-2, 5e-3, 5e-3, 5e-4)),
+    "w2v_voxceleb":       Demo(200,  4, 32, 16, 32, (1e-2, 1e-2, 5e-3, 5e-3, 5e-4), "-nb_seg 2"),
+}
+# fmt: on
+SETS = {  # of data/synthesize.py and data/prepare.py, by what an experiment's name ends with
+    "esc50": "esc50",
+    "fsd50k": "fsd50k",
+    "gtzan": "gtzan",
+    "speechcommands": "speech_commands",
+    "voxceleb": "voxceleb1",
+}
+BACKBONES = {"ast": "ast_small", "w2v": "wav2vec2_small"}
+NOISES = ("musan", "rirs")  # mixed into the training clips of w2v_voxceleb
+
+
+def main() -> None:
+    """Generate, prepare, train five times, compare, and hear two clips."""
+    flags = get_args()
+    start = time.perf_counter()
+    name, out = flags.experiment, flags.out.expanduser().resolve()
+    out = out if flags.size == "demo" else out / flags.size
+    prepare(SETS[name[4:]], out, flags.size, stats=name.startswith("ast"))
+    if name == "w2v_voxceleb":
+        for noises in NOISES:
+            prepare(noises, out, flags.size)
+    runs = out / "runs" / "IPET" / name
+    shutil.rmtree(runs, ignore_errors=True)  # the demo's own runs, of the last time
+    for method in METHODS:
+        run("main.py", *main_flags(name, out, method, flags.further), folder=ROOT / name)
+    show_table(runs, out / name)
+    hear(name, [str(word) for word in main_flags(name, out, "ipet", flags.further)])
+    print(
+        f"\nDone in {time.perf_counter() - start:.0f} s. Everything lies in {out}: {name}/ (table.md, "
+        f"{name}/pareto.png and others), runs/IPET/{name}/ (a folder a method, with its adapters), "
+        "the generated recordings, and lists/ of them."
+    )
+
+
+def get_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """Which experiment, and how large; ``further``: what stands behind ``--``."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("experiment", nargs="?", choices=DEMOS, default="ast_esc50", metavar="EXPERIMENT")
+    add("-size", choices=("tiny", "demo", "large"), default="demo", help="of the generated set")
+    add("-out", type=Path, default=ROOT / "demo_data", metavar="DIR", help="where all is written")
+    argv = sys.argv[1:] if argv is None else argv
+    own, further = (argv[: argv.index("--")], argv[argv.index("--") + 1 :]) if "--" in argv else (argv, [])
+    return argparse.Namespace(**vars(parser.parse_args(own)), further=further)
+
+
+def run(*command: str | Path, folder: Path = ROOT) -> None:
+    """Show a command, its paths as seen from its folder, and run it; its failure is this one's."""
+    words = [os.path.relpath(word, folder) if isinstance(word, Path) else word for word in command]
+    enter = f"cd {folder.name} && " if folder != ROOT else ""
+    print(f"\n$ {enter}python3 {shlex.join(words)}", flush=True)
+    status = subprocess.run([sys.executable, *words], cwd=folder).returncode
     if status:
         sys.exit(status)
 
 
-def main() -> None:
-    """Generate, prepare, train."""
-    argparse.ArgumentParser(description=__doc__).parse_args()  # -h, and nothing else
-    start = time.perf_counter()
-    shutil.rmtree(RUN, ignore_errors=True)  # the demo's own run, of the last time
-    run("data/synthesize.py", "esc50", "demo_data/tiny/esc50", "-size", "tiny")
-    run("data/prepare.py", "esc50", "demo_data/tiny/esc50", "-out", "demo_data/tiny/lists")
-    where = (
-        "-path_data ../demo_data/tiny/esc50 -path_list ../demo_data/tiny/lists -path_run ../demo_data/runs"
-    )
-    flags = ["-name", "first", "-tags", "demo", *where.split(), *SETTINGS.split()]
-    run("main.py", *flags, folder=ROOT / "ast_esc50")
-    size = (RUN / "seed_1234/fold_1/best/adapter.safetensors").stat().st_size
-    print(
-        f"\nDone in {time.perf_counter() - start:.0f} s. In {RUN.relative_to(ROOT)}: the table (summary.txt),"
-        f"\neach fold's adapter (seed_1234/fold_1/best/, {size / 1024:.0f} KiB), its curves (metrics.jsonl)."
-    )
+def prepare(name: str, out: Path, size: str, stats: bool = False) -> None:
+    """Generate a set in ``out/<name>``, unless the last demo did, and write its lists."""
+    lists = out / "lists" / name
+    run("data/synthesize.py", name, out / name, "-size", size, "-refresh")
+    run("data/prepare.py", name, out / name, "-out", lists, *["-stats"] * stats)
+
+
+def main_flags(name: str, out: Path, method: str, further: list[str]) -> list[str | Path]:
+    """The flags of ``main.py`` for one method of an experiment."""
+    demo, data = DEMOS[name], SETS[name[4:]]
+    values = {
+        "name": method,
+        "tags": name,
+        "path_data": out / data,
+        "path_list": out / "lists" / data,
+        "path_run": out / "runs",
+        "pretrained": BACKBONES[name[:3]],
+        "method": method,
+        "frame_length": demo.frames,
+        "epoch": demo.epochs,
+        "batch_size": demo.batch_size,
+        "lr": demo.lr[METHODS.index(method)],
+        "precision": precision(),
+    }
+    if method in ("prompt", "ipet"):
+        values["embedding_prompt_num"] = demo.prompts
+    if method in ("adapter", "ipet"):
+        values["adapter_hidden_dim"] = demo.bottleneck
+    if name.startswith("ast"):
+        stats = json.loads((out / "lists" / data / "stats.json").read_text())
+        values |= {"norm_mean": round(stats["mean"], 4), "norm_std": round(stats["std"], 4)}
+    if name == "w2v_voxceleb":
+        values |= {"path_musan": out / "musan", "path_rir": out / "rirs", "path_noise_list": out / "lists"}
+    words = [word for flag, value in values.items() for word in (f"-{flag}", value)]
+    return [*(word if isinstance(word, Path) else str(word) for word in words), *demo.flags.split(), *further]
+
+
+def precision() -> str:
+    """bf16 also on a CPU that multiplies matrices in it (AMX): it is twice as fast there."""
+    import torch  # here and below: slow to import, and -h answers without
+
+    fast = not torch.cuda.is_available() and getattr(torch.cpu, "_is_amx_tile_supported", bool)()
+    return "bf16" if fast else "auto"
+
+
+def show_table(runs: Path, out: Path) -> None:
+    """Print a row a method, and write the report's tables and plots."""
+    from ipet.report import read_runs, report, row_of
+
+    status = report([runs], formats=(), out=out)
+    if status:
+        sys.exit(status)
+    rows = {row["method"]: row for row in map(row_of, read_runs([runs], None, errors=[]))}
+    metric = rows["ipet"]["metric"]
+    lines = [("method", f"{metric} (%)", "95 % interval", "trainable", "share (%)", "seconds", "file (KiB)")]
+    for row in (rows[method] for method in METHODS):
+        share = row["trainable_parameters"] / row["all_parameters"]
+        lines.append(
+            (
+                row["method"],
+                f"{100 * row['value']:.1f}",
+                f"{100 * row['low']:.1f} - {100 * row['high']:.1f}",
+                f"{row['trainable_parameters']:,}",
+                f"{100 * share:.2f}",
+                f"{row['seconds']:.0f}",
+                f"{row['checkpoint_bytes'] / 1024:,.0f}",
+            )
+        )
+    widths = [max(map(len, column)) for column in zip(*lines)]
+    print()
+    for first, *others in lines:
+        print("  ".join([first.ljust(widths[0]), *map(str.rjust, others, widths[1:])]))
+
+
+def hear(name: str, flags: list[str]) -> None:
+    """Let a new model with IPET's saved adapter hear two clips, or judge two trials, that were held out."""
+    import torch
+
+    from ipet.arguments import SEED
+    from ipet.checkpoint import load_adapter
+    from ipet.splits import Cell
+    from ipet.summary import cell_name
+
+    sys.path.insert(0, str(ROOT / name))
+    from arguments import get_args
+    from dataset import build_datasets
+    from model import build_model
+
+    args = get_args(flags)
+    cell = Cell(*(args.rand_seed or [SEED])[:1], fold=1 if args.fold else None)
+    datasets = build_datasets(args, cell)
+    model = build_model(args, len(datasets.train.labels)).eval()
+    folder = args.path_run / args.project / args.tags / args.name / cell_name(*cell)
+    epoch = "best" if "test" in datasets.evaluation else "last"  # never the best on what is heard
+    load_adapter(folder / epoch, model)
+    print(f"\nHeard by a new model with {folder / epoch / 'adapter.safetensors'}:")
+    with torch.inference_mode():
+        if datasets.trials is None:
+            hear_clips(model, datasets, args.classification_loss, args.path_data)
+        else:
+            hear_trials(model, datasets, args.scoring, folder / "predictions.npz")
+
+
+def hear_clips(model, datasets, loss: str, root: Path) -> None:
+    """Print what the model takes two clips of the reported list for, and what they are."""
+    from ipet.datasets import collate
+
+    clips = datasets.evaluation["test" if "test" in datasets.evaluation else "eval"]
+    chosen = [len(clips) // 3, 2 * len(clips) // 3]
+    batch = collate([clips[i] for i in chosen])
+    logits = model(batch.waveform, batch.num_samples).unflatten(0, (len(chosen), -1))  # [B, S, C]
+    probabilities = (logits.softmax(-1) if loss == "cce" else logits.sigmoid()).mean(dim=1)
+    for i, row in zip(chosen, probabilities):
+        truth = ", ".join(clips.labels.names[c] for c in clips.clips[i].classes)
+        values, classes = row.topk(min(3, len(row)))
+        answers = (f"{clips.labels.names[c]} {100 * v:.1f} %" for v, c in zip(values, classes))
+        print(f"  {clips.clips[i].path.relative_to(root)} is {truth}\n    heard: {', '.join(answers)}")
+
+
+def hear_trials(model, datasets, scoring: str, predictions: Path) -> None:
+    """Print the first target's and the first nontarget's score, and on which side of the threshold it is.
+
+    Args:
+        predictions: the run's scores of all trials; the threshold is where they have equal error rates.
+    """
+    import numpy as np
+    from sklearn.metrics import roc_curve
+
+    from ipet.datasets import collate
+    from ipet.scoring import score_trials
+
+    with np.load(predictions) as kept:
+        false_alarm, hit, thresholds = roc_curve(kept["targets"], kept["scores"])
+    threshold = thresholds[np.abs(1 - hit - false_alarm).argmin()]
+    (pairs, targets), clips = datasets.trials, datasets.evaluation["eval"]
+    chosen = pairs[[np.argmax(targets), np.argmin(targets)]]  # [2, 2]
+    batch = collate([clips[i] for i in chosen.flat])
+    embeddings = model.speaker_embedding(batch.waveform, batch.num_samples).unflatten(0, (4, -1))
+    scores = score_trials(embeddings, np.arange(4).reshape(2, 2), scoring)
+    for truth, pair, score in zip(("same speaker", "different speakers"), chosen, scores):
+        names = " and ".join("/".join(clips.clips[i].path.parts[-3:]) for i in pair)
+        heard = "the same" if score >= threshold else "different"
+        print(f"  {names}: {truth}\n    heard: {heard}, score {score:.3f}, threshold {threshold:.3f}")
 
 
 if __name__ == "__main__":
