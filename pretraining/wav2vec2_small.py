@@ -257,6 +257,8 @@ def pretrain(
         if (step + 1) % every == 0 or step + 1 == steps:
             measured = {f"loss_{name}": value.item() for name, value in loss.items()}
             final = training.report(step, measured | evaluate(training.average, parts))
+    # Whoever tunes it masks nothing: spans of 200 ms would hide a third of a word from a small network.
+    training.average.model.config.mask_time_prob = 0.0
     save_backbone(Wav2Vec2(training.average.model), out)
     write_json(out / "training.json", {**about, "final": final})
     training.state_file.unlink()

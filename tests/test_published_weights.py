@@ -289,6 +289,17 @@ def test_wav2vec2_weights_that_do_not_fit_are_named(tmp_path, change, message):
         build_wav2vec2(pretrained=str(tmp_path))
 
 
+@pytest.mark.parametrize("probability", [0.0, 0.05])
+def test_only_a_model_that_masks_has_what_masks(tmp_path, probability):
+    model = tiny_model(Wav2Vec2ForPreTraining)  # trained with masks; tuned without
+    model.config.mask_time_prob = probability
+    model.config.save_pretrained(tmp_path)
+    torch.save(model.state_dict(), tmp_path / "pytorch_model.bin")
+    names = build_wav2vec2(pretrained=str(tmp_path)).model.state_dict()
+    assert ("masked_spec_embed" in names) == (probability > 0)
+    assert len(names) == len(model.wav2vec2.state_dict()) - (probability == 0)
+
+
 def test_another_kind_of_model_is_refused(tmp_path, huggingface_ast):
     huggingface_ast.save_pretrained(tmp_path)
     with pytest.raises(

@@ -50,6 +50,7 @@ MODEL_TYPES = {  # transformers' name: its configuration, its model, a published
     "wavlm": (WavLMConfig, WavLMModel, "microsoft/wavlm-base"),
 }
 PUBLISHED = "wav2vec2_small, a folder in Hugging Face's layout, a hub id such as {}, random"
+MASK = "masked_spec_embed"  # what stands in for a masked token
 HEADS = r"(quantizer|project_q|project_hid|lm_head|classifier|projector)\b"
 
 
@@ -137,6 +138,8 @@ def load_published(pretrained: str, model_type: str, size: str | None = None) ->
     if size is not None:
         check_size(model.config, size, str(config))
     tensors = {modern_name(n): t for n, t in read_tensors(path).items() if not re.match(HEADS, n)}
+    if not (model.config.mask_time_prob or model.config.mask_feature_prob):
+        tensors.pop(MASK, None)  # a model that masks nothing when it is tuned has no use for it
     load_exactly(model.state_dict(), tensors, str(path))
     return model
 
