@@ -17,6 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
 from ipet import distributed
+from ipet.attention import choose_attention
 from ipet.checkpoint import (
     load_trainable_state,
     load_training,
@@ -137,6 +138,7 @@ class Trainer:
         self.model = model.to(device)
         self.datasets, self.recipe, self.device = datasets, recipe, device
         self.folder, self.describe, self.title = Path(folder), describe or {}, title
+        choose_attention(model, device.type, PRECISIONS[recipe.precision])
         self.optimizer = torch.optim.Adam(
             list(trainable_parameters(model).values()),
             lr=recipe.lr,

@@ -42,6 +42,8 @@ from transformers.models.hubert.modeling_hubert import HubertEncoderLayer
 from transformers.models.wav2vec2.modeling_wav2vec2 import Wav2Vec2EncoderLayer
 from transformers.models.wavlm.modeling_wavlm import WavLMEncoderLayer
 
+from ipet.attention import attention, split_heads
+
 INITS = ("zero", "normal")
 POSITIONS = ("parallel", "sequential", "houlsby")
 PREFIX_STD = 0.02  # of the transformers' own embeddings
@@ -162,34 +164,6 @@ class TunedLayer(nn.Module):
             return None
         keys, values = (torch.cat(part, dim=2) for part in zip(*parts))
         return keys, values
-
-
-def split_heads(x: Tensor, num_heads: int) -> Tensor:
-    """[B, T, D] -> [B, H, T, D / H]."""
-    return x.unflatten(-1, (num_heads, -1)).transpose(1, 2)
-
-
-def attention(q: Tensor, k: Tensor, v: Tensor, prepended, dropout: float, mask=None) -> Tensor:
-    """softmax(Q [K(P) ; K]^T) [V(P) ; V].
-
-    Args:
-        q, k, v: [B, H, T, D / H].
-        prepended: K(P) and V(P) [1, H, n, D / H], the same for every clip; or None.
-        dropout: of the attention weights.
-        mask: [B, 1 or H, T, T] True where a query sees a key, or what is added to the scores; every
-            query sees every prompt, and nothing is added to their scores.
-
-    Returns:
-        [B, T, D].
-    """
-    if prepended is not None:
-        prompt_k, prompt_v = (part.to(k.dtype).expand(len(q), -1, -1, -1) for part in prepended)
-        k = torch.cat([prompt_k, k], dim=2)
-        v = torch.cat([prompt_v, v], dim=2)
-        if mask is not None:
-            mask = F.pad(mask, (prompt_k.shape[2], 0), value=True if mask.dtype == torch.bool else 0.0)
-    out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout)
-    return out.transpose(1, 2).flatten(2)
 
 
 class PreNormLayer(TunedLayer):

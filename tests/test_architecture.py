@@ -8,7 +8,8 @@ import pytest
 from helpers import EXPERIMENTS, ROOT
 
 LEVELS = [
-    {"audio", "metrics", "distributed", "tuning", "heads"},
+    {"audio", "metrics", "distributed", "attention", "heads"},
+    {"tuning"},
     {"features", "lists", "augment", "checkpoint", "methods", "scoring"},
     {"datasets", "backbones", "logbook", "cache", "corruption", "summary", "plots"},
     {"splits", "models", "trainer", "report", "sweep"},

@@ -1,0 +1,74 @@
+"""softmax(Q K^T / sqrt(d)) V, with keys and values that every query sees, by the faster of two ways.
+
+PyTorch's fused kernel wins everywhere but in bf16 on a CPU without matrix tiles (AMX): there it computes in
+fp32, and two matrix products in bf16 take half the time. Both ways are the same function.
+"""
+
+import functools
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+def split_heads(x: Tensor, num_heads: int) -> Tensor:
+    """[B, T, D] -> [B, H, T, D / H]."""
+    return x.unflatten(-1, (num_heads, -1)).transpose(1, 2)
+
+
+def attention(q: Tensor, k: Tensor, v: Tensor, prepended, dropout: float, mask=None) -> Tensor:
+    """softmax(Q [K(P) ; K]^T / sqrt(d)) [V(P) ; V].
+
+    Args:
+        q, k, v: [B, H, T, D / H].
+        prepended: K(P) and V(P) [1, H, n, D / H], the same for every clip; or None.
+        dropout: of the attention weights.
+        mask: [B, 1 or H, T, T] True where a query sees a key, or what is added to the scores; every
+            query sees every prompt, and nothing is added to their scores.
+
+    Returns:
+        [B, T, D].
+    """
+    if prepended is not None:
+        prompt_k, prompt_v = (part.to(k.dtype).expand(len(q), -1, -1, -1) for part in prepended)
+        k = torch.cat([prompt_k, k], dim=2)
+        v = torch.cat([prompt_v, v], dim=2)
+        if mask is not None:
+            mask = F.pad(mask, (prompt_k.shape[2], 0), value=True if mask.dtype == torch.bool else 0.0)
+    attend = by_products if products_are_faster(q.device.type, q.dtype) else F.scaled_dot_product_attention
+    return attend(q, k, v, attn_mask=mask, dropout_p=dropout).transpose(1, 2).flatten(2)
+
+
+def by_products(q: Tensor, k: Tensor, v: Tensor, attn_mask: Tensor | None, dropout_p: float) -> Tensor:
+    """[B, H, T, d], [B, H, S, d], [B, H, S, d] -> [B, H, T, d], as ``F.scaled_dot_product_attention``."""
+    scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)  # [B, H, T, S]
+    if attn_mask is not None and attn_mask.dtype == torch.bool:
+        scores = scores.masked_fill(~attn_mask, float("-inf"))
+    elif attn_mask is not None:
+        scores = scores + attn_mask
+    return F.dropout(scores.softmax(dim=-1), dropout_p) @ v
+
+
+@functools.cache
+def products_are_faster(device: str, dtype: torch.dtype) -> bool:
+    """Whether two matrix products beat the fused kernel; see above."""
+    if device != "cpu" or dtype != torch.bfloat16:
+        return False
+    able = torch.cpu.get_capabilities()
+    return bool(able.get("avx512_bf16")) and not able.get("amx_bf16")
+
+
+def choose_attention(model: nn.Module, device: str, dtype: torch.dtype) -> None:
+    """Let the library's own attention layers in a model take the faster way, in place.
+
+    Args:
+        model: timm's layers have a switch ``fused_attn``; transformers' models a configuration.
+        device: ``cpu`` or ``cuda``.
+        dtype: in which matrices are multiplied there.
+    """
+    fused = not products_are_faster(device, dtype)
+    for module in model.modules():
+        if hasattr(module, "fused_attn"):
+            module.fused_attn = fused
+        if hasattr(module, "set_attn_implementation"):
+            module.set_attn_implementation("sdpa" if fused else "eager")
