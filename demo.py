@@ -39,7 +39,7 @@ class Demo(NamedTuple):
 
 # Few epochs of few clips: what holds back overfitting holds back learning first, and the rate decays soon.
 SHORT = "-lr_decay_start_epoch 2 -gamma 0.6"
-SHORTER = "-lr_decay_start_epoch 2 -gamma 0.3"
+SHORTER = "-lr_decay_start_epoch 1 -gamma 0.3"
 AST = f"-freqm 0 -timem 0 -mixup 0 -adapter_dropout 0 {SHORT}"
 W2V = f"-mixup 0 -frozen_dropout False -adapter_dropout 0 {SHORT}"
 AST_LR = (3e-2, 1e-2, 1e-2, 1e-2, 5e-4)
