@@ -189,7 +189,7 @@ def begins(training, args, device: torch.device) -> str:
     settings = ", ".join(f"{name} {value}" for name, value in training.model.backbone.tuning.items())
     return (
         f"{training.title}{len(training.datasets.train):,} training clips, {args.epoch} epochs, "
-        f"lr {args.lr:g}, {trainable:,} of {total:,} parameters ({settings}), {args.precision} on "
+        f"lr {args.lr:g}{f' (head {args.head_lr:g})' if args.head_lr else ''}, {trainable:,} of {total:,} parameters ({settings}), {args.precision} on "
         f"{distributed.world_size()} x {device.type}"
     )
 
@@ -304,6 +304,7 @@ def recipe_of(args, device: torch.device) -> Recipe:
         epochs=args.epoch,
         batch_size=args.batch_size,
         lr=args.lr,
+        head_lr=args.head_lr,
         gamma=args.gamma,
         decay_start=args.lr_decay_start_epoch,
         decay_end=args.lr_decay_end_epoch,

@@ -121,10 +121,12 @@ def by_fold(by_cell: Mapping[str, float]) -> list[float]:
 def interval(by_cell: Mapping[str, float]) -> list[float] | None:
     """The 95 % interval of the mean: Student's t over the folds, each averaged over its seeds.
 
-    Without folds, over the seeds. Cut at 0 and 1. None for a single value.
+    Without folds, or of one fold, over the seeds. Cut at 0 and 1. None for a single value.
     """
     values = by_fold(by_cell)
-    if len(values) < 2:
+    if len(values) == 1:
+        values = list(by_cell.values())
+    if len(values) == 1:
         return None
     half = student.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / np.sqrt(len(values))
     return [max(0.0, float(np.mean(values) - half)), min(1.0, float(np.mean(values) + half))]

@@ -57,6 +57,7 @@ class Recipe:
         epochs: how many.
         batch_size: of a global batch, over all processes.
         lr: learning rate of the first epoch.
+        head_lr: that of the head; None: ``lr``.
         gamma: the learning rate's factor after each epoch from ``decay_start`` to before ``decay_end``.
         weight_decay: L2, in Adam.
         precision: ``fp32``, ``bf16`` or ``fp16`` (autocast).
@@ -80,12 +81,27 @@ class Recipe:
     eval_batch_size: int = 32
     num_workers: int = 0
     loggers: tuple[str, ...] = ("tensorboard",)
+    head_lr: float | None = None
 
 
 def learning_rate(recipe: Recipe, epoch: int) -> float:
     """lr gamma^max(0, min(e, end) - start), e counted from 1."""
     decays = min(epoch, recipe.decay_end) - recipe.decay_start
     return recipe.lr * recipe.gamma ** max(0, decays)
+
+
+def parameter_groups(model: nn.Module, recipe: Recipe) -> list[dict]:
+    """What is trained, by its learning rate, which is ``scale`` times that of the epoch.
+
+    A new head has all to learn, a pretrained backbone little.
+    """
+    named = trainable_parameters(model)
+    if recipe.head_lr is None:
+        return [{"params": list(named.values()), "scale": 1.0}]
+    head = [p for name, p in named.items() if name.startswith("head.")]
+    rest = [p for name, p in named.items() if not name.startswith("head.")]
+    groups = [{"params": rest, "scale": 1.0}, {"params": head, "scale": recipe.head_lr / recipe.lr}]
+    return [group for group in groups if group["params"]]  # -method linear trains the head alone
 
 
 def seed_everything(*seeds: int) -> None:
@@ -140,7 +156,7 @@ class Trainer:
         self.folder, self.describe, self.title = Path(folder), describe or {}, title
         choose_attention(model, device.type, PRECISIONS[recipe.precision])
         self.optimizer = torch.optim.Adam(
-            list(trainable_parameters(model).values()),
+            parameter_groups(model, recipe),
             lr=recipe.lr,
             betas=BETAS,
             weight_decay=recipe.weight_decay,
@@ -233,7 +249,7 @@ class Trainer:
         self.batches.epoch = self.epoch
         lr = learning_rate(self.recipe, self.epoch)
         for group in self.optimizer.param_groups:
-            group["lr"] = lr
+            group["lr"] = lr * group["scale"]
         losses, pending = [], []
         with self.progress_bar() as bar:
             for i, batch in enumerate(self.loader):

@@ -12,6 +12,7 @@ import soundfile
 import torch
 
 from ipet.audio import ClipError
+from ipet.backbones.audio_spectrogram_transformer import build_ast
 from ipet.backbones.wav2vec2 import build_wav2vec2
 from ipet.checkpoint import load_adapter
 from ipet.launch import choose_gpus
@@ -128,6 +129,25 @@ def test_every_way_of_training_runs(folds, tmp_path, flags):
     folder = run_here("ast_esc50", *tiny(folds, tmp_path, *AST, "-fold", 1, *flags))
     losses = [row["loss"] for row in rows(folder / "seed_1234/fold_1", "step")]
     assert len(losses) == 8 and np.isfinite(losses).all()
+
+
+@pytest.mark.parametrize("method", ["ipet", "linear", "finetune"])
+def test_the_head_has_a_learning_rate_of_its_own(tmp_path, method):
+    """Adam's first step moves everything by its learning rate, whatever the gradient."""
+    lists = write_lists(tmp_path / "lists", train_1=4, eval_1=4)
+    flags = ["-frame_length", 32, "-epoch", 1, "-batch_size", 4, "-fold", 1, "-method", method]
+    flags += ["-lr", "1e-3", "-head_lr", "0.05", "-weight_decay", 0]
+    last = adapter(run_here("ast_esc50", *tiny(lists, tmp_path, *flags)) / "seed_1234/fold_1/last")
+    assert torch.allclose((last["head.fc.bias"] - 1e-4).abs(), torch.tensor(0.05), rtol=1e-3)
+    assert torch.allclose((last["head.norm.weight"] - 1).abs(), torch.tensor(0.05), rtol=1e-3)
+    if method == "ipet":
+        assert torch.allclose(last["adapters.1.up.bias"].abs(), torch.tensor(1e-3), rtol=1e-3)
+    if method == "finetune":
+        seed_everything(1234)
+        before = build_ast(32, size="tiny").state_dict()
+        [moved] = [k for k in before if k.endswith("1.mlp.fc2.bias")]
+        change = (last[f"backbone.{moved}"] - before[moved]).abs()
+        assert torch.allclose(change, torch.tensor(1e-3), rtol=1e-3)
 
 
 def test_a_tiny_list_can_be_learnt(tmp_path):

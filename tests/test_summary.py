@@ -111,6 +111,13 @@ def test_a_single_cell_reports_the_interval_over_its_clips():
     assert got == pytest.approx([0.8 - 0.6353, 1.0], abs=1e-3)
 
 
+def test_the_interval_of_one_fold_is_over_its_seeds():
+    # mean 0.8, t(0.975, 1) = 12.706, deviation 0.01 sqrt(2), over sqrt(2): 0.1271
+    seeds = {f"seed_{n}/fold_1": result(0.5, last) for n, last in ((7, 0.79), (8, 0.81))}
+    got = summarise(seeds)["protocols"]["last"]["interval"]
+    assert got == pytest.approx([0.8 - 0.1271, 0.8 + 0.1271], abs=1e-3)
+
+
 def test_the_summary_of_three_folds():
     summary = summarise(folds())
     assert (summary["metric"], summary["protocol"]) == ("accuracy", "last")
