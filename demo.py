@@ -39,15 +39,16 @@ class Demo(NamedTuple):
 
 # Few epochs of few clips: what holds back overfitting holds back learning first, and the rate decays soon.
 SHORT = "-lr_decay_start_epoch 2 -gamma 0.6"
-SHORTER = "-lr_decay_start_epoch 1 -gamma 0.3"
+SHORTER = "-lr_decay_start_epoch 1 -gamma 0.3 -head_lr 3e-2"
 AST = f"-freqm 0 -timem 0 -mixup 0 -adapter_dropout 0 {SHORT}"
 W2V = f"-mixup 0 -frozen_dropout False -adapter_dropout 0 {SHORT}"
 AST_LR = (3e-2, 1e-2, 1e-2, 1e-2, 5e-4)
+ESC50_LR = (3e-2, 1e-2, 1e-2, 1e-2, 2e-4)  # beside a head with a rate of its own
 W2V_LR = (1e-2, 5e-3, 1e-2, 1e-2, 2e-4)
 
 # fmt: off
 DEMOS = {
-    "ast_esc50":          Demo(256, 3, 16,  4, 32, AST_LR, f"-fold 1 {AST} {SHORTER}"),
+    "ast_esc50":          Demo(256, 3, 16,  4, 32, ESC50_LR, f"-fold 1 {AST} {SHORTER}"),
     "ast_fsd50k":         Demo(256, 5, 16,  4, 32, AST_LR, AST),
     "ast_gtzan":          Demo(256, 7, 16,  4, 32, AST_LR, f"-fold 1 -nb_seg 3 {AST}"),
     "ast_speechcommands": Demo(128, 7, 16,  4, 32, AST_LR, AST),

@@ -187,9 +187,10 @@ def begins(training, args, device: torch.device) -> str:
     """What a log should say before hours of silence: what is trained, on what, and where."""
     trainable, total = count_parameters(training.model)
     settings = ", ".join(f"{name} {value}" for name, value in training.model.backbone.tuning.items())
+    head_lr = f" (head {args.head_lr:g})" if args.head_lr else ""
     return (
         f"{training.title}{len(training.datasets.train):,} training clips, {args.epoch} epochs, "
-        f"lr {args.lr:g}{f' (head {args.head_lr:g})' if args.head_lr else ''}, {trainable:,} of {total:,} parameters ({settings}), {args.precision} on "
+        f"lr {args.lr:g}{head_lr}, {trainable:,} of {total:,} parameters ({settings}), {args.precision} on "
         f"{distributed.world_size()} x {device.type}"
     )
 
