@@ -239,7 +239,7 @@ def add_training(parser: Parser) -> None:
         help="clips at once in evaluation; batch_size if not given",
     )
     add("-lr", type=positive, help="learning rate of the first epochs")
-    add("-head_lr", type=positive, default=None, help="of the head; lr if not given")
+    add("-head_lr", type=positive, default=None, help="learning rate of the head; lr if not given")
     add("-lr_decay_start_epoch", type=size, default=5, help="first epoch after which it decays")
     add("-lr_decay_end_epoch", type=size, default=26, help="first epoch after which it no longer does")
     add("-gamma", type=positive, default=0.85, help="factor of a decay")

@@ -91,16 +91,16 @@ def learning_rate(recipe: Recipe, epoch: int) -> float:
 
 
 def parameter_groups(model: nn.Module, recipe: Recipe) -> list[dict]:
-    """What is trained, by its learning rate, which is ``scale`` times that of the epoch.
+    """What is trained, for the optimiser; the head apart where it has a learning rate of its own.
 
     A new head has all to learn, a pretrained backbone little.
     """
     named = trainable_parameters(model)
     if recipe.head_lr is None:
-        return [{"params": list(named.values()), "scale": 1.0}]
+        return [{"params": list(named.values())}]
     head = [p for name, p in named.items() if name.startswith("head.")]
     rest = [p for name, p in named.items() if not name.startswith("head.")]
-    groups = [{"params": rest, "scale": 1.0}, {"params": head, "scale": recipe.head_lr / recipe.lr}]
+    groups = [{"params": rest}, {"params": head, "lr": recipe.head_lr}]
     return [group for group in groups if group["params"]]  # -method linear trains the head alone
 
 
@@ -162,6 +162,8 @@ class Trainer:
             weight_decay=recipe.weight_decay,
             fused=True,
         )
+        # Of the epoch's learning rate. Not kept in the groups: those come back from a file with -resume.
+        self.lr_shares = [group["lr"] / recipe.lr for group in self.optimizer.param_groups]
         self.scaler = torch.amp.GradScaler(device.type, enabled=recipe.precision == "fp16")
         self.batches = EpochBatches(
             len(datasets.train), recipe.batch_size, recipe.seed, distributed.rank(), distributed.world_size()
@@ -248,8 +250,8 @@ class Trainer:
         train_mode(self.model, self.recipe.frozen_dropout)
         self.batches.epoch = self.epoch
         lr = learning_rate(self.recipe, self.epoch)
-        for group in self.optimizer.param_groups:
-            group["lr"] = lr * group["scale"]
+        for group, share in zip(self.optimizer.param_groups, self.lr_shares):
+            group["lr"] = lr * share
         losses, pending = [], []
         with self.progress_bar() as bar:
             for i, batch in enumerate(self.loader):

@@ -14,7 +14,7 @@ import torch
 from ipet.audio import ClipError
 from ipet.backbones.audio_spectrogram_transformer import build_ast
 from ipet.backbones.wav2vec2 import build_wav2vec2
-from ipet.checkpoint import load_adapter
+from ipet.checkpoint import load_adapter, load_training
 from ipet.launch import choose_gpus
 from ipet.splits import Cell
 from ipet.trainer import seed_everything
@@ -148,6 +148,14 @@ def test_the_head_has_a_learning_rate_of_its_own(tmp_path, method):
         [moved] = [k for k in before if k.endswith("1.mlp.fc2.bias")]
         change = (last[f"backbone.{moved}"] - before[moved]).abs()
         assert torch.allclose(change, torch.tensor(1e-3), rtol=1e-3)
+
+
+def test_a_saved_optimizer_holds_what_torch_knows_and_no_more(splits, tmp_path):
+    """What this version adds to a group would be missing in a file that an earlier one wrote."""
+    folder = run_here("w2v_speechcommands", *tiny(splits, tmp_path, *W2V, "-epoch", 1, "-head_lr", "0.01"))
+    groups = load_training(folder / "seed_1234/training_state.pt")["optimizer"]["param_groups"]
+    [plain] = torch.optim.Adam([torch.zeros(1)]).param_groups
+    assert len(groups) == 2 and all(group.keys() == plain.keys() for group in groups)
 
 
 def test_a_tiny_list_can_be_learnt(tmp_path):
