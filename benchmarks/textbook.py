@@ -6,13 +6,13 @@ from torch import nn
 from ipet.tuning import PostNormLayer, PreNormLayer, tuned_layers
 
 
-def plain_pre_norm(self, x):
+def plain_pre_norm(self, x, num_outputs=None):
     """z = [P ; x]; u = z + MHA(LN1(z)); y = u + FFN(LN2(u)) + s A(u); the first n tokens of y are dropped."""
     f, n = self.layer, 0 if self.prompt is None else self.prompt.shape[1]
     z = x if self.prompt is None else torch.cat([self.prompt.expand(len(x), -1, -1), x], dim=1)
     u = z + f.attn(f.norm1(z))
     y = u + f.mlp(f.norm2(u)) + (self.adapter(u) if self.adapter is not None else 0)
-    return y[:, n:]
+    return y[:, n:][:, :num_outputs]
 
 
 def plain_post_norm(self, x, attention_mask=None, **kwargs):

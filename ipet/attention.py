@@ -20,14 +20,15 @@ def attention(q: Tensor, k: Tensor, v: Tensor, prepended, dropout: float, mask=N
     """softmax(Q [K(P) ; K]^T / sqrt(d)) [V(P) ; V].
 
     Args:
-        q, k, v: [B, H, T, D / H].
+        q: [B, H, t, D / H], with a mask t = T.
+        k, v: [B, H, T, D / H].
         prepended: K(P) and V(P) [1, H, n, D / H], the same for every clip; or None.
         dropout: of the attention weights.
         mask: [B, 1 or H, T, T] True where a query sees a key, or what is added to the scores; every
             query sees every prompt, and nothing is added to their scores.
 
     Returns:
-        [B, T, D].
+        [B, t, D].
     """
     if prepended is not None:
         prompt_k, prompt_v = (part.to(k.dtype).expand(len(q), -1, -1, -1) for part in prepended)

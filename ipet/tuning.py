@@ -16,7 +16,8 @@ The outputs at the prompts' positions are dropped, so prompts matter as keys and
     MHA(z) at x  =  softmax(Q(x) [K(P) ; K(x)]^T) [V(P) ; V(x)]
 
 K(P) and V(P) do not depend on the clip: they are computed once a step and expanded over the batch.
-Their queries, attention rows, feed-forward and adapter outputs are never computed.
+Their queries, attention rows, feed-forward and adapter outputs are never computed. Nor are those of
+tokens whose outputs nothing reads: AST's embedding is made of two tokens of its last layer.
 
 Two other places for the adapter, h = MHA(...) and g = FFN(...) being what the two blocks add:
 
@@ -167,30 +168,30 @@ class TunedLayer(nn.Module):
 
 
 class PreNormLayer(TunedLayer):
-    """A layer of timm's vision transformers (AST)."""
+    """A layer of timm's vision transformers (AST); with ``Tuning()`` the layer as it is."""
 
     def __init__(self, layer: timm_vit.Block, tuning: Tuning):
         if layer.attn.gate is not None:
             raise TypeError("attention with an output gate is not supported; expected timm's plain ViT")
         super().__init__(layer, layer.norm1.normalized_shape[0], tuning)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """[B, T, D] -> [B, T, D]."""
+    def forward(self, x: Tensor, num_outputs: int | None = None) -> Tensor:
+        """[B, T, D] -> [B, T, D], or [B, t, D]: the first t tokens' outputs, the others' not computed."""
         f = self.layer
-        h = f.drop_path1(f.ls1(self.attend(f.norm1(x))))  # h = MHA(LN1(x)), P in keys, values
-        u = x + self.adapted(h)  # u = x + h, or x + h + s A1(h)
+        h = f.drop_path1(f.ls1(self.attend(f.norm1(x), num_outputs)))  # h = MHA(LN1(x)), P in keys, values
+        u = x[:, :num_outputs] + self.adapted(h)  # u = x + h, or x + h + s A1(h)
         g = f.drop_path2(f.ls2(f.mlp(f.norm2(u))))  # g = FFN(LN2(u))
         return u + g + self.adapt(u, g)  # y = u + g + s A(u), or u + g + s A(g)
 
-    def attend(self, x: Tensor) -> Tensor:
-        """[B, T, D] -> [B, T, D]: attention over the prompts and x."""
+    def attend(self, x: Tensor, num_outputs: int | None) -> Tensor:
+        """[B, T, D] -> [B, t, D]: the first t tokens' attention over the prompts and x."""
         a = self.layer.attn
         prepended = self.prepended(a.num_heads)
-        if prepended is None:
+        if prepended is None and num_outputs is None:
             return a(x)
         q, k, v = (split_heads(part, a.num_heads) for part in a.qkv(x).chunk(3, dim=-1))
         dropout = a.attn_drop.p if a.training else 0.0
-        out = attention(a.q_norm(q), a.k_norm(k), v, prepended, dropout)
+        out = attention(a.q_norm(q[:, :, :num_outputs]), a.k_norm(k), v, prepended, dropout)
         return a.proj_drop(a.proj(a.norm(out)))
 
     def project(self, prompt: Tensor) -> tuple[Tensor, Tensor]:

@@ -13,6 +13,7 @@ from ipet import models
 from ipet.backbones.audio_spectrogram_transformer import build_ast
 from ipet.backbones.wav2vec2 import build_wav2vec2
 from ipet.heads import Classifier, LinearHead
+from ipet.methods import apply_method
 from ipet.tuning import (
     POSITIONS,
     Tuning,
@@ -120,6 +121,29 @@ def test_the_fast_form_equals_the_plain_one(backbone, residual):
     grads = [{n: p.grad for n, p in trainable_parameters(model).items()} for model in (fast, plain)]
     assert len(grads[0]) == 2 * (1 + 4)
     torch.testing.assert_close(*grads, rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize("method", ["finetune", "lora", "ipet"])
+def test_ast_computes_what_its_embedding_is_made_of(method):
+    """The last layer's outputs at the patches are not computed; the library computes them all."""
+    model, x = tiny_ast()
+    model = fill(apply_method(model, method, num_prompts=3, bottleneck=4, rank=2), std=0.1).double()
+    y = model.vit.forward_features(x.double().transpose(1, 2).unsqueeze(1))  # [B, 2 + f t, D]
+    whole = y[:, :2].mean(dim=1)
+    outputs = [model(x.double()), whole]
+    torch.testing.assert_close(*outputs, rtol=1e-12, atol=1e-12)
+    named = trainable_parameters(model)
+    grads = [torch.autograd.grad(output.pow(3).sum(), list(named.values())) for output in outputs]
+    assert all(grad.abs().max() > 0 for grad in grads[0])
+    torch.testing.assert_close(*grads, rtol=1e-9, atol=1e-11)
+
+
+def test_ast_spares_the_last_layers_patches():
+    model, x = tiny_ast()
+    shapes = []
+    model.vit.blocks[-1].mlp.register_forward_hook(lambda module, args, output: shapes.append(output.shape))
+    model(x)
+    assert shapes == [(3, 2, model.width)]
 
 
 def fill(model, std=0.5):

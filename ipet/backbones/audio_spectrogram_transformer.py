@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ipet.checkpoint import fingerprint, load_exactly, published_file, read_json, read_tensors, save_published
+from ipet.tuning import PreNormLayer, Tuning
 
 IMAGENET = "deit_base_distilled_patch16_384"
 PATCH = 16  # mels and frames a patch covers
@@ -88,7 +89,15 @@ class AudioSpectrogramTransformer(nn.Module):
 
     def forward(self, fbank: Tensor) -> Tensor:
         """[B, T, M] -> [B, D]."""
-        y = self.vit.forward_features(fbank.transpose(1, 2).unsqueeze(1))  # [B, 2 + f t, D]
+        vit = self.vit
+        x = vit.patch_embed(fbank.transpose(1, 2).unsqueeze(1))  # [B, f t, D]
+        tokens = torch.cat([vit.cls_token, vit.dist_token], dim=1)  # [1, 2, D]
+        *layers, last = vit.blocks
+        x = torch.cat([tokens.expand(len(x), -1, -1), x], dim=1) + vit.pos_embed  # [B, 2 + f t, D]
+        for layer in layers:
+            x = layer(x)
+        last = last if isinstance(last, PreNormLayer) else PreNormLayer(last, Tuning())
+        y = vit.norm(last(x, num_outputs=PREFIX))  # the last layer's other outputs would go unused
         return (y[:, 0] + y[:, 1]) / 2
 
     def load_published(self, tensors: Mapping[str, Tensor], source: str) -> None:
