@@ -240,9 +240,16 @@ def add_training(parser: Parser) -> None:
     )
     add("-lr", type=positive, help="learning rate of the first epochs")
     add("-head_lr", type=positive, default=None, help="learning rate of the head; lr if not given")
+    add(
+        "-lr_schedule",
+        choices=("step", "cosine"),
+        default=None,
+        help="step, if not given: by the three flags that follow; cosine: down to 0 at the last step",
+    )
     add("-lr_decay_start_epoch", type=size, default=5, help="first epoch after which it decays")
     add("-lr_decay_end_epoch", type=size, default=26, help="first epoch after which it no longer does")
     add("-gamma", type=positive, default=0.85, help="factor of a decay")
+    add("-warmup_epoch", type=not_negative, default=0.0, help="epochs in which the rate rises, such as 0.5")
     add("-weight_decay", "-weigth_decay", type=not_negative, default=5e-7, help="L2")
     add("-classification_loss", choices=("cce", "bce"), help="cross-entropy, or binary for each class")
     add(

@@ -309,6 +309,8 @@ def recipe_of(args, device: torch.device) -> Recipe:
         gamma=args.gamma,
         decay_start=args.lr_decay_start_epoch,
         decay_end=args.lr_decay_end_epoch,
+        schedule=args.lr_schedule or "step",
+        warmup=args.warmup_epoch,
         weight_decay=args.weight_decay,
         precision=args.precision,
         frozen_dropout=args.frozen_dropout,

@@ -196,7 +196,7 @@ def open_run(folder: str | Path, arguments: dict, sources: Path, resume: bool) -
             if key == "lists_sha256"
             else f"-{key} was {before.get(key)!r} and is {arguments.get(key)!r}"
             for key in sorted(before.keys() | arguments.keys())
-            if key not in VOLATILE | CELLS and before.get(key) != arguments.get(key)
+            if key not in VOLATILE | CELLS and differs(key, before, arguments)
         ]
         if changed:
             raise ValueError(
@@ -211,6 +211,11 @@ def open_run(folder: str | Path, arguments: dict, sources: Path, resume: bool) -
             shutil.copy2(source, folder / "sources" / source.name)
         write_json(record, arguments)
     return existed
+
+
+def differs(key: str, before: dict, arguments: dict) -> bool:
+    """Whether an argument changed; one that an earlier version had not was off."""
+    return before[key] != arguments.get(key) if key in before else bool(arguments.get(key))
 
 
 def record_start(folder: str | Path, sources: Path, used: dict) -> None:

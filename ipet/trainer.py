@@ -38,6 +38,7 @@ from ipet.datasets import (
     train_loader,
 )
 from ipet.logbook import Logbook, NoLogbook
+from ipet.schedule import SCHEDULES, cosine, step_decay, warm_up
 from ipet.tuning import count_parameters, train_mode, trainable_parameters
 
 BETAS = (0.95, 0.999)  # AST's training recipe
@@ -59,6 +60,8 @@ class Recipe:
         lr: learning rate of the first epoch.
         head_lr: that of the head; None: ``lr``.
         gamma: the learning rate's factor after each epoch from ``decay_start`` to before ``decay_end``.
+        schedule: ``step``, that of ``gamma``; or ``cosine``, down to 0 at the last step.
+        warmup: epochs, also parts of one, in which the learning rate rises to ``lr``.
         weight_decay: L2, in Adam.
         precision: ``fp32``, ``bf16`` or ``fp16`` (autocast).
         frozen_dropout: see ``tuning.train_mode``.
@@ -66,6 +69,9 @@ class Recipe:
         eval_batch_size: clips a process evaluates at once.
         num_workers: processes that read clips, for each training process.
         loggers: see ``Logbook``.
+
+    Raises:
+        ValueError: an unknown schedule, or a warm-up that does not end before the training.
     """
 
     epochs: int
@@ -82,12 +88,26 @@ class Recipe:
     num_workers: int = 0
     loggers: tuple[str, ...] = ("tensorboard",)
     head_lr: float | None = None
+    schedule: str = "step"
+    warmup: float = 0.0
+
+    def __post_init__(self):
+        if self.schedule not in SCHEDULES:
+            raise ValueError(f"schedule is {self.schedule!r}; accepted: {', '.join(SCHEDULES)}")
+        if not 0 <= self.warmup < self.epochs:
+            raise ValueError(
+                f"the warm-up takes {self.warmup:g} of {self.epochs} epochs; it must end before the training"
+            )
 
 
-def learning_rate(recipe: Recipe, epoch: int) -> float:
-    """lr gamma^max(0, min(e, end) - start), e counted from 1."""
-    decays = min(epoch, recipe.decay_end) - recipe.decay_start
-    return recipe.lr * recipe.gamma ** max(0, decays)
+def learning_rate(recipe: Recipe, step: int, epoch_steps: int) -> float:
+    """Of a step, counted from 0 over all epochs of ``epoch_steps`` steps."""
+    warmup = round(recipe.warmup * epoch_steps)
+    if recipe.schedule == "cosine":
+        factor = cosine(step, recipe.epochs * epoch_steps, warmup)
+    else:
+        factor = step_decay(step // epoch_steps + 1, recipe.gamma, recipe.decay_start, recipe.decay_end)
+    return recipe.lr * factor * warm_up(step, warmup)
 
 
 def parameter_groups(model: nn.Module, recipe: Recipe) -> list[dict]:
@@ -234,7 +254,7 @@ class Trainer:
         train_loss = self.train_epoch(logbook)
         metrics = self.evaluate(self.datasets.watched)
         self.seconds += time.perf_counter() - start
-        row = {"train_loss": train_loss, "lr": learning_rate(self.recipe, self.epoch), **metrics}
+        row = {"train_loss": train_loss, "lr": self.learning_rate(self.step - 1), **metrics}
         self.history.append({"epoch": self.epoch, "seconds": self.seconds, **row})
         logbook.log("epoch", self.epoch, self.step, **row)
         if distributed.is_main():
@@ -249,9 +269,6 @@ class Trainer:
         seed_everything(self.recipe.seed, self.epoch, distributed.rank())
         train_mode(self.model, self.recipe.frozen_dropout)
         self.batches.epoch = self.epoch
-        lr = learning_rate(self.recipe, self.epoch)
-        for group, share in zip(self.optimizer.param_groups, self.lr_shares):
-            group["lr"] = lr * share
         losses, pending = [], []
         with self.progress_bar() as bar:
             for i, batch in enumerate(self.loader):
@@ -260,6 +277,7 @@ class Trainer:
                 if len(pending) == STEPS_PER_ROW or i + 1 == len(self.loader):
                     fetched = self.fetch(pending)
                     for loss, step in zip(fetched, range(self.step - len(pending) + 1, self.step + 1)):
+                        lr = self.learning_rate(step - 1)
                         logbook.log("step", self.epoch, step, loss=loss, lr=lr)
                     losses += fetched
                     pending = []
@@ -267,6 +285,10 @@ class Trainer:
                 bar.update(min(self.recipe.batch_size, bar.total - bar.n))
         sizes = [len(batch) for batch in self.batches.global_batches()]
         return float(np.average(losses, weights=sizes))
+
+    def learning_rate(self, step: int) -> float:
+        """Of a step, counted from 0 over all epochs."""
+        return learning_rate(self.recipe, step, len(self.loader))
 
     def progress_bar(self) -> tqdm:
         """Clips done, clips/s, time left, loss and learning rate; on the main process's terminal."""
@@ -285,6 +307,9 @@ class Trainer:
 
     def train_step(self, batch: Batch, weights: Tensor) -> Tensor:
         """One update; returns this rank's share of the loss, on the device."""
+        lr = self.learning_rate(self.step)
+        for group, share in zip(self.optimizer.param_groups, self.lr_shares):
+            group["lr"] = lr * share
         with self.autocast():
             logits = self.parallel(batch.waveform, batch.num_samples, batch.seed)
             loss = (self.losses(logits.float(), batch.target) * weights.to(self.device)).sum()

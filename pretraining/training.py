@@ -3,7 +3,6 @@
 import argparse
 import copy
 import json
-import math
 import time
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from ipet.checkpoint import load_training, save_training
+from ipet.schedule import cosine, warm_up
 
 HELD_OUT = 20  # every 20th clip of a part is evaluated on
 
@@ -26,9 +26,7 @@ def split(num_clips: int) -> tuple[np.ndarray, np.ndarray]:
 def learning_rate(step: int, steps: int, peak: float, warmup: int) -> float:
     """Linear warm-up, then a cosine to zero."""
     warmup = min(warmup, steps // 10 + 1)
-    if step < warmup:
-        return peak * (step + 1) / warmup
-    return peak / 2 * (1 + math.cos(math.pi * (step - warmup) / (steps - warmup)))
+    return peak * warm_up(step, warmup) * cosine(step, steps, warmup)
 
 
 class Training:

@@ -8,7 +8,7 @@ import pytest
 from helpers import EXPERIMENTS, ROOT
 
 LEVELS = [
-    {"audio", "metrics", "distributed", "attention", "heads"},
+    {"audio", "metrics", "distributed", "attention", "heads", "schedule"},
     {"tuning"},
     {"features", "lists", "augment", "checkpoint", "methods", "scoring"},
     {"datasets", "backbones", "logbook", "cache", "corruption", "summary", "plots"},

@@ -270,6 +270,7 @@ def test_killed_after_any_epoch_and_resumed_ends_with_the_same_weights(folds, sp
         cells = ["seed_1234/fold_1", "seed_1234/fold_2"]
     else:
         flags = [*tiny(splits, tmp_path / "killed", *W2V, "-embedding_prompt_num", 3), "-epoch", 3]
+        flags += ["-lr_schedule", "cosine", "-warmup_epoch", 1.5]
         cells = ["seed_1234"]
     whole, killed = (tmp_path / run / "IPET/t/a" for run in ("whole", "killed"))
     status, _, err = run_there(name, *flags, "-path_run", tmp_path / "whole")
