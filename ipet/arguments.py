@@ -345,6 +345,13 @@ def add_ast(parser: Parser) -> None:
     )
     add("-fstride", type=size, default=10, help="mels between patches")
     add("-tstride", type=size, default=10, help="frames between patches")
+    add(
+        "-patchout",
+        type=probability,
+        default=0.0,
+        metavar="P",
+        help="share of the patches that a training step leaves out, which makes it faster (PaSST)",
+    )
     add("-winlen", type=number(float, 1), default=25.0, help="ms of a frame")
     add("-winstep", type=number(float, 1), default=10.0, help="ms between frames")
     add("-winfunc", choices=("hanning", "hamming", "povey", "rectangular"), default="hanning", help="window")
@@ -641,6 +648,7 @@ def ast_values(args) -> dict:
             "stride": (args.fstride, args.tstride),
             "size": args.size,
             "pretrained": args.pretrained,
+            "patchout": args.patchout,
         },
         "method": method_values(args),
     }

@@ -37,6 +37,7 @@ from dataclasses import asdict, dataclass
 
 import timm.models.vision_transformer as timm_vit
 import torch
+from timm.layers import PatchDropout
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers.models.hubert.modeling_hubert import HubertEncoderLayer
@@ -348,14 +349,16 @@ def train_mode(model: nn.Module, frozen_dropout: bool) -> None:
 
     Args:
         frozen_dropout: True, as the authors train: the frozen layers' dropout, wav2vec 2.0's time
-            masking and LayerDrop are on. False: only what is trained is in training mode.
+            masking and LayerDrop are on. False: only what is trained is in training mode, and AST's
+            patchout, which is there only where it is asked for.
     """
     model.train()
     if getattr(model.backbone, "frozen", False) and not frozen_dropout:
         model.backbone.eval()
         for module in model.backbone.modules():
             parameters = list(module.parameters())
-            if parameters and all(parameter.requires_grad for parameter in parameters):
+            trained = parameters and all(parameter.requires_grad for parameter in parameters)
+            if trained or isinstance(module, PatchDropout):
                 module.train()
 
 

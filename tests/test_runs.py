@@ -122,8 +122,9 @@ def test_a_saved_adapter_gives_the_same_logits_again(splits, tmp_path):
         ["-embedding_prompt", "False", "-adapter", "False", "-lr", "1e-5"],  # full fine-tuning
         ["-authors", "True", "-classification_loss", "bce", "-mixup", "1", "-add_noise", "True"],
         ["-num_workers", "1", "-train_crop", "random"],
+        ["-patchout", "0.5"],
     ],
-    ids=["bf16", "fine-tuning", "authors", "workers"],
+    ids=["bf16", "fine-tuning", "authors", "workers", "patchout"],
 )
 def test_every_way_of_training_runs(folds, tmp_path, flags):
     folder = run_here("ast_esc50", *tiny(folds, tmp_path, *AST, "-fold", 1, *flags))

@@ -146,6 +146,30 @@ def test_ast_spares_the_last_layers_patches():
     assert shapes == [(3, 2, model.width)]
 
 
+@pytest.mark.parametrize("frozen_dropout", [True, False])
+def test_patchout_leaves_patches_out_in_training_alone(frozen_dropout):
+    torch.manual_seed(0)
+    backbone = tune(build_ast(64, size="tiny", patchout=0.75), Tuning(num_prompts=3, bottleneck=4))
+    model, x = Classifier(nn.Identity(), backbone, LinearHead(backbone.width, 2)), torch.randn(3, 64, 128)
+    heard = []
+    backbone.vit.blocks[0].register_forward_hook(lambda module, args, output: heard.append(args[0]))
+    train_mode(model, frozen_dropout)
+    first, second = backbone(x), backbone(x)
+    model.eval()
+    backbone(x)
+    assert [tokens.shape[1] for tokens in heard] == [2 + 15, 2 + 15, 2 + 60]  # of 12 x 5 patches
+    assert torch.equal(heard[0][:, :2], heard[2][:, :2]) and not torch.equal(first, second)
+    for kept, whole in zip(heard[0][:, 2:], heard[2][:, 2:]):  # each patch once, with its own position
+        found = (kept[:, None] == whole).all(dim=-1)
+        assert found.sum(1).eq(1).all() and found.sum(0).le(1).all()
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.0])
+def test_a_share_of_patches_that_leaves_none_is_refused(share):
+    with pytest.raises(ValueError, match=rf"the share of patches to leave out is {share:g}; it must lie in"):
+        build_ast(64, size="tiny", patchout=share)
+
+
 def fill(model, std=0.5):
     """Give what was inserted values at which nothing is silent."""
     for parameter in trainable_parameters(model).values():

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import timm
 import torch
+from timm.layers import PatchDropout
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -53,9 +54,12 @@ class AudioSpectrogramTransformer(nn.Module):
         num_mels: M, of every input.
         stride: distance of the patches, in mels and frames.
         size: ``base`` (the published one), ``small`` or ``tiny``.
+        patchout: share of a clip's patches that training mode leaves out, others in every step.
 
     Raises:
-        ValueError: an unknown size, or an input smaller than a patch.
+        ValueError: an unknown size, an input smaller than a patch, a share outside [0, 1).
+
+    Source of ``patchout``: PaSST (Koutini et al. 2022), there unstructured.
     """
 
     def __init__(
@@ -64,6 +68,7 @@ class AudioSpectrogramTransformer(nn.Module):
         num_mels: int = 128,
         stride: tuple[int, int] = (10, 10),
         size: str = "base",
+        patchout: float = 0.0,
     ):
         super().__init__()
         if size not in SIZES:
@@ -73,6 +78,8 @@ class AudioSpectrogramTransformer(nn.Module):
                 f"an input of {num_frames} frames and {num_mels} mels is smaller than a patch; "
                 f"both must be at least {PATCH}"
             )
+        if not 0 <= patchout < 1:
+            raise ValueError(f"the share of patches to leave out is {patchout:g}; it must lie in [0, 1)")
         self.grid = ((num_mels - PATCH) // stride[0] + 1, (num_frames - PATCH) // stride[1] + 1)
         self.vit = timm.create_model(IMAGENET, in_chans=1, num_classes=0, **SIZES[size])
         self.width = self.vit.embed_dim
@@ -84,6 +91,7 @@ class AudioSpectrogramTransformer(nn.Module):
             "stride": list(stride),
         }
         self.vit.patch_embed = PatchEmbed(self.width, stride)
+        self.vit.patch_drop = PatchDropout(patchout, PREFIX)
         self.vit.pos_embed = nn.Parameter(torch.empty(1, PREFIX + math.prod(self.grid), self.width))
         nn.init.trunc_normal_(self.vit.pos_embed, std=0.02)  # as timm does
 
@@ -94,6 +102,7 @@ class AudioSpectrogramTransformer(nn.Module):
         tokens = torch.cat([vit.cls_token, vit.dist_token], dim=1)  # [1, 2, D]
         *layers, last = vit.blocks
         x = torch.cat([tokens.expand(len(x), -1, -1), x], dim=1) + vit.pos_embed  # [B, 2 + f t, D]
+        x = vit.patch_drop(x)
         for layer in layers:
             x = layer(x)
         last = last if isinstance(last, PreNormLayer) else PreNormLayer(last, Tuning())
@@ -213,6 +222,7 @@ def build_ast(
     stride: tuple[int, int] = (10, 10),
     size: str | None = None,
     pretrained: str = "random",
+    patchout: float = 0.0,
 ) -> AudioSpectrogramTransformer:
     """AST with published weights, or with random ones (``pretrained="random"``).
 
@@ -221,6 +231,7 @@ def build_ast(
         size: see there; None: what the weights' own ``config.json`` says, or ``base``.
         pretrained: ``ast_small``, a file, a folder in Hugging Face's layout or of ``save_backbone``, a
             hub id, ``imagenet`` or ``random``.
+        patchout: see ``AudioSpectrogramTransformer``.
 
     Raises:
         FileNotFoundError: none of these, or not to be had from the hub.
@@ -230,12 +241,12 @@ def build_ast(
     ``sha256``, an attribute, identifies it before anything is inserted.
     """
     if pretrained == "random":
-        backbone = AudioSpectrogramTransformer(num_frames, num_mels, stride, size or "base")
+        backbone = AudioSpectrogramTransformer(num_frames, num_mels, stride, size or "base", patchout)
         backbone.sha256 = fingerprint(backbone.state_dict())
         return backbone
     path = published_file(HUB.get(pretrained, pretrained), PUBLISHED)
     size = size_of_weights(path, size=size, num_mels=num_mels, stride=list(stride))
-    backbone = AudioSpectrogramTransformer(num_frames, num_mels, stride, size)
+    backbone = AudioSpectrogramTransformer(num_frames, num_mels, stride, size, patchout)
     backbone.load_published(read_tensors(path), str(path))
     return backbone
 
