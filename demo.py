@@ -25,6 +25,15 @@ ROOT = Path(__file__).resolve().parent
 METHODS = ("linear", "prompt", "adapter", "ipet", "finetune")
 
 
+class Rates(NamedTuple):
+    """Learning rates: a new head has all to learn, a pretrained backbone little."""
+
+    linear: float
+    tuning: float  # of prompts and adapters
+    finetune: float  # of the backbone
+    head: float  # of the head above these three
+
+
 class Demo(NamedTuple):
     """How an experiment is shown: few frames, few epochs, small sizes."""
 
@@ -33,31 +42,31 @@ class Demo(NamedTuple):
     batch_size: int
     prompts: int  # a layer
     bottleneck: int  # of the adapters
-    lr: tuple[float, ...]  # of each of METHODS
-    flags: str = ""  # others of main.py
+    rates: Rates
+    flags: str  # others of main.py
 
 
-# Few epochs of few clips: what holds back overfitting holds back learning first, and the rate decays soon.
-SHORT = "-lr_decay_start_epoch 2 -gamma 0.6"
-SHORTER = "-lr_decay_start_epoch 1 -gamma 0.3 -head_lr 3e-2"
-AST = f"-freqm 0 -timem 0 -mixup 0 -adapter_dropout 0 {SHORT}"
-W2V = f"-mixup 0 -frozen_dropout False -adapter_dropout 0 {SHORT}"
-AST_LR = (3e-2, 1e-2, 1e-2, 1e-2, 5e-4)
-ESC50_LR = (3e-2, 1e-2, 1e-2, 1e-2, 2e-4)  # beside a head with a rate of its own
-W2V_LR = (1e-2, 5e-3, 1e-2, 1e-2, 2e-4)
+# Few steps: what holds back overfitting holds back learning first, and rates rise, then fall to zero. A layer's
+# state, which adapters read, is about 6 in size in ast_small: what suits their way down is a small rate, too
+# small for the way up, and the scalar makes up for it. Chosen on folds and lists that are not reported.
+SHORT = "-mixup 0 -adapter_dropout 0 -adapter_scalar 4 -lr_schedule cosine -warmup_epoch 0.3"
+AST = f"{SHORT} -freqm 0 -timem 0 -patchout 0.5"
+W2V = f"{SHORT} -frozen_dropout False"
+AST_RATES = Rates(linear=2e-2, tuning=2e-3, finetune=3e-4, head=1e-2)
+W2V_RATES = Rates(linear=1e-2, tuning=2e-3, finetune=3e-4, head=1e-2)
 
 # fmt: off
 DEMOS = {
-    "ast_esc50":          Demo(256, 3, 16,  4, 32, ESC50_LR, f"-fold 1 {AST} {SHORTER}"),
-    "ast_fsd50k":         Demo(256, 5, 16,  4, 32, AST_LR, AST),
-    "ast_gtzan":          Demo(256, 7, 16,  4, 32, AST_LR, f"-fold 1 -nb_seg 3 {AST}"),
-    "ast_speechcommands": Demo(128, 7, 16,  4, 32, AST_LR, AST),
-    "ast_voxceleb":       Demo(200, 6, 16,  4, 32, AST_LR, f"-nb_seg 2 {AST}"),
-    "w2v_esc50":          Demo(256, 5, 16, 16, 64, W2V_LR, f"-fold 1 {W2V}"),
-    "w2v_fsd50k":         Demo(256, 4, 16, 16, 64, W2V_LR, W2V),
-    "w2v_gtzan":          Demo(256, 7, 16, 16, 64, W2V_LR, f"-fold 1 -nb_seg 3 {W2V}"),
-    "w2v_speechcommands": Demo(128, 6, 16, 16, 64, W2V_LR, f"-classification_loss cce {W2V}"),
-    "w2v_voxceleb":       Demo(200, 4, 16, 16, 64, W2V_LR, f"-nb_seg 2 {W2V}"),
+    "ast_esc50":          Demo(256, 4, 16,  4, 32, AST_RATES, f"{AST} -fold 1"),
+    "ast_fsd50k":         Demo(256, 5, 16,  4, 32, AST_RATES, AST),
+    "ast_gtzan":          Demo(256, 7, 16,  4, 32, AST_RATES, f"{AST} -fold 1 -nb_seg 3"),
+    "ast_speechcommands": Demo(128, 7, 16,  4, 32, AST_RATES, AST),
+    "ast_voxceleb":       Demo(200, 6, 16,  4, 32, AST_RATES, f"{AST} -nb_seg 2"),
+    "w2v_esc50":          Demo(256, 5, 16, 16, 64, W2V_RATES, f"{W2V} -fold 1"),
+    "w2v_fsd50k":         Demo(256, 4, 16, 16, 64, W2V_RATES, W2V),
+    "w2v_gtzan":          Demo(256, 7, 16, 16, 64, W2V_RATES, f"{W2V} -fold 1 -nb_seg 3"),
+    "w2v_speechcommands": Demo(128, 6, 16, 16, 64, W2V_RATES, f"{W2V} -classification_loss cce"),
+    "w2v_voxceleb":       Demo(200, 4, 16, 16, 64, W2V_RATES, f"{W2V} -nb_seg 2"),
 }
 # fmt: on
 SETS = {  # of data/synthesize.py and data/prepare.py, by what an experiment's name ends with
@@ -140,7 +149,8 @@ def main_flags(name: str, out: Path, method: str, further: list[str]) -> list[st
         "frame_length": demo.frames,
         "epoch": demo.epochs,
         "batch_size": demo.batch_size,
-        "lr": demo.lr[METHODS.index(method)],
+        "lr": getattr(demo.rates, method, demo.rates.tuning),
+        "head_lr": demo.rates.linear if method == "linear" else demo.rates.head,
         "precision": precision(),
     }
     if method in ("prompt", "ipet"):

@@ -47,7 +47,7 @@ def test_every_experiment_has_a_demo_and_a_set():
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_the_methods_differ_in_nothing_but_themselves(name, out):
     """The same data, epochs, frames and precision; IPET has the sizes of prompts and adapters alone."""
-    own = {"name", "method", "lr", "embedding_prompt_num", "adapter_hidden_dim"}
+    own = {"name", "method", "lr", "head_lr", "embedding_prompt_num", "adapter_hidden_dim"}
     runs = {method: vars(arguments(name, out, method)) for method in demo.METHODS}
     for method, values in runs.items():
         assert values["method"] == values["name"] == method

@@ -25,7 +25,7 @@ FOLDS, SECONDS, SAMPLE_RATE = 5, 5.0, 44_100
 TAKES = "AB"  # cuts of a source
 SIZES = {  # targets, clips of each in each fold
     "tiny": ([0, 10, 16, 38, 42], 2),
-    "demo": (list(CLASSES), 8),
+    "demo": (list(CLASSES), 10),
     "large": (list(CLASSES), 40),
 }
 
