@@ -46,9 +46,9 @@ class Demo(NamedTuple):
     flags: str  # others of main.py
 
 
-# Few steps: what holds back overfitting holds back learning first, and rates rise, then fall to zero. A layer's
-# state, which adapters read, is about 6 in size in ast_small: what suits their way down is a small rate, too
-# small for the way up, and the scalar makes up for it. Chosen on folds and lists that are not reported.
+# Few steps: what holds back overfitting holds back learning first, and rates rise, then fall to zero. What
+# adapters read, a layer's state, is about 6 in size in ast_small: their way down wants a small rate, which is
+# too small for the way up, and the scalar makes up for it. Chosen on folds and lists that are not reported.
 SHORT = "-mixup 0 -adapter_dropout 0 -adapter_scalar 4 -lr_schedule cosine -warmup_epoch 0.3"
 AST = f"{SHORT} -freqm 0 -timem 0 -patchout 0.5"
 W2V = f"{SHORT} -frozen_dropout False"
