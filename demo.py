@@ -29,9 +29,10 @@ class Rates(NamedTuple):
     """Learning rates: a new head has all to learn, a pretrained backbone little."""
 
     linear: float
-    tuning: float  # of prompts and adapters
+    prompt: float
+    adapter: float  # also of IPET
     finetune: float  # of the backbone
-    head: float  # of the head above these three
+    head: float  # of the head above these four
 
 
 class Demo(NamedTuple):
@@ -49,11 +50,11 @@ class Demo(NamedTuple):
 # Few steps: what holds back overfitting holds back learning first, and rates rise, then fall to zero. What
 # adapters read, a layer's state, is about 6 in size in ast_small: their way down wants a small rate, which is
 # too small for the way up, and the scalar makes up for it. Chosen on folds and lists that are not reported.
-SHORT = "-mixup 0 -adapter_dropout 0 -adapter_scalar 4 -lr_schedule cosine -warmup_epoch 0.3"
-AST = f"{SHORT} -freqm 0 -timem 0 -patchout 0.5"
-W2V = f"{SHORT} -frozen_dropout False"
-AST_RATES = Rates(linear=2e-2, tuning=2e-3, finetune=3e-4, head=1e-2)
-W2V_RATES = Rates(linear=1e-2, tuning=2e-3, finetune=3e-4, head=1e-2)
+SHORT = "-mixup 0 -adapter_dropout 0 -lr_schedule cosine -warmup_epoch 0.3"
+AST = f"{SHORT} -adapter_scalar 4 -freqm 0 -timem 0 -patchout 0.5"
+W2V = f"{SHORT} -adapter_scalar 8 -frozen_dropout False"
+AST_RATES = Rates(linear=2e-2, prompt=1e-2, adapter=2e-3, finetune=3e-4, head=1e-2)
+W2V_RATES = Rates(linear=1e-2, prompt=5e-3, adapter=1e-3, finetune=5e-4, head=1e-2)
 
 # fmt: off
 DEMOS = {
@@ -149,7 +150,7 @@ def main_flags(name: str, out: Path, method: str, further: list[str]) -> list[st
         "frame_length": demo.frames,
         "epoch": demo.epochs,
         "batch_size": demo.batch_size,
-        "lr": getattr(demo.rates, method, demo.rates.tuning),
+        "lr": getattr(demo.rates, method, demo.rates.adapter),
         "head_lr": demo.rates.linear if method == "linear" else demo.rates.head,
         "precision": precision(),
     }
