@@ -48,8 +48,8 @@ class Demo(NamedTuple):
 
 
 # Few steps: what holds back overfitting holds back learning first, and rates rise, then fall to zero. What
-# adapters read, a layer's state, is about 6 in size in ast_small: their way down wants a small rate, which is
-# too small for the way up, and the scalar makes up for it. Chosen on folds and lists that are not reported.
+# adapters read, a layer's state, is large in these backbones: their way down wants a small rate, which is too
+# small for the way up, and the scalar makes up for it. Chosen on folds and lists that are not reported.
 SHORT = "-mixup 0 -adapter_dropout 0 -lr_schedule cosine -warmup_epoch 0.3"
 AST = f"{SHORT} -adapter_scalar 4 -freqm 0 -timem 0 -patchout 0.5"
 W2V = f"{SHORT} -adapter_scalar 8 -frozen_dropout False"

@@ -81,8 +81,8 @@ REPORT_EXAMPLE = """example:
 """
 
 
-def sweep(argv: list[str]) -> int:
-    """Choose the settings of an experiment on validation data."""
+def sweep_parser() -> Parser:
+    """The flags of ``sweep``."""
     parser = Parser(
         usage="python3 -m ipet sweep EXPERIMENT -grid NAME=A,B ... [flags] [-- flags of main.py]",
         formatter_class=Help,
@@ -132,6 +132,12 @@ def sweep(argv: list[str]) -> int:
     add("-storage", default=None, metavar="FILE|URL", help="sweep.journal in the study's folder if not given")
     add("-path_run", type=Path, default=REPOSITORY / "runs", metavar="DIR", help="where runs are written")
     add("-retry", action="store_true", help="run trials that failed once more")
+    return parser
+
+
+def sweep(argv: list[str]) -> int:
+    """Choose the settings of an experiment on validation data."""
+    parser = sweep_parser()
     own, further = (argv[: argv.index("--")], argv[argv.index("--") + 1 :]) if "--" in argv else (argv, [])
     flags = parser.parse_args(own)
     choose_sampler(parser, flags)

@@ -25,9 +25,10 @@ from ipet.checkpoint import read_json, write_atomically, write_json
 from ipet.datasets import Datasets, check_recordings
 from ipet.lists import Clip, check_disjoint, utterance_key
 from ipet.logbook import check_loggers, open_run, record_start
+from ipet.recipe import Recipe
 from ipet.splits import Cell
 from ipet.summary import cell_name, cell_order, planned_cells, read_results, summarise, table
-from ipet.trainer import Recipe, seed_everything
+from ipet.trainer import seed_everything
 from ipet.tuning import count_parameters
 from ipet.verification import MORE_TRIALS
 

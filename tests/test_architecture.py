@@ -10,7 +10,7 @@ from helpers import EXPERIMENTS, ROOT
 LEVELS = [
     {"audio", "metrics", "distributed", "attention", "heads", "schedule"},
     {"tuning"},
-    {"features", "lists", "augment", "checkpoint", "methods", "scoring"},
+    {"features", "lists", "augment", "checkpoint", "methods", "recipe", "scoring"},
     {"datasets", "backbones", "logbook", "cache", "corruption", "summary", "plots"},
     {"splits", "models", "trainer", "report", "sweep"},
     {"classification"},

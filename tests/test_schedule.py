@@ -2,8 +2,8 @@
 
 import pytest
 
+from ipet.recipe import Recipe, learning_rate
 from ipet.schedule import cosine, step_decay, warm_up
-from ipet.trainer import Recipe, learning_rate
 
 from helpers import rows, run_here, tiny, write_lists
 
