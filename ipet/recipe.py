@@ -9,7 +9,6 @@ from ipet.schedule import SCHEDULES, cosine, step_decay, warm_up
 from ipet.tuning import trainable_parameters
 
 BETAS = (0.95, 0.999)  # AST's training recipe
-PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,8 @@ from ipet.datasets import (
     train_loader,
 )
 from ipet.logbook import Logbook, NoLogbook
-from ipet.recipe import PRECISIONS, Recipe, learning_rate, new_optimizer
+from ipet.precision import PRECISIONS, autocast, hold_frozen
+from ipet.recipe import Recipe, learning_rate, new_optimizer
 from ipet.tuning import count_parameters, train_mode
 
 CHOSEN = {
@@ -98,6 +99,7 @@ class Trainer:
         self.datasets, self.recipe, self.device = datasets, recipe, device
         self.folder, self.describe, self.title = Path(folder), describe or {}, title
         choose_attention(model, device.type, PRECISIONS[recipe.precision])
+        hold_frozen(model, recipe.precision)
         self.optimizer = new_optimizer(model, recipe)
         # Of the epoch's learning rate. Not kept in the groups: those come back from a file with -resume.
         self.lr_shares = [group["lr"] / recipe.lr for group in self.optimizer.param_groups]
@@ -219,8 +221,7 @@ class Trainer:
 
     def autocast(self):
         """Mixed precision, where the recipe asks for it."""
-        dtype = PRECISIONS[self.recipe.precision]
-        return torch.autocast(self.device.type, dtype, enabled=dtype != torch.float32)
+        return autocast(self.device.type, self.recipe.precision)
 
     def train_step(self, batch: Batch, weights: Tensor) -> Tensor:
         """One update; returns this rank's share of the loss, on the device."""
@@ -397,6 +398,6 @@ class Trainer:
         self.model.eval()
         clips = self.datasets.evaluation[self.datasets.watched]
         batch = collate([clips[0]]).to(self.device)
-        with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        with self.autocast(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
             self.output(batch)
         return counter.get_total_flops() // 2

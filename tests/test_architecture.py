@@ -8,7 +8,7 @@ import pytest
 from helpers import EXPERIMENTS, ROOT
 
 LEVELS = [
-    {"audio", "metrics", "distributed", "attention", "heads", "schedule"},
+    {"audio", "metrics", "distributed", "attention", "heads", "precision", "schedule"},
     {"tuning"},
     {"features", "lists", "augment", "checkpoint", "methods", "recipe", "scoring"},
     {"datasets", "backbones", "logbook", "cache", "corruption", "summary", "plots"},
