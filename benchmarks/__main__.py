@@ -1,94 +1,188 @@
-"""python3 -m benchmarks: a training step of IPET against the method as its equations read.
+"""python3 -m benchmarks: a training step of IPET against what one might use instead.
 
-Both run in one process, in turn (A B A B ...), on the same batch and the same weights; the ratio
-of every pair is taken, and its median reported.
+A step is whole: front end, backbone, head, loss, gradients, optimiser, in training mode with the published
+settings, at base size and small, with random weights, on noise. The ways:
+
+    ipet        this repository
+    textbook    the method as its equations read, in fp32 (benchmarks/textbook.py, benchmarks/ways.py)
+    peft_lora   transformers' model of the same size with PEFT's LoRA, rank 8 on queries and values
+    lora        this repository's LoRA, by the same library; finetune, linear: this repository's too
+
+All ways of a setting run in one process in turn (A B C A B C ...). A ratio is another way's time over IPET's
+in the same round; the median of the rounds is shown, with the least and the most. Peak memory is what a
+process of its own needs beyond the built model. The share of the limit: multiply-accumulates of IPET's step,
+as torch counts them, against this machine's matrix products in the same type at the setting's sizes.
 """
 
 import argparse
-import copy
-import json
+import gc
+import math
 import platform
+import statistics
+import subprocess
+import sys
 import time
+import warnings
+from pathlib import Path
 
 import torch
-from torch import nn
+from torch.nn import functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import medians_and_ratio
-from benchmarks.textbook import make_plain
-from ipet.backbones.audio_spectrogram_transformer import build_ast
-from ipet.backbones.wav2vec2 import build_wav2vec2
-from ipet.tuning import Tuning, tune
+from benchmarks.ways import SETTINGS, WAYS, build, step_of
+from ipet.checkpoint import write_json
+from ipet.precision import PRECISIONS
+from ipet.tuning import library_layers
 
-# name: (backbone, input [B, ...], prompts, bottleneck)
-SETTINGS = {
-    "w2v_speechcommands": ("wav2vec2", (8, 20_480), 64, 64),
-    "w2v_gtzan": ("wav2vec2", (4, 64_000), 128, 64),
-    "ast_esc50": ("ast", (2, 512, 128), 4, 32),
-}
+MIB = 2**20
 
 
-def build(kind: str, shape: tuple[int, ...], tuning: Tuning) -> nn.Module:
-    """A tuned base-size backbone with random weights, in evaluation mode (no random number drawn)."""
-    torch.manual_seed(0)
-    backbone = build_ast(shape[1]) if kind == "ast" else build_wav2vec2("base")
-    return tune(backbone, tuning).eval()
+def synchronise(device: torch.device) -> None:
+    """Wait for a GPU."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
 
 
-def step(model: nn.Module, optimizer: torch.optim.Optimizer, x: torch.Tensor) -> float:
-    """Seconds of one update."""
+def seconds_of(call, device: torch.device) -> float:
+    """How long a call takes."""
+    synchronise(device)
     start = time.perf_counter()
-    optimizer.zero_grad(set_to_none=True)
-    model(x).square().mean().backward()
-    optimizer.step()
-    if x.is_cuda:
-        torch.cuda.synchronize()
+    call()
+    synchronise(device)
     return time.perf_counter() - start
 
 
-def compare(kind: str, shape: tuple[int, ...], prompts: int, bottleneck: int, pairs: int, device) -> dict:
-    """Median seconds of a step of each, and the median and spread of their ratios."""
-    ours = build(kind, shape, Tuning(prompts, bottleneck)).to(device)
-    models = {"ipet": ours, "textbook": make_plain(copy.deepcopy(ours))}
-    optimizers = {
-        name: torch.optim.Adam([p for p in model.parameters() if p.requires_grad], fused=True)
-        for name, model in models.items()
-    }
-    x = 0.1 * torch.randn(shape, device=device)
-    seconds = {name: [] for name in models}
-    for pair in range(pairs + 1):
-        for name, model in models.items():
-            taken = step(model, optimizers[name], x)
-            if pair:  # the first pair warms up
-                seconds[name].append(taken)
-    return medians_and_ratio(seconds, over="textbook", under="ipet")
+def compare(setting: str, ways: dict[str, str], rounds: int, device: torch.device) -> dict[str, dict]:
+    """Seconds of each way's step, and their ratio to IPET's in the same round.
+
+    Args:
+        ways: to their precision; ``ipet`` is among them.
+    """
+    steps = {way: step_of(setting, way, ways[way], device) for way in WAYS if way in ways}
+    seconds = {way: [] for way in steps}
+    for number in range(rounds + 1):
+        for way, step in steps.items():
+            taken = seconds_of(step, device)
+            if number:  # the first round warms up
+                seconds[way].append(taken)
+    measured = {}
+    for way in steps:
+        values = medians_and_ratio({way: seconds[way], "ipet": seconds["ipet"]}, over=way, under="ipet")
+        measured[way] = {"seconds": values.pop(way), **{k: v for k, v in values.items() if k != "ipet"}}
+    return measured
+
+
+def peak_memory(setting: str, way: str, precision: str) -> float:
+    """MiB that three steps need beyond the built model, in a process of their own."""
+    command = [sys.executable, "-m", "benchmarks", "-memory_of", setting, way, precision]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    return float(done.stdout.split()[-1])
+
+
+def memory_of(setting: str, way: str, precision: str, device: torch.device) -> float:
+    """MiB of this process's peak in three steps, beyond what it holds when the model is built."""
+    step = step_of(setting, way, precision, device)
+    gc.collect()
+    if device.type == "cuda":
+        before = torch.cuda.memory_allocated(device)
+        torch.cuda.reset_peak_memory_stats(device)
+    else:
+        Path("/proc/self/clear_refs").write_text("5")  # Linux forgets the peak so far
+        before = resident("VmRSS")
+    for _ in range(3):
+        step()
+    after = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else resident("VmHWM")
+    return (after - before) / MIB
+
+
+def resident(name: str) -> int:
+    """Bytes of this process in memory: VmRSS now, VmHWM at most."""
+    [line] = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(name)]
+    return 1024 * int(line.split()[1])
+
+
+def multiply_accumulates(setting: str, device: torch.device) -> float:
+    """Of a step of IPET, forward and backward, as torch counts them."""
+    step = step_of(setting, "ipet", "fp32", device)
+    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        step()
+    return counter.get_total_flops() / 2
+
+
+def matrix_rate(setting: str, precision: str, device: torch.device) -> float:
+    """Multiply-accumulates a second of [B T, D] x [D, 4 D] and back, a layer's largest products."""
+    _, model, _, batch = build(SETTINGS[setting], "linear", precision, device)
+    shapes = []
+    hook = lambda module, args, kwargs: shapes.append((args or tuple(kwargs.values()))[0].shape)  # noqa: E731
+    library_layers(model)[0].register_forward_pre_hook(hook, with_kwargs=True)
+    with torch.no_grad():
+        model(batch.waveform, batch.num_samples)
+    [(clips, tokens, width)] = shapes
+    dtype = PRECISIONS[precision]
+    x = torch.randn(clips * tokens, width, device=device).to(dtype)
+    up = torch.randn(4 * width, width, device=device).to(dtype)
+    down = torch.randn(width, 4 * width, device=device).to(dtype)
+    times = [seconds_of(lambda: F.linear(F.linear(x, up), down), device) for _ in range(30)]
+    return 8 * clips * tokens * width**2 / statistics.median(times[5:])
+
+
+def measure(setting: str, ways: dict[str, str], rounds: int, memory: bool, device: torch.device) -> dict:
+    """All of a setting's numbers, printed as they come."""
+    measured = compare(setting, ways, rounds, device)
+    precision = ways["ipet"]
+    macs, limit = multiply_accumulates(setting, device), matrix_rate(setting, precision, device)
+    share = macs / measured["ipet"]["seconds"] / limit
+    print(f"\n{setting}, {SETTINGS[setting].batch_size} clips a step, IPET in {precision}")
+    print(f"{'way':<12}{'precision':<11}{'seconds':>8}{'ratio':>8}   {'(min - max)':<16}{'MiB':>7}")
+    for way, precision_of_way in ways.items():
+        row = measured[way]
+        if memory:
+            row["peak_mib"] = peak_memory(setting, way, precision_of_way)
+        spread = f"({row['ratio_min']:.2f} - {row['ratio_max']:.2f})"
+        print(
+            f"{way:<12}{precision_of_way:<11}{row['seconds']:>8.3f}{row['ratio']:>8.2f}   {spread:<16}"
+            f"{row.get('peak_mib', math.nan):>7.0f}",
+            flush=True,
+        )
+    print(
+        f"IPET: {macs / 1e9:.0f} G multiply-accumulates a step, {100 * share:.0f} % of the "
+        f"{limit / 1e9:.0f} G/s of matrix products"
+    )
+    return {"ways": measured, "macs": macs, "limit_macs_per_s": limit, "share_of_limit": share}
 
 
 def main() -> None:
-    """Print the table; ``-json FILE`` keeps the numbers."""
+    """Print a table a setting; ``-json FILE`` keeps the numbers."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("-pairs", type=int, default=5, help="timed pairs of steps")
-    parser.add_argument("-only", choices=SETTINGS, help="one setting")
-    parser.add_argument("-json", help="file for the numbers")
+    add = parser.add_argument
+    add("-only", choices=SETTINGS, nargs="+", default=list(SETTINGS), help="some settings")
+    add("-ways", choices=WAYS, nargs="+", default=list(WAYS), help="some ways; ipet is always among them")
+    add("-precision", choices=PRECISIONS, nargs="+", default=["fp32", "bf16"], help="of all but the textbook")
+    add("-rounds", type=int, default=5, help="timed rounds")
+    add("-memory", action="store_true", help="peak memory, too: a process for each number")
+    add("-json", type=Path, help="file for the numbers")
+    add("-memory_of", nargs=3, help=argparse.SUPPRESS)
     args = parser.parse_args()
+    warnings.filterwarnings("ignore")  # of libraries, about what is measured here as it is
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if args.memory_of:
+        print(memory_of(*args.memory_of, device))
+        return
     name = torch.cuda.get_device_name() if device.type == "cuda" else f"{torch.get_num_threads()} CPU threads"
-    print("training step in evaluation mode (no dropout), fp32")
-    print(f"{name}, torch {torch.__version__}, {platform.machine()}")
-    print(f"{'setting':<20}{'batch':>6}{'IPET s':>9}{'textbook s':>12}{'ratio':>8}   (min - max)")
+    print(f"{name}, torch {torch.__version__}, {platform.machine()}; {args.rounds} rounds")
     results = {}
-    for setting, (kind, shape, prompts, bottleneck) in SETTINGS.items():
-        if args.only in (None, setting):
-            r = results[setting] = compare(kind, shape, prompts, bottleneck, args.pairs, device)
-            print(
-                f"{setting:<20}{shape[0]:>6}{r['ipet']:>9.3f}{r['textbook']:>12.3f}{r['ratio']:>8.2f}"
-                f"   ({r['ratio_min']:.2f} - {r['ratio_max']:.2f})",
-                flush=True,
-            )
+    for setting in args.only:
+        for precision in args.precision:
+            ways = {way: precision for way in WAYS if way in args.ways or way == "ipet"}
+            if "textbook" in ways:
+                ways["textbook"] = "fp32"
+            results[f"{setting}, {precision}"] = measure(setting, ways, args.rounds, args.memory, device)
     if args.json:
-        with open(args.json, "w") as file:
-            json.dump({"device": name, "results": results}, file, indent=2)
+        write_json(args.json, {"device": name, "torch": torch.__version__, "results": results})
 
 
 if __name__ == "__main__":

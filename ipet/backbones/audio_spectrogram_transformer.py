@@ -99,9 +99,9 @@ class AudioSpectrogramTransformer(nn.Module):
         """[B, T, M] -> [B, D]."""
         vit = self.vit
         x = vit.patch_embed(fbank.transpose(1, 2).unsqueeze(1))  # [B, f t, D]
-        tokens = torch.cat([vit.cls_token, vit.dist_token], dim=1)  # [1, 2, D]
         *layers, last = vit.blocks
-        x = torch.cat([tokens.expand(len(x), -1, -1), x], dim=1) + vit.pos_embed  # [B, 2 + f t, D]
+        tokens = [token.expand(len(x), -1, -1) for token in (vit.cls_token, vit.dist_token)]
+        x = torch.cat([*tokens, x], dim=1) + vit.pos_embed  # [B, 2 + f t, D]
         x = vit.patch_drop(x)
         for layer in layers:
             x = layer(x)
