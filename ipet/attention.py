@@ -1,7 +1,8 @@
 """softmax(Q K^T / sqrt(d)) V, with keys and values that every query sees, by the faster of two ways.
 
-PyTorch's fused kernel wins everywhere but in bf16 on a CPU without matrix tiles (AMX): there it computes in
-fp32, and two matrix products in bf16 take half the time. Both ways are the same function.
+PyTorch's fused kernel wins everywhere but on a CPU with dropout, which it does not know there, and in bf16
+on a CPU without matrix tiles (AMX): there it computes in fp32, and two matrix products in bf16 take half the
+time. Both ways are the same function.
 """
 
 import functools
@@ -10,20 +11,22 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ipet.dropout import dropout
+
 
 def split_heads(x: Tensor, num_heads: int) -> Tensor:
     """[B, T, D] -> [B, H, T, D / H]."""
     return x.unflatten(-1, (num_heads, -1)).transpose(1, 2)
 
 
-def attention(q: Tensor, k: Tensor, v: Tensor, prepended, dropout: float, mask=None) -> Tensor:
+def attention(q: Tensor, k: Tensor, v: Tensor, prepended, drop: float, mask=None) -> Tensor:
     """softmax(Q [K(P) ; K]^T / sqrt(d)) [V(P) ; V].
 
     Args:
         q: [B, H, t, D / H], with a mask t = T.
         k, v: [B, H, T, D / H].
         prepended: K(P) and V(P) [1, H, n, D / H], the same for every clip; or None.
-        dropout: of the attention weights.
+        drop: probability of dropout of the attention weights.
         mask: [B, 1 or H, T, T] True where a query sees a key, or what is added to the scores; every
             query sees every prompt, and nothing is added to their scores.
 
@@ -36,8 +39,9 @@ def attention(q: Tensor, k: Tensor, v: Tensor, prepended, dropout: float, mask=N
         v = torch.cat([prompt_v, v], dim=2)
         if mask is not None:
             mask = F.pad(mask, (prompt_k.shape[2], 0), value=True if mask.dtype == torch.bool else 0.0)
-    attend = by_products if products_are_faster(q.device.type, q.dtype) else F.scaled_dot_product_attention
-    return attend(q, k, v, attn_mask=mask, dropout_p=dropout).transpose(1, 2).flatten(2)
+    products = products_are_faster(q.device.type, q.dtype) or (drop > 0 and q.device.type == "cpu")
+    attend = by_products if products else F.scaled_dot_product_attention
+    return attend(q, k, v, attn_mask=mask, dropout_p=drop).transpose(1, 2).flatten(2)
 
 
 def by_products(q: Tensor, k: Tensor, v: Tensor, attn_mask: Tensor | None, dropout_p: float) -> Tensor:
@@ -47,7 +51,7 @@ def by_products(q: Tensor, k: Tensor, v: Tensor, attn_mask: Tensor | None, dropo
         scores = scores.masked_fill(~attn_mask, float("-inf"))
     elif attn_mask is not None:
         scores = scores + attn_mask
-    return F.dropout(scores.softmax(dim=-1), dropout_p) @ v
+    return dropout(scores.softmax(dim=-1), dropout_p) @ v
 
 
 @functools.cache

@@ -36,6 +36,7 @@ from ipet.datasets import (
     evaluation_loader,
     train_loader,
 )
+from ipet.dropout import replace_dropout
 from ipet.logbook import Logbook, NoLogbook
 from ipet.precision import PRECISIONS, autocast, hold_frozen
 from ipet.recipe import Recipe, learning_rate, new_optimizer
@@ -100,6 +101,7 @@ class Trainer:
         self.folder, self.describe, self.title = Path(folder), describe or {}, title
         choose_attention(model, device.type, PRECISIONS[recipe.precision])
         hold_frozen(model, recipe.precision)
+        replace_dropout(model)
         self.optimizer = new_optimizer(model, recipe)
         # Of the epoch's learning rate. Not kept in the groups: those come back from a file with -resume.
         self.lr_shares = [group["lr"] / recipe.lr for group in self.optimizer.param_groups]

@@ -8,7 +8,8 @@ import pytest
 from helpers import EXPERIMENTS, ROOT
 
 LEVELS = [
-    {"audio", "metrics", "distributed", "attention", "heads", "precision", "schedule"},
+    {"audio", "metrics", "distributed", "dropout", "heads", "precision", "schedule"},
+    {"attention"},
     {"tuning"},
     {"features", "lists", "augment", "checkpoint", "methods", "recipe", "scoring"},
     {"datasets", "backbones", "logbook", "cache", "corruption", "summary", "plots"},

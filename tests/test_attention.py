@@ -47,7 +47,7 @@ def test_prompts_are_seen_by_every_query_in_both_ways(kind, say):
     outputs = []
     for products in (False, True):
         say(products)
-        outputs.append(attention(q, k, v, prompts, dropout=0.0, mask=masks()[kind]))
+        outputs.append(attention(q, k, v, prompts, drop=0.0, mask=masks()[kind]))
     torch.testing.assert_close(*outputs)
 
 
