@@ -409,6 +409,7 @@ def test_the_parsed_values_are_plain():
         "stride": (10, 10),
         "size": "tiny",
         "pretrained": "random",
+        "patchout": 0.0,
     }
     args = arguments_of("w2v_speechcommands")(["-name", "x", "-size", "small", "-model_type", "hubert"])
     assert wav2vec2_values(args)["backbone"] == {
