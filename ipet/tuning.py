@@ -133,6 +133,7 @@ class TunedLayer(nn.Module):
         super().__init__()
         self.layer, self.position = layer, tuning.position
         self.prompt = self.prefix = self.adapter = self.attention_adapter = None
+        self.prepended_of_clips = None  # several tasks in one batch, see multitask.py
         if tuning.num_prompts:
             # Xavier-uniform sees [1, n, D] as fan-in n D and fan-out D, as the authors' does.
             self.prompt = nn.Parameter(torch.empty(1, tuning.num_prompts, width))
@@ -155,13 +156,15 @@ class TunedLayer(nn.Module):
             return 0.0
         return self.adapter(u if self.position == "parallel" else g)
 
-    def prepended(self, num_heads: int) -> tuple[Tensor, Tensor] | None:
-        """Keys and values [1, H, n, D / H] that every query sees before the tokens' own, or None."""
+    def prepended(self) -> tuple[Tensor, Tensor] | None:
+        """Keys and values [1 or B, H, n, D / H] that every query sees before the tokens' own, or None."""
+        if self.prepended_of_clips is not None:
+            return self.prepended_of_clips()
         parts = []
         if self.prompt is not None:
             parts.append(self.project(self.prompt))  # K(P), V(P)
         if self.prefix is not None:
-            parts.append(split_heads(self.prefix, num_heads).split(1))
+            parts.append(split_heads(self.prefix, self.attention.num_heads).split(1))
         if not parts:
             return None
         keys, values = (torch.cat(part, dim=2) for part in zip(*parts))
@@ -176,6 +179,11 @@ class PreNormLayer(TunedLayer):
             raise TypeError("attention with an output gate is not supported; expected timm's plain ViT")
         super().__init__(layer, layer.norm1.normalized_shape[0], tuning)
 
+    @property
+    def attention(self) -> nn.Module:
+        """The library's."""
+        return self.layer.attn
+
     def forward(self, x: Tensor, num_outputs: int | None = None) -> Tensor:
         """[B, T, D] -> [B, T, D], or [B, t, D]: the first t tokens' outputs, the others' not computed."""
         f = self.layer
@@ -186,8 +194,8 @@ class PreNormLayer(TunedLayer):
 
     def attend(self, x: Tensor, num_outputs: int | None) -> Tensor:
         """[B, T, D] -> [B, t, D]: the first t tokens' attention over the prompts and x."""
-        a = self.layer.attn
-        prepended = self.prepended(a.num_heads)
+        a = self.attention
+        prepended = self.prepended()
         if prepended is None and num_outputs is None:
             return a(x)
         q, k, v = (split_heads(part, a.num_heads) for part in a.qkv(x).chunk(3, dim=-1))
@@ -197,7 +205,7 @@ class PreNormLayer(TunedLayer):
 
     def project(self, prompt: Tensor) -> tuple[Tensor, Tensor]:
         """[1, n, D] -> K(LN1(P)), V(LN1(P)), each [1, H, n, D / H]."""
-        a = self.layer.attn
+        a = self.attention
         weight, bias = a.qkv.weight, a.qkv.bias  # rows: queries, keys, values
         kv, kv_bias = weight[a.attn_dim :], bias[a.attn_dim :] if bias is not None else None
         projected = F.linear(self.layer.norm1(prompt), kv, kv_bias)  # [1, n, 2 D]
@@ -211,6 +219,11 @@ class PostNormLayer(TunedLayer):
     def __init__(self, layer: Wav2Vec2EncoderLayer | HubertEncoderLayer | WavLMEncoderLayer, tuning: Tuning):
         super().__init__(layer, layer.layer_norm.normalized_shape[0], tuning)
 
+    @property
+    def attention(self) -> nn.Module:
+        """The library's."""
+        return self.layer.attention
+
     def forward(self, x: Tensor, attention_mask: Tensor | None = None, **kwargs) -> Tensor:
         """[B, T, D], mask [B, 1, T, T] or None -> [B, T, D]."""
         f = self.layer
@@ -222,22 +235,22 @@ class PostNormLayer(TunedLayer):
 
     def attend(self, x: Tensor, mask: Tensor | None, **kwargs) -> Tensor:
         """[B, T, D] -> [B, T, D]: attention over the prompts and x."""
-        a = self.layer.attention
-        prepended = self.prepended(a.num_heads)
+        a = self.attention
+        prepended = self.prepended()
         if prepended is None:
             return a(x, attention_mask=mask, **kwargs)[0]
         return self.attend_all(x, prepended, mask)
 
     def attend_all(self, x: Tensor, prepended, mask: Tensor | None) -> Tensor:
         """[B, T, D], prepended keys and values or None -> [B, T, D]."""
-        a = self.layer.attention
+        a = self.attention
         q, k, v = (split_heads(project(x), a.num_heads) for project in (a.q_proj, a.k_proj, a.v_proj))
         dropout = a.dropout if a.training else 0.0
         return a.out_proj(attention(q, k, v, prepended, dropout, mask))
 
     def project(self, prompt: Tensor) -> tuple[Tensor, Tensor]:
         """[1, n, D] -> K(P), V(P), each [1, H, n, D / H]."""
-        a = self.layer.attention
+        a = self.attention
         return split_heads(a.k_proj(prompt), a.num_heads), split_heads(a.v_proj(prompt), a.num_heads)
 
 
@@ -255,8 +268,8 @@ class WavLMLayer(PostNormLayer):
 
     def attend(self, x: Tensor, mask: Tensor | None, position_bias: Tensor, **kwargs) -> Tensor:
         """[B, T, D] -> [B, T, D]: attention over the prompts and x."""
-        a = self.layer.attention
-        prepended = self.prepended(a.num_heads)
+        a = self.attention
+        prepended = self.prepended()
         # The library's form takes the weights out of the projections: it would pass by what wraps them.
         if prepended is None and type(a.q_proj) is nn.Linear:
             return a(x, attention_mask=mask, position_bias=position_bias, **kwargs)[0]
@@ -267,7 +280,7 @@ class WavLMLayer(PostNormLayer):
 
     def gate(self, x: Tensor) -> Tensor:
         """[B, T, D] -> [B, H, T, 1], how strongly a query heeds distances."""
-        a = self.layer.attention
+        a = self.attention
         g = a.gru_rel_pos_linear(split_heads(x, a.num_heads)).unflatten(-1, (2, 4)).sum(-1)  # [B, H, T, 2]
         update, reset = g.sigmoid().chunk(2, dim=-1)
         return update * (reset * a.gru_rel_pos_const - 1) + 2

@@ -12,7 +12,7 @@ LEVELS = [
     {"attention"},
     {"tuning"},
     {"features", "lists", "augment", "checkpoint", "methods", "recipe", "scoring"},
-    {"datasets", "backbones", "logbook", "cache", "corruption", "summary", "plots"},
+    {"datasets", "backbones", "multitask", "logbook", "cache", "corruption", "summary", "plots"},
     {"splits", "models", "trainer", "report", "sweep"},
     {"classification"},
     {"verification"},

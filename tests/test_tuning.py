@@ -254,7 +254,7 @@ def test_prompts_and_prefixes_go_together():
     model, _ = tiny_wav2vec2()
     tune(model, Tuning(num_prompts=2, num_prefixes=3))
     layer = tuned_layers(model)[0]
-    keys, values = layer.prepended(2)
+    keys, values = layer.prepended()
     assert keys.shape == values.shape == (1, 2, 5, 24)
     assert torch.equal(keys[:, :, 2:], layer.prefix[0].unflatten(-1, (2, 24)).transpose(0, 1)[None])
     assert torch.equal(values[:, :, 2:], layer.prefix[1].unflatten(-1, (2, 24)).transpose(0, 1)[None])
