@@ -358,5 +358,5 @@ def test_a_hundred_thousand_trials_are_read_in_a_moment(tmp_path):
     path = write_trials(tmp_path, *(f"{i % 2} {names[a]} {names[b]}" for i, (a, b) in enumerate(drawn)))
     start = time.perf_counter()
     pairs, _ = read_trials(path, {name: i for i, name in enumerate(names)})
-    assert time.perf_counter() - start < 3  # 0.3 s on an idle machine
+    assert time.perf_counter() - start < 30  # 0.3 s on an idle machine; a search for each takes minutes
     np.testing.assert_array_equal(pairs, drawn)

@@ -343,7 +343,7 @@ def test_ctrl_c_says_how_to_go_on(splits, tmp_path):
         process = start("w2v_speechcommands", *flags, "-name", f"n{len(more)}", *more)
         assert wait_for_another_state(process, tmp_path / f"IPET/t/n{len(more)}", {})
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=60)
+        _, err = process.communicate(timeout=180)
         assert process.returncode == 130
         assert "interrupted; add -resume to go on" in err
         assert "Traceback" not in err
