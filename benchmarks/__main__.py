@@ -16,7 +16,6 @@ as torch counts them, against this machine's matrix products in the same type at
 
 import argparse
 import gc
-import math
 import platform
 import statistics
 import subprocess
@@ -135,7 +134,7 @@ def measure(setting: str, ways: dict[str, str], rounds: int, memory: bool, devic
     macs, limit = multiply_accumulates(setting, device), matrix_rate(setting, precision, device)
     share = macs / measured["ipet"]["seconds"] / limit
     print(f"\n{setting}, {SETTINGS[setting].batch_size} clips a step, IPET in {precision}")
-    print(f"{'way':<12}{'precision':<11}{'seconds':>8}{'ratio':>8}   {'(min - max)':<16}{'MiB':>7}")
+    print(f"{'way':<12}{'precision':<11}{'seconds':>8}{'ratio':>8}   {'(min - max)':<16}" + "MiB" * memory)
     for way, precision_of_way in ways.items():
         row = measured[way]
         if memory:
@@ -143,7 +142,7 @@ def measure(setting: str, ways: dict[str, str], rounds: int, memory: bool, devic
         spread = f"({row['ratio_min']:.2f} - {row['ratio_max']:.2f})"
         print(
             f"{way:<12}{precision_of_way:<11}{row['seconds']:>8.3f}{row['ratio']:>8.2f}   {spread:<16}"
-            f"{row.get('peak_mib', math.nan):>7.0f}",
+            + (f"{row['peak_mib']:.0f}" if memory else ""),
             flush=True,
         )
     print(
