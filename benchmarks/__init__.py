@@ -1,7 +1,29 @@
 """Timings against named baselines: python3 -m benchmarks."""
 
 import statistics
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+
+
+def seconds_of(call: Callable, device: torch.device) -> float:
+    """How long a call takes, its work on a GPU included."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    start = time.perf_counter()
+    call()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter() - start
+
+
+def seconds_in_turn(
+    calls: Mapping[str, Callable], rounds: int, device: torch.device
+) -> dict[str, list[float]]:
+    """Each call's seconds in every round (A B C A B C ...), after one round to warm up."""
+    seconds = [{way: seconds_of(call, device) for way, call in calls.items()} for _ in range(rounds + 1)]
+    return {way: [taken[way] for taken in seconds[1:]] for way in calls}
 
 
 def medians_and_ratio(values: Mapping[str, Sequence[float]], over: str, under: str) -> dict[str, float]:

@@ -20,37 +20,22 @@ import platform
 import statistics
 import subprocess
 import sys
-import time
 import warnings
 from pathlib import Path
 
 import torch
+import torch.distributed as dist
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks import medians_and_ratio
+from benchmarks import medians_and_ratio, seconds_in_turn, seconds_of
 from benchmarks.ways import SETTINGS, WAYS, build, step_of
 from ipet.checkpoint import write_json
 from ipet.precision import PRECISIONS
 from ipet.tuning import library_layers
 
 MIB = 2**20
-
-
-def synchronise(device: torch.device) -> None:
-    """Wait for a GPU."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-
-
-def seconds_of(call, device: torch.device) -> float:
-    """How long a call takes."""
-    synchronise(device)
-    start = time.perf_counter()
-    call()
-    synchronise(device)
-    return time.perf_counter() - start
 
 
 def compare(setting: str, ways: dict[str, str], rounds: int, device: torch.device) -> dict[str, dict]:
@@ -60,12 +45,9 @@ def compare(setting: str, ways: dict[str, str], rounds: int, device: torch.devic
         ways: to their precision; ``ipet`` is among them.
     """
     steps = {way: step_of(setting, way, ways[way], device) for way in WAYS if way in ways}
-    seconds = {way: [] for way in steps}
-    for number in range(rounds + 1):
-        for way, step in steps.items():
-            taken = seconds_of(step, device)
-            if number:  # the first round warms up
-                seconds[way].append(taken)
+    seconds = seconds_in_turn(steps, rounds, device)
+    if dist.is_initialized():  # the textbook's: models of the next setting would be built for it, too
+        dist.destroy_process_group()
     measured = {}
     for way in steps:
         values = medians_and_ratio({way: seconds[way], "ipet": seconds["ipet"]}, over=way, under="ipet")

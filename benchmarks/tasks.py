@@ -8,8 +8,7 @@ import argparse
 
 import torch
 
-from benchmarks import medians_and_ratio
-from benchmarks.__main__ import seconds_of
+from benchmarks import medians_and_ratio, seconds_in_turn
 from benchmarks.ways import SETTINGS, build
 from ipet.checkpoint import trainable_state
 from ipet.multitask import MultiTask
@@ -37,12 +36,7 @@ def compare(setting: str, pairs: int, device: torch.device) -> dict[str, dict]:
         "plain": lambda: plain(batch.waveform, batch.num_samples),
     }
     torch.testing.assert_close(torch.cat(calls["eight"]()), calls["plain"](), rtol=1e-4, atol=1e-4)
-    seconds = {name: [] for name in calls}
-    for pair in range(pairs + 1):
-        for name, call in calls.items():
-            taken = seconds_of(call, device)
-            if pair:  # the first pair warms up
-                seconds[name].append(taken)
+    seconds = seconds_in_turn(calls, pairs, device)
     rows = {name: medians_and_ratio(seconds, over="eight", under=name) for name in ("one", "plain")}
     return {**rows, "mib": {"eight": size_of(tasks), "plain": size_of(plain)}}
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from benchmarks import ways
-from benchmarks.__main__ import matrix_rate, multiply_accumulates
+from benchmarks.__main__ import compare, matrix_rate, multiply_accumulates
 
 CPU = torch.device("cpu")
 TINY = {
@@ -43,6 +43,12 @@ def test_the_textbook_and_ipet_have_the_same_losses(monkeypatch):
         step = ways.step_of("ast", way, "fp32", CPU)
         losses.append([step().item() for _ in range(3)])
     assert losses[0] == pytest.approx(losses[1], rel=1e-4) and losses[0][2] != losses[0][0]
+
+
+def test_the_next_setting_is_not_built_for_the_textbooks_processes():
+    measured = compare("ast", {"ipet": "fp32", "textbook": "fp32"}, 1, CPU)
+    assert measured["ipet"]["ratio"] == 1 and measured["textbook"]["seconds"] > 0
+    assert not torch.distributed.is_initialized()
 
 
 @pytest.mark.parametrize("setting", TINY)
