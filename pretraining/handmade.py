@@ -7,7 +7,6 @@ backbone that does not beat this has brought nothing to a task.
 """
 
 import argparse
-import json
 from pathlib import Path
 
 import numpy as np
@@ -17,17 +16,18 @@ from sklearn.preprocessing import StandardScaler
 
 from ipet.audio import Recordings
 from ipet.features import LogMel
+from ipet.lists import read_clips, read_labels
 
 
 def features(data: Path, name: str) -> tuple[np.ndarray, list[str]]:
-    """[N, 2 M] means and standard deviations over time of whole clips' log-mels, and their labels."""
+    """[N, 2 M] means and standard deviations over time of whole clips' log-mels, and their classes."""
     front_end, recordings = LogMel(num_mels=128, num_frames=1, mean=0, std=1), Recordings()
-    clips = json.loads((data / f"{name}.json").read_text())["data"]
+    clips = read_clips(data / f"{name}.json", data, read_labels(data / "labels.csv"), flag="DATA")
     rows = []
     for clip in clips:
-        log_mel = front_end.log_mel(recordings.read(data / clip["wav"])[None])[0]
+        log_mel = front_end.log_mel(recordings.read(clip.path)[None])[0]
         rows.append(np.concatenate([log_mel.mean(0), log_mel.std(0, correction=0)]))
-    return np.stack(rows), [clip["labels"] for clip in clips]
+    return np.stack(rows), [str(clip.classes) for clip in clips]
 
 
 def accuracy_of(data: Path, train: str, held_out: str) -> float:
