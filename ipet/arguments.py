@@ -343,8 +343,8 @@ def add_ast(parser: Parser) -> None:
         default=None,
         help="of the backbone; the weights' own, or base, if not given",
     )
-    add("-fstride", type=size, default=10, help="mels between patches")
-    add("-tstride", type=size, default=10, help="frames between patches")
+    add("-fstride", type=size, default=10, help="mels between patches; 10: or what the weights say")
+    add("-tstride", type=size, default=10, help="frames between patches; 10: or what the weights say")
     add(
         "-patchout",
         type=probability,

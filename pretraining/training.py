@@ -1,8 +1,9 @@
-"""What the recipes share: optimiser and schedule, the average of the weights, the state to go on from."""
+"""What the recipes share: optimisers and schedule, the average of the weights, the state to go on from."""
 
 import argparse
 import copy
 import json
+import re
 import time
 from pathlib import Path
 
@@ -15,6 +16,9 @@ from ipet.checkpoint import load_training, save_training
 from ipet.schedule import cosine, warm_up
 
 HELD_OUT = 20  # every 20th clip of a part is evaluated on
+LAYER = re.compile(r"\.(blocks|layers)\.\d+\.")  # in the names of a transformer layer's parameters
+STATES = ("model", "average", "adamw", "muon")  # of a training, to go on from
+MUON = 2.0  # its learning rate over AdamW's
 
 
 def split(num_clips: int) -> tuple[np.ndarray, np.ndarray]:
@@ -30,32 +34,36 @@ def learning_rate(step: int, steps: int, peak: float, warmup: int) -> float:
 
 
 class Training:
-    """AdamW with a warm-up and a cosine; an exponential average of the weights; a file to go on from.
+    """Muon and AdamW with a warm-up and a cosine; the weights' exponential average; a file to go on from.
 
-    Goes on from ``out/training_state.pt`` where a run of the same settings was stopped.
+    Muon has the matrices of the transformer layers, AdamW the rest. Goes on from ``out/training_state.pt`` where a run of the same settings was stopped.
 
     Args:
         model: to train.
         out: the folder of the run.
         about: what the run is made from, as JSON can say it; the hyper-parameters are
-            ``steps``, ``lr``, ``weight_decay``, ``warmup`` and ``average``.
+            ``steps``, ``lr`` (of AdamW), ``weight_decay``, ``warmup`` and ``average``.
 
     ``model`` is trained; ``average``, what is kept in the end.
 
     Raises:
         ValueError: ``out`` holds the state of a run of other settings.
+
+    Source: Muon (Jordan et al. 2024), its rates in AdamW's scale (Liu et al. 2025).
     """
 
     def __init__(self, model: nn.Module, out: Path, about: dict):
         self.model, self.out, self.about = model, out, about
         self.average = copy.deepcopy(model).requires_grad_(False)
-        decayed = [p for p in model.parameters() if p.ndim > 1]
-        others = [p for p in model.parameters() if p.ndim <= 1]
+        decay = about["weight_decay"]
+        hidden = {name: p for name, p in model.named_parameters() if p.ndim == 2 and LAYER.search(name)}
+        others = [p for name, p in model.named_parameters() if name not in hidden]
         groups = [
-            {"params": decayed, "weight_decay": about["weight_decay"]},
-            {"params": others, "weight_decay": 0},
+            {"params": [p for p in others if p.ndim > 1], "weight_decay": decay},
+            {"params": [p for p in others if p.ndim <= 1], "weight_decay": 0},
         ]
-        self.optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.98))
+        self.adamw = torch.optim.AdamW(groups, betas=(0.9, 0.98))
+        self.muon = torch.optim.Muon(hidden.values(), weight_decay=decay, adjust_lr_fn="match_rms_adamw")
         self.state_file = out / "training_state.pt"
         self.first, self.seconds = 0, 0.0
         if self.state_file.is_file():
@@ -71,7 +79,7 @@ class Training:
                 f"{self.state_file}: is of other settings, {state['about']}; expected {self.about}; "
                 "delete it to start anew"
             )
-        for name in ("model", "average", "optimizer"):
+        for name in STATES:
             getattr(self, name).load_state_dict(state[name])
         torch.set_rng_state(state["rng"])
         self.first, self.seconds = state["step"], state["seconds"]
@@ -84,12 +92,13 @@ class Training:
     def step(self, number: int, loss: Tensor) -> None:
         """Change the weights by the gradient of a loss, and the average by the weights."""
         rate = learning_rate(number, self.about["steps"], self.about["lr"], self.about["warmup"])
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        self.optimizer.zero_grad()
+        self.model.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-        self.optimizer.step()
+        for optimizer, times in ((self.adamw, 1), (self.muon, MUON)):
+            for group in optimizer.param_groups:
+                group["lr"] = times * rate
+            optimizer.step()
         # Young averages follow fast: the first weights are random.
         share = min(self.about["average"], (number + 1) / (number + 10))
         for kept, weight in zip(self.average.parameters(), self.model.parameters()):
@@ -103,7 +112,7 @@ class Training:
         tqdm.write(json.dumps(row))
         with open(self.out / "metrics.jsonl", "a") as file:
             file.write(json.dumps(row) + "\n")
-        states = {name: getattr(self, name).state_dict() for name in ("model", "average", "optimizer")}
+        states = {name: getattr(self, name).state_dict() for name in STATES}
         states |= {"rng": torch.get_rng_state(), "step": number + 1, "seconds": self.seconds}
         save_training(self.state_file, {"about": self.about, **states})
         return row

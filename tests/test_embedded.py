@@ -104,7 +104,8 @@ def test_a_weight_that_float16_cannot_hold_is_refused(tmp_path):
     "asked, message",
     [
         ({"size": "base"}, r"size is 'tiny', but 'base' was asked for; leave out -size"),
-        ({"stride": (8, 10)}, r"stride is \[10, 10\], but \[8, 10\] was asked for; leave out -fstride"),
+        ({"stride": (8, 10)}, r"fstride is 10, but 8 was asked for; leave out -fstride"),
+        ({"stride": (10, 16)}, r"tstride is 10, but 16 was asked for; leave out -tstride"),
         ({"num_mels": 64}, r"num_mels is 128, but 64 was asked for; leave out -nfilts"),
     ],
 )

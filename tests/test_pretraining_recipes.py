@@ -69,10 +69,11 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_been(recipe, corpus, tmp_path, m
 
 def test_a_state_of_other_settings_is_refused(tmp_path):
     about = {"steps": 3, "lr": 0.1, "weight_decay": 0, "warmup": 1, "average": 0.9}
-    first = training.Training(torch.nn.Linear(2, 1), tmp_path, about)
+    model = torch.nn.ModuleDict({"layers": torch.nn.Sequential(torch.nn.Linear(2, 1))})
+    first = training.Training(torch.nn.Sequential(model), tmp_path, about)
     first.report(0, {})
     with pytest.raises(ValueError, match="is of other settings"):
-        training.Training(torch.nn.Linear(2, 1), tmp_path, about | {"lr": 0.2})
+        training.Training(torch.nn.Sequential(model), tmp_path, about | {"lr": 0.2})
 
 
 def test_the_learning_rate_warms_up_and_falls_to_zero():

@@ -36,8 +36,7 @@ def randomise(model, seed=0):
 # AST ----------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def huggingface_ast():
+def huggingface(**settings):
     """transformers' own AST, an independent implementation of what is to be computed."""
     config = ASTConfig(
         hidden_size=48,
@@ -46,8 +45,14 @@ def huggingface_ast():
         intermediate_size=192,
         max_length=FRAMES,
         num_labels=5,
+        **settings,
     )
     return randomise(ASTForAudioClassification(config))
+
+
+@pytest.fixture
+def huggingface_ast():
+    return huggingface()
 
 
 @pytest.fixture
@@ -121,6 +126,17 @@ def test_ast_cuts_the_position_embedding_of_the_audioset_grid(tmp_path):
     cut = short.vit.pos_embed[0, 2:].unflatten(0, (12, 12))
     assert torch.equal(cut, grid[:, 44:56])  # 50 - 12 // 2 = 44
     assert torch.equal(short.vit.pos_embed[0, :2], long.vit.pos_embed[0, :2])
+
+
+@pytest.mark.parametrize("stride", [(16, 16), (16, 10), (10, 10)])
+def test_ast_takes_the_stride_that_hugging_face_writes(tmp_path, fbank, stride):
+    theirs = huggingface(frequency_stride=16, time_stride=16)
+    theirs.save_pretrained(tmp_path)
+    ours = build_ast(FRAMES, size="tiny", stride=stride, pretrained=str(tmp_path)).eval()
+    assert ours.grid == (8, FRAMES // 16)
+    torch.testing.assert_close(ours(fbank), expected(theirs, fbank), rtol=1e-4, atol=1e-5)
+    with pytest.raises(ValueError, match="tstride is 16, but 12 was asked for; leave out -tstride"):
+        build_ast(FRAMES, size="tiny", stride=(10, 12), pretrained=str(tmp_path))
 
 
 def test_ast_starts_from_imagenet_as_timm_publishes_it(tmp_path):

@@ -31,7 +31,13 @@ PUBLISHED = (
     "MIT/ast-finetuned-audioset-10-10-0.4593, imagenet, random"
 )
 HEADS = r"(head|head_dist|mlp_head|classifier)\."  # of the pretraining tasks
-FLAGS = {"size": "-size", "num_mels": "-nfilts", "stride": "-fstride, -tstride"}  # fixed by the weights
+STRIDE = (10, 10)  # of AST as published, in mels and frames
+FLAGS = {  # that weights fix
+    "size": "-size",
+    "num_mels": "-nfilts",
+    "fstride": "-fstride",
+    "tstride": "-tstride",
+}
 
 
 class PatchEmbed(nn.Module):
@@ -66,7 +72,7 @@ class AudioSpectrogramTransformer(nn.Module):
         self,
         num_frames: int,
         num_mels: int = 128,
-        stride: tuple[int, int] = (10, 10),
+        stride: tuple[int, int] = STRIDE,
         size: str = "base",
         patchout: float = 0.0,
     ):
@@ -219,7 +225,7 @@ def join_qkv(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def build_ast(
     num_frames: int,
     num_mels: int = 128,
-    stride: tuple[int, int] = (10, 10),
+    stride: tuple[int, int] = STRIDE,
     size: str | None = None,
     pretrained: str = "random",
     patchout: float = 0.0,
@@ -227,7 +233,8 @@ def build_ast(
     """AST with published weights, or with random ones (``pretrained="random"``).
 
     Args:
-        num_frames, num_mels, stride: see ``AudioSpectrogramTransformer``.
+        num_frames, num_mels: see ``AudioSpectrogramTransformer``.
+        stride: see there; where it is the published one, that of the weights' own ``config.json`` counts.
         size: see there; None: what the weights' own ``config.json`` says, or ``base``.
         pretrained: ``ast_small``, a file, a folder in Hugging Face's layout or of ``save_backbone``, a
             hub id, ``imagenet`` or ``random``.
@@ -245,14 +252,18 @@ def build_ast(
         backbone.sha256 = fingerprint(backbone.state_dict())
         return backbone
     path = published_file(HUB.get(pretrained, pretrained), PUBLISHED)
-    size = size_of_weights(path, size=size, num_mels=num_mels, stride=list(stride))
+    size, stride = fixed_by_weights(path, size, num_mels, stride)
     backbone = AudioSpectrogramTransformer(num_frames, num_mels, stride, size, patchout)
     backbone.load_published(read_tensors(path), str(path))
     return backbone
 
 
-def size_of_weights(path: Path, **asked) -> str:
-    """The size that a file of weights has; without a ``config.json`` of ours the one asked for, or base.
+def fixed_by_weights(
+    path: Path, size: str | None, num_mels: int, stride: tuple[int, int]
+) -> tuple[str, tuple[int, int]]:
+    """The size and the stride of a file of weights: what its ``config.json`` says, or was asked for.
+
+    A ``config.json`` is ours or Hugging Face's; None and ``STRIDE`` ask for nothing in particular.
 
     Raises:
         ValueError: ``config.json`` is of another kind of model, or says other than what was asked for.
@@ -262,13 +273,18 @@ def size_of_weights(path: Path, **asked) -> str:
     kind = settings.get("kind", settings.get("model_type", "ast"))
     if kind not in ("ast", "audio-spectrogram-transformer"):
         raise ValueError(f"{config}: holds a model of type {kind!r}; expected AST, such as ast_small")
-    own = settings if "kind" in settings else {}
-    for name, flags in FLAGS.items():
-        if name in own and asked[name] not in (None, own[name]):
+    fstride, tstride = settings.get("stride", map(settings.get, ("frequency_stride", "time_stride")))
+    own = {"fstride": fstride, "tstride": tstride}
+    if "kind" in settings:
+        own |= {"size": settings.get("size"), "num_mels": settings.get("num_mels")}
+    asked = {"size": size, "num_mels": num_mels, "fstride": stride[0], "tstride": stride[1]}
+    usual = dict(zip(("fstride", "tstride"), STRIDE))
+    for name, flag in FLAGS.items():
+        if own.get(name) and asked[name] not in (usual.get(name), own[name]):
             raise ValueError(
-                f"{config}: {name} is {own[name]!r}, but {asked[name]!r} was asked for; leave out {flags}"
+                f"{config}: {name} is {own[name]!r}, but {asked[name]!r} was asked for; leave out {flag}"
             )
-    return own.get("size") or asked["size"] or "base"
+    return own.get("size") or size or "base", (fstride or stride[0], tstride or stride[1])
 
 
 def save_backbone(backbone: AudioSpectrogramTransformer, folder: str | Path, half: bool = True) -> None:
