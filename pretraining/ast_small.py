@@ -30,6 +30,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
+from ipet.attention import choose_attention
 from ipet.backbones.audio_spectrogram_transformer import (
     PATCH,
     PREFIX,
@@ -140,8 +141,9 @@ def fit_codebooks(parts: dict[str, LogMels], seed: int) -> dict[str, np.ndarray]
     centres = {}
     for name, num in CLUSTERS.items():
         x = np.concatenate(sampled[name]).astype(np.float32)
-        kmeans = MiniBatchKMeans(min(num, len(x)), batch_size=10_000, n_init=1, max_iter=50, random_state=seed)
-        centres[name] = kmeans.fit(x).cluster_centers_.astype(np.float32)
+        num = min(num, len(x))
+        kmeans = MiniBatchKMeans(num, batch_size=10_000, n_init=1, max_iter=50, random_state=seed).fit(x)
+        centres[name] = kmeans.cluster_centers_.astype(np.float32)
     return centres
 
 
@@ -239,8 +241,6 @@ class Pretraining(nn.Module):
     def __init__(self, num_labels: int, size: str = "small"):
         super().__init__()
         self.backbone = AudioSpectrogramTransformer(NUM_FRAMES, NUM_MELS, STRIDE, size)
-        for layer in self.backbone.vit.blocks:
-            layer.attn.fused_attn = False  # on a CPU, slower for so few tokens
         width = self.backbone.width
         self.mask = nn.Parameter(torch.zeros(width))
         self.norm = nn.LayerNorm(width)
@@ -320,7 +320,9 @@ def pretrain(corpus: Path, out: Path, steps: int, seed: int, size: str, every: i
     torch.manual_seed(seed)
     about = {"seed": seed, "steps": steps, "size": size, **SETTINGS, "weights": WEIGHTS, "labels": len(names)}
     about["clips"] = {name: len(part.train) for name, part in parts.items()}
-    training = Training(Pretraining(len(names), size), out, about)
+    model = Pretraining(len(names), size)
+    choose_attention(model, "cpu", torch.bfloat16)
+    training = Training(model, out, about)
     batches = Batches(parts, fit_codebooks(parts, seed), mean, seed)
     left = training.steps()
     for step, batch in zip(left, DataLoader(batches, None, sampler=left.iterable, num_workers=1)):

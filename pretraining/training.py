@@ -36,7 +36,8 @@ def learning_rate(step: int, steps: int, peak: float, warmup: int) -> float:
 class Training:
     """Muon and AdamW with a warm-up and a cosine; the weights' exponential average; a file to go on from.
 
-    Muon has the matrices of the transformer layers, AdamW the rest. Goes on from ``out/training_state.pt`` where a run of the same settings was stopped.
+    Muon has the matrices of the transformer layers, AdamW the rest. Goes on from
+    ``out/training_state.pt`` where a run of the same settings was stopped.
 
     Args:
         model: to train.

@@ -92,6 +92,73 @@ def test_mixing_adds_powers():
         assert (np.log(1 + 10**-1.2) <= mixture).all() and (mixture <= np.log(2)).all()
 
 
+@pytest.mark.parametrize("columns", [frames // 16 for frames in ast_small.LENGTHS])
+def test_a_step_of_ast_hears_about_half_and_is_asked_for_masked_columns(columns):
+    shares = []
+    for seed in range(50):
+        kept, masked = ast_small.draw(np.random.default_rng(seed), 8, columns)
+        assert kept.unique().equal(kept) and kept.max() < 8 * columns and kept.shape == masked.shape
+        hidden, heard = (set((kept % columns)[where].tolist()) for where in (masked, ~masked))
+        assert not hidden & heard, "a masked column is masked as a whole"
+        assert columns * ast_small.MASKED <= len(hidden) <= columns * ast_small.MASKED + 2
+        assert masked.sum() == ast_small.ASKED * len(hidden)
+        shares.append((~masked).sum() / (8 * (columns - len(hidden))))
+    assert np.mean(shares) == pytest.approx(ast_small.KEPT, abs=0.03)
+
+
+def test_a_column_s_clusters_are_of_its_own_160_ms_and_of_no_level():
+    fbank = np.random.default_rng(0).normal(size=(1, 128, 128)).astype(np.float32)
+    features = ast_small.column_features(fbank)
+    assert features["phones"].shape == (1, 8, 64) and features["timbres"].shape == (1, 8, 128)
+    other = fbank.copy()
+    other[:, 64:] = 0  # behind the fourth column
+    phones, timbres = ast_small.column_features(other).values()
+    np.testing.assert_allclose(phones[:, :4, 1:], features["phones"][:, :4, 1:], rtol=1e-5)
+    np.testing.assert_allclose(timbres[:, :3], features["timbres"][:, :3], atol=1e-6)
+    for name, louder in ast_small.column_features(fbank + 3).items():
+        np.testing.assert_allclose(louder, features[name], atol=1e-4, err_msg=name)
+
+
+def test_the_nearest_centre_is_the_nearest():
+    rng = np.random.default_rng(0)
+    x, centres = rng.normal(size=(3, 4, 5)), rng.normal(size=(7, 5))
+    wanted = ((x[:, :, None] - centres) ** 2).sum(-1).argmin(-1)
+    assert (ast_small.nearest(x, centres) == wanted).all()
+
+
+def test_a_masked_patch_is_not_heard():
+    model = ast_small.Pretraining(3, "tiny").eval()
+    kept, masked = ast_small.draw(np.random.default_rng(0), 8, 8)
+    a, b = torch.randn(2, 2, 128, 128)
+    columns = (kept % 8)[masked].unique()
+    b = torch.where(torch.isin(torch.arange(128) // 16, columns)[:, None], b, a)
+    assert not torch.equal(a, b)
+    for heard, other in zip(model(a, 3, kept, masked), model(b, 3, kept, masked)):
+        torch.testing.assert_close(heard, other)
+    assert not torch.allclose(model(a, 3, kept)[0], model(b, 3, kept)[0])
+
+
+def test_a_position_is_that_of_the_backbone():
+    # A whole input without masks is what the backbone itself computes.
+    model = ast_small.Pretraining(3, "tiny").eval()
+    x = torch.randn(2, ast_small.NUM_FRAMES, 128)
+    torch.testing.assert_close(model(x)[0], model.head(model.norm(model.backbone(x))))
+
+
+def test_muon_has_the_matrices_of_the_layers_and_adamw_the_rest(tmp_path):
+    about = {"steps": 3, "lr": 0.1, "weight_decay": 0.01, "warmup": 1, "average": 0.9}
+    run = training.Training(ast_small.Pretraining(3, "tiny"), tmp_path, about)
+    names = {id(p): name for name, p in run.model.named_parameters()}
+    muon, decayed, others = (
+        {names[id(p)] for p in group["params"]} for group in (*run.muon.param_groups, *run.adamw.param_groups)
+    )
+    assert muon | decayed | others == set(names.values()) and len(names) == len(muon | decayed | others)
+    assert {name.split(".", 4)[-1] for name in muon} == {
+        f"{part}.weight" for part in ("attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2")
+    }
+    assert "head.weight" in decayed and "backbone.vit.pos_embed" in decayed and "mask" in others
+
+
 def test_masks_begin_where_there_is_sound_and_cover_about_half():
     heard = torch.arange(99) < torch.tensor([[99], [30]])
     masks = [wav2vec2_small.draw_mask(np.random.default_rng(seed), heard) for seed in range(200)]
