@@ -27,7 +27,6 @@ from scipy.ndimage import uniform_filter1d
 from sklearn.cluster import MiniBatchKMeans
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from ipet.attention import choose_attention
@@ -166,7 +165,7 @@ class Batch(NamedTuple):
     masked: Tensor  # [K] True where it is not heard
 
 
-class Batches(Dataset):
+class Batches:
     """The batch of every step, drawn from the step's own seed.
 
     Args:
@@ -324,8 +323,8 @@ def pretrain(corpus: Path, out: Path, steps: int, seed: int, size: str, every: i
     choose_attention(model, "cpu", torch.bfloat16)
     training = Training(model, out, about)
     batches = Batches(parts, fit_codebooks(parts, seed), mean, seed)
-    left = training.steps()
-    for step, batch in zip(left, DataLoader(batches, None, sampler=left.iterable, num_workers=1)):
+    for step in training.steps():
+        batch = batches[step]
         with torch.autocast("cpu", torch.bfloat16):
             terms = losses(training.model, batch, mean, std)
         training.step(step, sum(WEIGHTS.get(name, 1) * term for name, term in terms.items()))

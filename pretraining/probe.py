@@ -30,7 +30,11 @@ from ipet.splits import Cell
 
 ROOT = Path(__file__).resolve().parents[1]
 PENALTIES = np.logspace(-3, 1, 5)
-RANDOM = {"ast": "ast_small", "w2v": "wav2vec2_small"}  # whose size the random network has
+SHIPPED = {"ast": "ast_small", "w2v": "wav2vec2_small"}
+RANDOM = {  # the same networks with random weights
+    "ast": "-pretrained random -size small -fstride 16 -tstride 16".split(),
+    "w2v": "-pretrained random -size small".split(),
+}
 
 
 @torch.no_grad()
@@ -98,11 +102,10 @@ def main() -> None:
     )
     parser.add_argument("experiment", choices=sorted(path.parent.name for path in ROOT.glob("*/main.py")))
     args, flags = parser.parse_known_args()
-    shipped = RANDOM[args.experiment.split("_")[0]]
-    pretrained = [] if "-pretrained" in flags else ["-pretrained", shipped]
-    random = [*flags, "-pretrained", "random", "-size", "small"]
-    for name, given in (("pretrained", [*flags, *pretrained]), ("random", random)):
-        values = 100 * np.array(values_of(args.experiment, given))
+    backbone = args.experiment.split("_")[0]
+    pretrained = [] if "-pretrained" in flags else ["-pretrained", SHIPPED[backbone]]
+    for name, given in (("pretrained", pretrained), ("random", RANDOM[backbone])):
+        values = 100 * np.array(values_of(args.experiment, [*flags, *given]))
         each = " ".join(f"{value:.1f}" for value in values) if len(values) > 1 else ""
         print(f"{args.experiment}  {name:<10}  {values.mean():5.2f} %  {each}", flush=True)
 

@@ -74,3 +74,14 @@ def test_the_command_probes_the_shipped_backbone_and_a_random_one(monkeypatch, c
         ["pretrained", "62.50"],
         ["random", "62.50"],
     ]
+
+
+@pytest.mark.parametrize("name", ["ast_esc50", "w2v_esc50"])
+def test_the_random_network_is_the_shipped_one_but_for_its_weights(name):
+    with experiment(name) as load:
+        get_args, build_model = load("arguments").get_args, load("model").build_model
+        shapes = []
+        for flags in (probe.RANDOM[name[:3]], ["-pretrained", probe.SHIPPED[name[:3]]]):
+            args = get_args(["-name", "x", "-method", "linear", "-frame_length", "64", *flags])
+            shapes.append({key: t.shape for key, t in build_model(args, 3).state_dict().items()})
+    assert shapes[0] == shapes[1]
