@@ -32,8 +32,8 @@ ROOT = Path(__file__).resolve().parents[1]
 PENALTIES = np.logspace(-3, 1, 5)
 SHIPPED = {"ast": "ast_small", "w2v": "wav2vec2_small"}
 RANDOM = {  # the same networks with random weights
-    "ast": "-pretrained random -size small -fstride 16 -tstride 16".split(),
-    "w2v": "-pretrained random -size small".split(),
+    "ast": ["-pretrained", "random", "-size", "small", "-fstride", "16", "-tstride", "16"],
+    "w2v": ["-pretrained", "random", "-size", "small"],
 }
 
 
