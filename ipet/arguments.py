@@ -191,6 +191,19 @@ def add_hardware(parser: Parser) -> None:
         default="auto",
         help="auto: bf16 on a GPU that computes in it, else fp32",
     )
+    add(
+        "-micro_batch_size",
+        type=size,
+        default=None,
+        help="clips a process trains on at once; its share of batch_size if not given; less memory, the same "
+        "gradients",
+    )
+    add_switch(
+        group,
+        "-checkpoint_activations",
+        default=False,
+        help="keep each layer's input alone for the backward pass: less memory, more time",
+    )
     add("-num_workers", type=count, default=None, help="clip readers a process; by device if not given")
     add_switch(
         group,

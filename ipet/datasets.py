@@ -33,6 +33,10 @@ class Batch(NamedTuple):
         moved = (t.to(device, non_blocking=True) for t in (self.waveform, self.num_samples, self.target))
         return Batch(*moved, self.index, self.seed)
 
+    def split(self, size: int) -> list["Batch"]:
+        """The batch in parts of at most so many clips, in order."""
+        return [Batch(*part) for part in zip(*(tensor.split(size) for tensor in self))]
+
 
 def single(waveform: Tensor, target: Tensor, index: int, seed: int = 0) -> Batch:
     """One clip of [T] samples, before ``collate`` stacks it with others."""

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from contextlib import nullcontext
 from datetime import timedelta
 
 import numpy as np
@@ -94,6 +95,12 @@ def sum_over_ranks(value: Tensor) -> Tensor:
         value = value.clone()
         dist.all_reduce(value)
     return value
+
+
+def hold_gradients(parallel: nn.Module, hold: bool):
+    """A context whose forward and backward pass leaves the gradients to their process, if ``hold``."""
+    held = hold and isinstance(parallel, DistributedDataParallel)
+    return parallel.no_sync() if held else nullcontext()
 
 
 def parallelise(model: nn.Module, device: torch.device, drops_layers: bool) -> nn.Module:

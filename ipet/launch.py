@@ -316,6 +316,8 @@ def recipe_of(args, device: torch.device) -> Recipe:
         precision=args.precision,
         frozen_dropout=args.frozen_dropout,
         eval_batch_size=args.eval_batch_size or args.batch_size,
+        micro_batch_size=args.micro_batch_size,
+        checkpoint_activations=args.checkpoint_activations,
         num_workers=readers if args.num_workers is None else args.num_workers,
         loggers=args.logger,
     )

@@ -37,6 +37,8 @@ VOLATILE = {
     "usable_gpu",
     "nproc",
     "num_workers",
+    "micro_batch_size",
+    "checkpoint_activations",
     "eval_batch_size",
     "logger",
     "path_run",

@@ -28,6 +28,9 @@ class Recipe:
         frozen_dropout: see ``tuning.train_mode``.
         seed: of everything random.
         eval_batch_size: clips a process evaluates at once.
+        micro_batch_size: clips a process computes at once in training, of those that its share of a
+            batch holds; None: all. The gradients are the same.
+        checkpoint_activations: see ``memory.checkpoint_activations``.
         num_workers: processes that read clips, for each training process.
         loggers: see ``Logbook``.
 
@@ -51,6 +54,8 @@ class Recipe:
     head_lr: float | None = None
     schedule: str = "step"
     warmup: float = 0.0
+    micro_batch_size: int | None = None
+    checkpoint_activations: bool = False
 
     def __post_init__(self):
         if self.schedule not in SCHEDULES:

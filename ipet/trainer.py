@@ -2,9 +2,7 @@
 
 import math
 import random
-import resource
 import shutil
-import sys
 import time
 from pathlib import Path
 
@@ -38,6 +36,7 @@ from ipet.datasets import (
 )
 from ipet.dropout import replace_dropout
 from ipet.logbook import Logbook, NoLogbook
+from ipet.memory import checkpoint_activations, peak_memory
 from ipet.precision import PRECISIONS, autocast, hold_frozen
 from ipet.recipe import Recipe, learning_rate, new_optimizer
 from ipet.tuning import count_parameters, train_mode
@@ -55,16 +54,6 @@ def seed_everything(*seeds: int) -> None:
     random.seed(int(state[0]))
     np.random.seed(state[1])  # transformers draws wav2vec 2.0's time masks from it
     torch.manual_seed(int(state[2]))
-
-
-def peak_memory(device: torch.device) -> int:
-    """Bytes of the process that needed most: its GPU's allocations, or its resident set so far."""
-    if device.type == "cuda":
-        peak = torch.cuda.max_memory_allocated(device)
-    else:
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        peak *= 1 if sys.platform == "darwin" else 1024  # macOS counts bytes, Linux KiB
-    return distributed.max_over_ranks(peak)
 
 
 class Trainer:
@@ -102,6 +91,8 @@ class Trainer:
         choose_attention(model, device.type, PRECISIONS[recipe.precision])
         hold_frozen(model, recipe.precision)
         replace_dropout(model)
+        if recipe.checkpoint_activations:
+            checkpoint_activations(model)
         self.optimizer = new_optimizer(model, recipe)
         # Of the epoch's learning rate. Not kept in the groups: those come back from a file with -resume.
         self.lr_shares = [group["lr"] / recipe.lr for group in self.optimizer.param_groups]
@@ -230,14 +221,20 @@ class Trainer:
         lr = self.learning_rate(self.step)
         for group, share in zip(self.optimizer.param_groups, self.lr_shares):
             group["lr"] = lr * share
-        with self.autocast():
-            logits = self.parallel(batch.waveform, batch.num_samples, batch.seed)
-            loss = (self.losses(logits.float(), batch.target) * weights.to(self.device)).sum()
         self.optimizer.zero_grad(set_to_none=True)
-        self.scaler.scale(loss).backward()
+        size = self.recipe.micro_batch_size or len(weights)
+        parts = list(zip(batch.split(size), weights.to(self.device).split(size)))
+        losses = []
+        for i, (part, shares) in enumerate(parts):
+            with distributed.hold_gradients(self.parallel, hold=i + 1 < len(parts)):
+                with self.autocast():
+                    logits = self.parallel(part.waveform, part.num_samples, part.seed)
+                    loss = (self.losses(logits.float(), part.target) * shares).sum()
+                self.scaler.scale(loss).backward()
+            losses.append(loss.detach())
         self.scaler.step(self.optimizer)
         self.scaler.update()
-        return loss.detach()
+        return torch.stack(losses).sum()
 
     def fetch(self, losses: list[Tensor]) -> list[float]:
         """The global losses of some steps: weights sum to the number of ranks (``EpochBatches.weights``).
