@@ -11,7 +11,7 @@ LEVELS = [
     {"audio", "metrics", "distributed", "dropout", "heads", "precision", "schedule"},
     {"attention"},
     {"tuning"},
-    {"features", "lists", "augment", "checkpoint", "methods", "recipe", "scoring"},
+    {"features", "lists", "augment", "checkpoint", "memory", "methods", "recipe", "scoring"},
     {"datasets", "backbones", "multitask", "logbook", "cache", "corruption", "summary", "plots"},
     {"splits", "models", "trainer", "report", "sweep"},
     {"classification"},
