@@ -27,8 +27,10 @@ from torch.nn import functional as F
 from tqdm import tqdm
 from transformers import Wav2Vec2Config, Wav2Vec2Model
 
+from ipet.attention import choose_attention
 from ipet.backbones.wav2vec2 import SIZES, Wav2Vec2, build_wav2vec2, save_backbone
 from ipet.checkpoint import save_arrays, write_json
+from ipet.dropout import replace_dropout
 from ipet.features import LogMel
 from pretraining.corpus import NUM_SAMPLES, Corpus
 from pretraining.training import Training, recipe_parser, split
@@ -48,7 +50,6 @@ CONFIG = {
     "hidden_dropout": 0.05,
     "attention_dropout": 0.05,
     "feat_proj_dropout": 0.05,
-    "attn_implementation": "sdpa",
 }
 
 
@@ -246,6 +247,8 @@ def pretrain(
     about = {"seed": seed, "steps": steps, "size": size, **SETTINGS, "targets": tag}
     about["clips"] = {name: len(part.train) for name, part in parts.items()}
     model = Pretraining(SIZES[size] | CONFIG)
+    choose_attention(model, "cpu", torch.bfloat16)
+    replace_dropout(model)
     training = Training(model.train(), out, about)
     for step in training.steps():
         batch = Batch(parts, np.random.default_rng([seed, step]), SETTINGS["batch_size"])
