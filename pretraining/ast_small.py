@@ -339,7 +339,7 @@ def pretrain(corpus: Path, out: Path, steps: int, seed: int, size: str, every: i
 
 def main() -> None:
     """Read the command line."""
-    parser = recipe_parser(__doc__, steps=4000)
+    parser = recipe_parser(__doc__, steps=6500)
     pretrain(**vars(parser.parse_args()))
 
 
