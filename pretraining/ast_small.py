@@ -15,6 +15,7 @@ it (HuBERT's objective). What is written is the exponential average of the weigh
 Source: PaSST (Koutini et al. 2022), HuBERT (Hsu et al. 2021).
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,7 +25,6 @@ from numpy.lib.format import open_memmap
 from numpy.random import Generator
 from scipy.fft import dctn
 from scipy.ndimage import uniform_filter1d
-from sklearn.cluster import MiniBatchKMeans
 from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
@@ -39,6 +39,7 @@ from ipet.backbones.audio_spectrogram_transformer import (
 from ipet.checkpoint import write_json
 from ipet.features import LogMel
 from ipet.metrics import classes_with_both, mean_auc, mean_average_precision
+from pretraining.clusters import fit_codebooks
 from pretraining.corpus import Corpus
 from pretraining.training import Training, recipe_parser, split
 
@@ -128,22 +129,13 @@ def column_features(fbank: np.ndarray) -> dict[str, np.ndarray]:
     return {"phones": phones, "timbres": timbres}
 
 
-def fit_codebooks(parts: dict[str, LogMels], seed: int) -> dict[str, np.ndarray]:
-    """[K, F] centres of the columns of 400 training clips of every part."""
-    sampled: dict[str, list[np.ndarray]] = {name: [] for name in CLUSTERS}
+def sampled_columns(parts: dict[str, LogMels]) -> Iterator[dict[str, np.ndarray]]:
+    """What is clustered of 400 training clips of every part, as ``column_features`` has it."""
     for part in parts.values():
         for index in part.train[:400]:
             columns = part.num_frames[index] // PATCH
             fbank = np.asarray(part.fbank[index, : max(1, columns) * PATCH], np.float32)
-            for name, x in column_features(fbank[None]).items():
-                sampled[name].append(x[0])
-    centres = {}
-    for name, num in CLUSTERS.items():
-        x = np.concatenate(sampled[name]).astype(np.float32)
-        num = min(num, len(x))
-        kmeans = MiniBatchKMeans(num, batch_size=10_000, n_init=1, max_iter=50, random_state=seed).fit(x)
-        centres[name] = kmeans.cluster_centers_.astype(np.float32)
-    return centres
+            yield {name: x[0] for name, x in column_features(fbank[None]).items()}
 
 
 def nearest(x: np.ndarray, centres: np.ndarray) -> np.ndarray:
@@ -322,7 +314,9 @@ def pretrain(corpus: Path, out: Path, steps: int, seed: int, size: str, every: i
     model = Pretraining(len(names), size)
     choose_attention(model, "cpu", torch.bfloat16)
     training = Training(model, out, about)
-    batches = Batches(parts, fit_codebooks(parts, seed), mean, seed)
+    codebooks = fit_codebooks(sampled_columns(parts), CLUSTERS, max_iter=50, seed=seed)
+    centres = {name: kmeans.cluster_centers_.astype(np.float32) for name, kmeans in codebooks.items()}
+    batches = Batches(parts, centres, mean, seed)
     for step in training.steps():
         batch = batches[step]
         with torch.autocast("cpu", torch.bfloat16):

@@ -48,7 +48,7 @@ class Training:
     ``model`` is trained; ``average``, what is kept in the end.
 
     Raises:
-        ValueError: ``out`` holds the state of a run of other settings.
+        ValueError: ``out`` holds the state of a run of other settings, or of other optimisers.
 
     Source: Muon (Jordan et al. 2024), its rates in AdamW's scale (Liu et al. 2025).
     """
@@ -75,6 +75,12 @@ class Training:
     def restore(self) -> None:
         """Take up the state of a run that was stopped."""
         state = load_training(self.state_file)
+        missing = [name for name in STATES if name not in state]
+        if missing:
+            raise ValueError(
+                f"{self.state_file}: holds no state of {', '.join(missing)}; expected {', '.join(STATES)}; "
+                "an earlier version of this recipe wrote it: delete it to start anew"
+            )
         if state["about"] != self.about:
             raise ValueError(
                 f"{self.state_file}: is of other settings, {state['about']}; expected {self.about}; "

@@ -14,6 +14,7 @@ With ``-teacher DIR`` the first codebook is of the features of a layer of an ear
 iteration. Source: HuBERT (Hsu et al. 2021), WavLM (Chen et al. 2022).
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +33,7 @@ from ipet.backbones.wav2vec2 import SIZES, Wav2Vec2, build_wav2vec2, save_backbo
 from ipet.checkpoint import save_arrays, write_json
 from ipet.dropout import replace_dropout
 from ipet.features import LogMel
+from pretraining.clusters import fit_codebooks
 from pretraining.corpus import NUM_SAMPLES, Corpus
 from pretraining.training import Training, recipe_parser, split
 
@@ -126,22 +128,14 @@ class Part:
         return waveform, targets, min(tokens, length - start)
 
 
-def fit_codebooks(folders: list[Path], features: Features, seed: int) -> dict[str, MiniBatchKMeans]:
-    """Clusters of the tokens of 200 clips of every part."""
-    sampled: dict[str, list[np.ndarray]] = {name: [] for name in CLUSTERS}
+def sampled_tokens(folders: list[Path], features: Features) -> Iterator[dict[str, np.ndarray]]:
+    """What is clustered of 200 clips of every part, without the silence behind them."""
     for folder in folders:
         corpus = Corpus(folder)
         for index in range(min(200, len(corpus.lengths))):
             tokens = max(1, (corpus.lengths[index] - FIELD) // HOP + 1)
             samples = torch.from_numpy(corpus.waveforms[index].astype(np.float32) / 32768)
-            for name, x in features(samples[None]).items():
-                sampled[name].append(x[0, :tokens])
-    return {
-        name: MiniBatchKMeans(num, batch_size=10_000, n_init=1, max_iter=30, random_state=seed).fit(
-            np.concatenate(sampled[name]).astype(np.float32)
-        )
-        for name, num in CLUSTERS.items()
-    }
+            yield {name: x[0, :tokens] for name, x in features(samples[None]).items()}
 
 
 # ------------------------------------------------------------------------------------------ training
@@ -240,7 +234,8 @@ def pretrain(
     features = Features(teacher)
     tag = f"{'second' if teacher else 'first'}_{seed}"
     missing = not all((folder / f"targets_{tag}.npz").is_file() for folder in folders)
-    codebooks = fit_codebooks(folders, features, seed) if missing else {}
+    sampled = sampled_tokens(folders, features)
+    codebooks = fit_codebooks(sampled, CLUSTERS, max_iter=30, seed=seed) if missing else {}
     parts = {folder.name: Part(folder, features, codebooks, tag) for folder in folders}
 
     torch.manual_seed(seed)
@@ -269,7 +264,7 @@ def pretrain(
 
 def main() -> None:
     """Read the command line."""
-    parser = recipe_parser(__doc__, steps=5500)
+    parser = recipe_parser(__doc__, steps=6500)
     parser.add_argument("-teacher", type=Path, default=None, help="folder of an earlier run's weights")
     pretrain(**vars(parser.parse_args()))
 

@@ -8,7 +8,7 @@ import torch
 
 from ipet.backbones.audio_spectrogram_transformer import build_ast
 from ipet.backbones.wav2vec2 import build_wav2vec2
-from ipet.checkpoint import read_tensors
+from ipet.checkpoint import load_training, read_tensors, save_training
 from pretraining import ast_small, speech, training, wav2vec2_small
 from pretraining.corpus import write_part
 from pretraining.words import FORBIDDEN
@@ -74,6 +74,11 @@ def test_a_state_of_other_settings_is_refused(tmp_path):
     first.report(0, {})
     with pytest.raises(ValueError, match="is of other settings"):
         training.Training(torch.nn.Sequential(model), tmp_path, about | {"lr": 0.2})
+    state = load_training(first.state_file)
+    del state["muon"]
+    save_training(first.state_file, state)
+    with pytest.raises(ValueError, match="holds no state of muon; expected model, average, adamw, muon"):
+        training.Training(torch.nn.Sequential(model), tmp_path, about)
 
 
 def test_the_learning_rate_warms_up_and_falls_to_zero():

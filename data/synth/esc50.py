@@ -2,8 +2,9 @@
 
 Each class is a function of ``sounds``. Two clips are cut from one source, that is from one place: its room,
 its microphone and its background; as in ESC-50 a source lies in one fold alone, so that what is evaluated
-was recorded elsewhere. A clip depends on the seed and its own name alone: a larger set holds a smaller
-one's clips, bit for bit.
+was recorded elsewhere. Backgrounds are as loud as the sounds or louder, up to ten times in amplitude, so that
+even a backbone that knows sounds has something to learn. A clip depends on the seed and its own name alone: a
+larger set holds a smaller one's clips, bit for bit.
 
 Source of the layout: https://github.com/karolpiczak/ESC-50 (Piczak 2015).
 """
@@ -56,7 +57,7 @@ class Take(NamedTuple):
 def render(take: Take, seed: int) -> bytes:
     """The bytes of a clip's file."""
     scene = draw_scene(np.random.default_rng([seed, take.source]))
-    scene = scene._replace(snr_db=0.8 * scene.snr_db - 10)  # backgrounds louder than recordists want them
+    scene = scene._replace(snr_db=0.8 * scene.snr_db - 20)  # of -20 to 0 dB: see the module
     rng = np.random.default_rng([seed, *take])
     return wav_bytes(record(CLASSES[take.target], rng, SECONDS, SAMPLE_RATE, scene), SAMPLE_RATE)
 
