@@ -158,6 +158,8 @@ def main_flags(name: str, out: Path, method: str, further: list[str]) -> list[st
         values["embedding_prompt_num"] = demo.prompts
     if method in ("adapter", "ipet"):
         values["adapter_hidden_dim"] = demo.bottleneck
+    if name.startswith("w2v") and method != "finetune":
+        values["keep_features"] = 1
     if name.startswith("ast"):
         stats = json.loads((out / "lists" / data / "stats.json").read_text())
         values |= {"norm_mean": round(stats["mean"], 4), "norm_std": round(stats["std"], 4)}

@@ -4,6 +4,7 @@ A step is whole: front end, backbone, head, loss, gradients, optimiser, in train
 settings, at base size and small, with random weights, on noise. The ways:
 
     ipet        this repository
+    kept        the same, the outputs of wav2vec 2.0's frozen convolutions known from an earlier epoch
     textbook    the method as its equations read, in fp32 (benchmarks/textbook.py, benchmarks/ways.py)
     peft_lora   transformers' model of the same size with PEFT's LoRA, rank 8 on queries and values
     lora        this repository's LoRA, by the same library; finetune, linear: this repository's too
@@ -30,7 +31,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import medians_and_ratio, seconds_in_turn, seconds_of
-from benchmarks.ways import SETTINGS, WAYS, build, step_of
+from benchmarks.ways import SETTINGS, WAYS, build, fits, step_of
 from ipet.checkpoint import write_json
 from ipet.precision import PRECISIONS
 from ipet.tuning import library_layers
@@ -158,7 +159,8 @@ def main() -> None:
     results = {}
     for setting in args.only:
         for precision in args.precision:
-            ways = {way: precision for way in WAYS if way in args.ways or way == "ipet"}
+            chosen = [way for way in WAYS if way in args.ways or way == "ipet"]
+            ways = {way: precision for way in chosen if fits(way, setting)}
             if "textbook" in ways:
                 ways["textbook"] = "fp32"
             results[f"{setting}, {precision}"] = measure(setting, ways, args.rounds, args.memory, device)

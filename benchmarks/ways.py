@@ -63,9 +63,9 @@ class Built(NamedTuple):
     batch: Batch
 
 
-def build(setting: Setting, method: str, precision: str, device: torch.device) -> Built:
+def build(setting: Setting, method: str, precision: str, device: torch.device, *more: str) -> Built:
     """An experiment's model, and a batch of noise of the length that it hears."""
-    flags = ["-name", "benchmark", "-method", method, "-precision", precision, *setting.flags]
+    flags = ["-name", "benchmark", "-method", method, "-precision", precision, *setting.flags, *more]
     flags += [
         "-batch_size",
         str(setting.batch_size),
@@ -89,13 +89,16 @@ def build(setting: Setting, method: str, precision: str, device: torch.device) -
         target=target,
         index=torch.arange(size),
         seed=torch.arange(size),
+        fixed=torch.ones(size, dtype=torch.bool),
     )
     return Built(args, built, trainer.Trainer, batch.to(device))
 
 
-def ours(setting: Setting, method: str, precision: str, device: torch.device) -> Callable[[], Tensor]:
+def ours(
+    setting: Setting, method: str, precision: str, device: torch.device, *more: str
+) -> Callable[[], Tensor]:
     """A step of this repository's trainer."""
-    args, model, trainer, batch = build(setting, method, precision, device)
+    args, model, trainer, batch = build(setting, method, precision, device, *more)
     clips = TrainClips([None] * setting.batch_size, None, Cut(1))  # counted, never read
     with tempfile.TemporaryDirectory() as scratch:
         training = trainer(
@@ -214,8 +217,15 @@ def step_of(setting: str, way: str, precision: str, device: torch.device) -> Cal
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     if way in ("textbook", "peft_lora"):
         return {"textbook": textbook, "peft_lora": peft_lora}[way](SETTINGS[setting], precision, device)
+    if way == "kept":
+        return ours(SETTINGS[setting], "ipet", precision, device, "-keep_features", "1")
     return ours(SETTINGS[setting], way, precision, device)
 
 
+def fits(way: str, setting: str) -> bool:
+    """Whether a setting has that way: AST has no convolutions whose output could be kept."""
+    return way != "kept" or SETTINGS[setting].experiment.startswith("w2v")
+
+
 # The textbook's last: it starts a process group, which would make those built behind it parallel, too.
-WAYS = ("ipet", "linear", "finetune", "lora", "peft_lora", "textbook")
+WAYS = ("ipet", "kept", "linear", "finetune", "lora", "peft_lora", "textbook")

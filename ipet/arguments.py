@@ -407,6 +407,14 @@ def add_wav2vec2(parser: Parser) -> None:
         default="wav2vec2",
         help="kind of the backbone, which -pretrained must be of",
     )
+    add(
+        "-keep_features",
+        type=not_negative,
+        default=0.0,
+        metavar="GIB",
+        help="memory of a process for what the frozen convolutions make of clips that sound the same in "
+        "every epoch, which is then computed once",
+    )
 
 
 def add_verification(parser: Parser) -> None:
@@ -506,6 +514,10 @@ def choose_method(parser: Parser, args) -> None:
     switches = {(): "ipet", ("adapter",): "prompt", ("embedding_prompt",): "adapter"}
     if args.method == "ipet":
         args.method = switches.get(tuple(switched_off), "finetune")
+    if getattr(args, "keep_features", 0) and args.method == "finetune":
+        parser.error(
+            f"-keep_features {args.keep_features:g} is for frozen convolutions; -method finetune trains them"
+        )
     if args.budget is not None and args.method in ("finetune", "linear", "bitfit"):
         parser.error(f"-budget {args.budget}: -method {args.method} has no size that could be chosen")
     if args.adapter_residual and args.adapter_position != "parallel":

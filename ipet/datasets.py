@@ -27,20 +27,22 @@ class Batch(NamedTuple):
     target: Tensor  # [B, C]
     index: Tensor  # [B], position in the list
     seed: Tensor  # [B]
+    fixed: Tensor  # [B] True: it sounds the same in every epoch
 
     def to(self, device: torch.device) -> "Batch":
         """The same batch with what is computed with on a device; seeds and indices are read here."""
         moved = (t.to(device, non_blocking=True) for t in (self.waveform, self.num_samples, self.target))
-        return Batch(*moved, self.index, self.seed)
+        return Batch(*moved, self.index, self.seed, self.fixed)
 
     def split(self, size: int) -> list["Batch"]:
         """The batch in parts of at most so many clips, in order."""
         return [Batch(*part) for part in zip(*(tensor.split(size) for tensor in self))]
 
 
-def single(waveform: Tensor, target: Tensor, index: int, seed: int = 0) -> Batch:
+def single(waveform: Tensor, target: Tensor, index: int, seed: int = 0, fixed: bool = True) -> Batch:
     """One clip of [T] samples, before ``collate`` stacks it with others."""
-    return Batch(waveform, torch.tensor(len(waveform)), target, torch.tensor(index), torch.tensor(seed))
+    numbers = (torch.tensor(value) for value in (index, seed, fixed))
+    return Batch(waveform, torch.tensor(len(waveform)), target, *numbers)
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,10 @@ class Cut:
     def settings(self) -> dict:
         """The arguments, as JSON values."""
         return asdict(self)
+
+    def is_fixed(self, length: int) -> bool:
+        """Whether a clip of so many samples is always cut alike."""
+        return self.whole or self.crop != "random" or length <= self.num_samples
 
     def __call__(self, waveform: Tensor, rng: np.random.Generator | None = None) -> Tensor:
         """[T] -> [num_samples], or fewer where a short clip is not repeated; [T] where it stays whole."""
@@ -171,17 +177,19 @@ class TrainClips(Clips):
         epoch, index = epoch_and_index
         rng = np.random.default_rng([self.seed, epoch, index])
         waveform, target = self.read(index)
-        if rng.random() < self.mixup:
+        mixed = rng.random() < self.mixup
+        if mixed:
             other, other_target = self.read(int(rng.integers(len(self))))
             if self.cut.zero_mean:
                 waveform, other = waveform - waveform.mean(), other - other.mean()
             weight = rng.beta(*MIXUP_BETA)
             waveform = mix(waveform, other, weight)
             target = weight * target + (1 - weight) * other_target
+        fixed = self.corrupt is None and not mixed and self.cut.is_fixed(len(waveform))
         waveform = self.cut(waveform, rng)
         if self.corrupt is not None:
             waveform = self.corrupt(waveform, rng)
-        return single(waveform, target, index, seed=int(rng.integers(2**62)))
+        return single(waveform, target, index, seed=int(rng.integers(2**62)), fixed=fixed)
 
 
 class Trials(NamedTuple):

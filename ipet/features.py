@@ -195,5 +195,9 @@ class Waveform(nn.Module):
         return torch.cat([clip[row.to(clip.device)] for clip, row in zip(waveform, rows)])
 
     def forward(self, waveform: Tensor, num_samples: Tensor, seeds: Tensor | None = None) -> Tensor:
-        """[B, N] -> [B, N]; without seeds, in evaluation, [B S, T] where there are several segments."""
-        return self.segments(waveform, num_samples) if seeds is None and self.num_segments > 1 else waveform
+        """[B, N] -> [B, N]; without seeds, in evaluation, [B S, T] where there are several segments.
+
+        [B, C, T] features of samples (``KeptFeatures``) stay as they are.
+        """
+        several = seeds is None and self.num_segments > 1 and waveform.ndim == 2
+        return self.segments(waveform, num_samples) if several else waveform

@@ -318,6 +318,7 @@ def recipe_of(args, device: torch.device) -> Recipe:
         eval_batch_size=args.eval_batch_size or args.batch_size,
         micro_batch_size=args.micro_batch_size,
         checkpoint_activations=args.checkpoint_activations,
+        keep_features=int(getattr(args, "keep_features", 0) * 2**30),
         num_workers=readers if args.num_workers is None else args.num_workers,
         loggers=args.logger,
     )

@@ -39,6 +39,7 @@ VOLATILE = {
     "num_workers",
     "micro_batch_size",
     "checkpoint_activations",
+    "keep_features",
     "eval_batch_size",
     "logger",
     "path_run",

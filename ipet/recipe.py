@@ -31,6 +31,7 @@ class Recipe:
         micro_batch_size: clips a process computes at once in training, of those that its share of a
             batch holds; None: all. The gradients are the same.
         checkpoint_activations: see ``memory.checkpoint_activations``.
+        keep_features: bytes for what is kept in ``KeptFeatures``; 0: none.
         num_workers: processes that read clips, for each training process.
         loggers: see ``Logbook``.
 
@@ -56,6 +57,7 @@ class Recipe:
     warmup: float = 0.0
     micro_batch_size: int | None = None
     checkpoint_activations: bool = False
+    keep_features: int = 0
 
     def __post_init__(self):
         if self.schedule not in SCHEDULES:

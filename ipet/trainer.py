@@ -26,6 +26,7 @@ from ipet.checkpoint import (
 )
 from ipet.datasets import (
     Batch,
+    Clips,
     Datasets,
     EpochBatches,
     EvaluationClips,
@@ -35,6 +36,7 @@ from ipet.datasets import (
     train_loader,
 )
 from ipet.dropout import replace_dropout
+from ipet.kept import KeptFeatures
 from ipet.logbook import Logbook, NoLogbook
 from ipet.memory import checkpoint_activations, peak_memory
 from ipet.precision import PRECISIONS, autocast, hold_frozen
@@ -93,6 +95,7 @@ class Trainer:
         replace_dropout(model)
         if recipe.checkpoint_activations:
             checkpoint_activations(model)
+        self.kept = KeptFeatures(model, recipe.keep_features) if recipe.keep_features else None
         self.optimizer = new_optimizer(model, recipe)
         # Of the epoch's learning rate. Not kept in the groups: those come back from a file with -resume.
         self.lr_shares = [group["lr"] / recipe.lr for group in self.optimizer.param_groups]
@@ -198,6 +201,15 @@ class Trainer:
         sizes = [len(batch) for batch in self.batches.global_batches()]
         return float(np.average(losses, weights=sizes))
 
+    def with_features(self, clips: Clips, batch: Batch) -> Batch:
+        """A batch of a list as it is, or with what is kept of its clips in the waveforms' place."""
+        if self.kept is None:
+            return batch
+        several = clips is not self.datasets.train and self.model.front_end.num_segments > 1
+        with self.autocast():
+            features = self.kept(clips, batch.waveform, batch.num_samples, batch.index, batch.fixed, several)
+        return batch._replace(waveform=features)
+
     def learning_rate(self, step: int) -> float:
         """Of a step, counted from 0 over all epochs."""
         return learning_rate(self.recipe, step, len(self.loader))
@@ -226,6 +238,7 @@ class Trainer:
         parts = list(zip(batch.split(size), weights.to(self.device).split(size)))
         losses = []
         for i, (part, shares) in enumerate(parts):
+            part = self.with_features(self.datasets.train, part)
             with distributed.hold_gradients(self.parallel, hold=i + 1 < len(parts)):
                 with self.autocast():
                     logits = self.parallel(part.waveform, part.num_samples, part.seed)
@@ -268,8 +281,9 @@ class Trainer:
         batch_size = max(1, recipe.eval_batch_size // num_segments)
         indices, outputs = [torch.empty(0, dtype=torch.long)], [torch.empty(0)]
         for batch in evaluation_loader(clips, share, batch_size, recipe.num_workers, pin):
+            batch = self.with_features(clips, batch.to(self.device))
             with self.autocast():
-                output = self.output(batch.to(self.device))
+                output = self.output(batch)
             indices.append(batch.index)
             outputs.append(output.float().cpu().unflatten(0, (len(batch.index), num_segments)))
         found = torch.cat(outputs[1:]) if len(outputs) > 1 else outputs[0]

@@ -81,7 +81,7 @@ def test_nothing_is_computed_again_where_no_gradient_is_asked_for(monkeypatch):
 
 
 def test_a_batch_is_split_in_order():
-    batch = Batch(*(torch.arange(5.0) + 10 * i for i in range(5)))
+    batch = Batch(*(torch.arange(5.0) + 10 * i for i in range(6)))
     parts = batch.split(2)
     assert [part.index.tolist() for part in parts] == [[30, 31], [32, 33], [34]]
     for i, tensor in enumerate(batch):

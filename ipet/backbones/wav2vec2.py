@@ -64,6 +64,11 @@ class Wav2Vec2(nn.Module):
         self.settings = {"kind": model.config.model_type, "config": model.config.to_diff_dict()}
         self.drops_layers = model.config.layerdrop > 0
 
+    @property
+    def convolutions(self) -> nn.Module:
+        """[B, N] samples -> [B, C, T] features."""
+        return self.model.feature_extractor
+
     def forward(self, waveform: Tensor) -> Tensor:
         """[B, N] -> [B, 2 D]; unbiased variance, no epsilon."""
         x = self.model(waveform).last_hidden_state  # [B, T, D], one token every 320 samples
