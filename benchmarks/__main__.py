@@ -1,171 +1,75 @@
-"""python3 -m benchmarks: a training step of IPET against what one might use instead.
+"""python3 -m benchmarks [PART ...]: everything that is timed here, or some parts of it.
 
-A step is whole: front end, backbone, head, loss, gradients, optimiser, in training mode with the published
-settings, at base size and small, with random weights, on noise. The ways:
+    python3 -m benchmarks                                      all parts, with their defaults
+    python3 -m benchmarks steps -only ast_esc50 -memory        one part, with its flags (-h lists them)
+    python3 -m benchmarks steps scoring -json results.json     some parts, with their defaults
 
-    ipet        this repository
-    kept        the same, the outputs of wav2vec 2.0's frozen convolutions known from an earlier epoch
-    textbook    the method as its equations read, in fp32 (benchmarks/textbook.py, benchmarks/ways.py)
-    peft_lora   transformers' model of the same size with PEFT's LoRA, rank 8 on queries and values
-    lora        this repository's LoRA, by the same library; finetune, linear: this repository's too
-
-All ways of a setting run in one process in turn (A B C A B C ...). A ratio is another way's time over IPET's
-in the same round; the median of the rounds is shown, with the least and the most. Peak memory is what a
-process of its own needs beyond the built model. The share of the limit: multiply-accumulates of IPET's step,
-as torch counts them, against this machine's matrix products in the same type at the setting's sizes.
+Ways that are compared do the same work in one process, in turn (A B A B ...), unless a part says else.
 """
 
 import argparse
-import gc
 import platform
-import statistics
-import subprocess
 import sys
 import warnings
 from pathlib import Path
 
 import torch
-import torch.distributed as dist
-from torch.nn import functional as F
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks import medians_and_ratio, seconds_in_turn, seconds_of
-from benchmarks.ways import SETTINGS, WAYS, build, fits, step_of
+from benchmarks import evaluation, growth, prompts, reading, scoring, startup, steps, tasks
 from ipet.checkpoint import write_json
-from ipet.precision import PRECISIONS
-from ipet.tuning import library_layers
 
-MIB = 2**20
-
-
-def compare(setting: str, ways: dict[str, str], rounds: int, device: torch.device) -> dict[str, dict]:
-    """Seconds of each way's step, and their ratio to IPET's in the same round.
-
-    Args:
-        ways: to their precision; ``ipet`` is among them.
-    """
-    steps = {way: step_of(setting, way, ways[way], device) for way in WAYS if way in ways}
-    seconds = seconds_in_turn(steps, rounds, device)
-    if dist.is_initialized():  # the textbook's: models of the next setting would be built for it, too
-        dist.destroy_process_group()
-    measured = {}
-    for way in steps:
-        values = medians_and_ratio({way: seconds[way], "ipet": seconds["ipet"]}, over=way, under="ipet")
-        measured[way] = {"seconds": values.pop(way), **{k: v for k, v in values.items() if k != "ipet"}}
-    return measured
+PARTS = {  # each: its flags, and what it measures, prints and returns
+    "startup": startup,
+    "reading": reading,
+    "steps": steps,
+    "prompts": prompts,
+    "evaluation": evaluation,
+    "tasks": tasks,
+    "scoring": scoring,
+    "growth": growth,
+}
 
 
-def peak_memory(setting: str, way: str, precision: str) -> float:
-    """MiB that three steps need beyond the built model, in a process of their own."""
-    command = [sys.executable, "-m", "benchmarks", "-memory_of", setting, way, precision]
-    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-    return float(done.stdout.split()[-1])
-
-
-def memory_of(setting: str, way: str, precision: str, device: torch.device) -> float:
-    """MiB of this process's peak in three steps, beyond what it holds when the model is built."""
-    step = step_of(setting, way, precision, device)
-    gc.collect()
-    if device.type == "cuda":
-        before = torch.cuda.memory_allocated(device)
-        torch.cuda.reset_peak_memory_stats(device)
-    else:
-        Path("/proc/self/clear_refs").write_text("5")  # Linux forgets the peak so far
-        before = resident("VmRSS")
-    for _ in range(3):
-        step()
-    after = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else resident("VmHWM")
-    return (after - before) / MIB
-
-
-def resident(name: str) -> int:
-    """Bytes of this process in memory: VmRSS now, VmHWM at most."""
-    [line] = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(name)]
-    return 1024 * int(line.split()[1])
-
-
-def multiply_accumulates(setting: str, device: torch.device) -> float:
-    """Of a step of IPET, forward and backward, as torch counts them."""
-    step = step_of(setting, "ipet", "fp32", device)
-    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
-        step()
-    return counter.get_total_flops() / 2
-
-
-def matrix_rate(setting: str, precision: str, device: torch.device) -> float:
-    """Multiply-accumulates a second of [B T, D] x [D, 4 D] and back, a layer's largest products."""
-    _, model, _, batch = build(SETTINGS[setting], "linear", precision, device)
-    shapes = []
-    hook = lambda module, args, kwargs: shapes.append((args or tuple(kwargs.values()))[0].shape)  # noqa: E731
-    library_layers(model)[0].register_forward_pre_hook(hook, with_kwargs=True)
-    with torch.no_grad():
-        model(batch.waveform, batch.num_samples)
-    [(clips, tokens, width)] = shapes
-    dtype = PRECISIONS[precision]
-    x = torch.randn(clips * tokens, width, device=device).to(dtype)
-    up = torch.randn(4 * width, width, device=device).to(dtype)
-    down = torch.randn(width, 4 * width, device=device).to(dtype)
-    times = [seconds_of(lambda: F.linear(F.linear(x, up), down), device) for _ in range(30)]
-    return 8 * clips * tokens * width**2 / statistics.median(times[5:])
-
-
-def measure(setting: str, ways: dict[str, str], rounds: int, memory: bool, device: torch.device) -> dict:
-    """All of a setting's numbers, printed as they come."""
-    measured = compare(setting, ways, rounds, device)
-    precision = ways["ipet"]
-    macs, limit = multiply_accumulates(setting, device), matrix_rate(setting, precision, device)
-    share = macs / measured["ipet"]["seconds"] / limit
-    print(f"\n{setting}, {SETTINGS[setting].batch_size} clips a step, IPET in {precision}")
-    print(f"{'way':<12}{'precision':<11}{'seconds':>8}{'ratio':>8}   {'(min - max)':<16}" + "MiB" * memory)
-    for way, precision_of_way in ways.items():
-        row = measured[way]
-        if memory:
-            row["peak_mib"] = peak_memory(setting, way, precision_of_way)
-        spread = f"({row['ratio_min']:.2f} - {row['ratio_max']:.2f})"
-        print(
-            f"{way:<12}{precision_of_way:<11}{row['seconds']:>8.3f}{row['ratio']:>8.2f}   {spread:<16}"
-            + (f"{row['peak_mib']:.0f}" if memory else ""),
-            flush=True,
+def get_parts(argv: list[str]) -> dict[str, argparse.Namespace]:
+    """The parts that the command line names, all if it names none, with their flags; ``json`` in each."""
+    named = []
+    while argv and argv[0] in PARTS:
+        named.append(argv[0])
+        argv = argv[1:]
+    if not named and argv and not argv[0].startswith("-"):
+        raise SystemExit(f"error: unknown part {argv[0]!r}; accepted: {', '.join(PARTS)}")
+    parts = {}
+    for name in named or PARTS:
+        doc = PARTS[name].__doc__ if len(named) == 1 else __doc__
+        parser = argparse.ArgumentParser(
+            prog=" ".join(["python3 -m benchmarks", *named]),
+            description=doc,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
         )
-    print(
-        f"IPET: {macs / 1e9:.0f} G multiply-accumulates a step, {100 * share:.0f} % of the "
-        f"{limit / 1e9:.0f} G/s of matrix products"
-    )
-    return {"ways": measured, "macs": macs, "limit_macs_per_s": limit, "share_of_limit": share}
+        parser.add_argument("-json", type=Path, help="file for the numbers")
+        if len(named) == 1:
+            PARTS[name].add_flags(parser)
+            parts[name] = parser.parse_args(argv)
+        else:
+            both = parser.parse_args(argv)
+            PARTS[name].add_flags(parser)
+            parts[name] = parser.parse_args([], both)
+    return parts
 
 
 def main() -> None:
-    """Print a table a setting; ``-json FILE`` keeps the numbers."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    add = parser.add_argument
-    add("-only", choices=SETTINGS, nargs="+", default=list(SETTINGS), help="some settings")
-    add("-ways", choices=WAYS, nargs="+", default=list(WAYS), help="some ways; ipet is always among them")
-    add("-precision", choices=PRECISIONS, nargs="+", default=["fp32", "bf16"], help="of all but the textbook")
-    add("-rounds", type=int, default=5, help="timed rounds")
-    add("-memory", action="store_true", help="peak memory, too: a process for each number")
-    add("-json", type=Path, help="file for the numbers")
-    add("-memory_of", nargs=3, help=argparse.SUPPRESS)
-    args = parser.parse_args()
+    """Print every part's table; ``-json FILE`` keeps the numbers."""
+    parts = get_parts(sys.argv[1:])
     warnings.filterwarnings("ignore")  # of libraries, about what is measured here as it is
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if args.memory_of:
-        print(memory_of(*args.memory_of, device))
-        return
     name = torch.cuda.get_device_name() if device.type == "cuda" else f"{torch.get_num_threads()} CPU threads"
-    print(f"{name}, torch {torch.__version__}, {platform.machine()}; {args.rounds} rounds")
-    results = {}
-    for setting in args.only:
-        for precision in args.precision:
-            chosen = [way for way in WAYS if way in args.ways or way == "ipet"]
-            ways = {way: precision for way in chosen if fits(way, setting)}
-            if "textbook" in ways:
-                ways["textbook"] = "fp32"
-            results[f"{setting}, {precision}"] = measure(setting, ways, args.rounds, args.memory, device)
-    if args.json:
-        write_json(args.json, {"device": name, "torch": torch.__version__, "results": results})
+    results = {"device": name, "torch": torch.__version__, "machine": platform.machine()}
+    print(", ".join(f"{key} {value}" for key, value in results.items()), flush=True)
+    for part, args in parts.items():
+        print(f"\n== {part}: {PARTS[part].__doc__.splitlines()[0]}", flush=True)
+        results[part] = PARTS[part].run(args, device)
+        if args.json:  # after each: an interrupt leaves what is measured
+            write_json(args.json, results)
 
 
 if __name__ == "__main__":

@@ -1,13 +1,14 @@
-"""python3 -m benchmarks.reading [FOLDER]: clips a second, decoded from their files and read from the cache.
+"""Clips a second, decoded from their files and read from the cache.
 
 Clips of noise shaped like those of four datasets, read whole and in random order by one process; all
 files are in the system's memory, and the cache is open. Both ways run in turn (A B A B ...); the ratio of
-every pair is taken, and its median reported. FOLDER: recordings of your own, at any depth.
+every pair is taken, and its median reported. ``-folder``: recordings of your own, at any depth.
 """
 
 import argparse
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -48,14 +49,14 @@ def clips_a_second(recordings, paths: list[Path], seed: int) -> float:
     return len(paths) / (time.perf_counter() - start)
 
 
-def compare(paths: list[Path], cache_folder: Path, pairs: int, num_workers: int) -> dict:
+def compare(paths: list[Path], cache_folder: Path, rounds: int, num_workers: int) -> dict:
     """Median clips a second of each way, the spread of their ratios, and the clips that a build decodes."""
     start = time.perf_counter()
     cache = build_cache(cache_folder, paths, num_workers, progress=False)
     built = len(paths) / (time.perf_counter() - start)
     ways = {"files": Recordings(), "cache": cache}
     speeds = {name: [] for name in ways}
-    for pair in range(pairs + 1):
+    for pair in range(rounds + 1):
         for name, recordings in ways.items():
             speed = clips_a_second(recordings, paths, pair)
             if pair:  # the first pair warms up
@@ -63,16 +64,25 @@ def compare(paths: list[Path], cache_folder: Path, pairs: int, num_workers: int)
     return medians_and_ratio(speeds, over="cache", under="files") | {"built": built}
 
 
-def main() -> None:
-    """Print the table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("folder", nargs="?", type=Path, help="recordings of your own, in place of the noise")
-    parser.add_argument("-pairs", type=int, default=5, help="timed pairs")
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """The part's own."""
+    parser.add_argument("-folder", type=Path, help="recordings of your own, in place of the noise")
+    parser.add_argument("-rounds", type=int, default=5, help="timed rounds")
     parser.add_argument("-num_workers", type=int, default=2, help="threads that build the cache")
-    args = parser.parse_args()
+
+
+def run(args: argparse.Namespace, device: torch.device) -> dict:
+    """Print a row a kind of clip."""
+    threads = torch.get_num_threads()
     torch.set_num_threads(1)
+    try:
+        return dict(rows(args))
+    finally:
+        torch.set_num_threads(threads)
+
+
+def rows(args: argparse.Namespace) -> Iterator[tuple[str, dict]]:
+    """The name and the numbers of each kind of clip, printed as they come."""
     print("whole clips, random order, one process; clips a second")
     print(f"{'clips':<32}{'files':>8}{'cache':>9}{'ratio':>8}   {'(min - max)':<16}{'build':>7}")
     with tempfile.TemporaryDirectory() as scratch:
@@ -86,15 +96,12 @@ def main() -> None:
             else:
                 paths = sorted(p for p in args.folder.rglob("*") if p.suffix.lower() in SUFFIXES)
                 if not paths:
-                    parser.error(f"{args.folder}: holds no {', '.join(SUFFIXES)} file")
-            r = compare(paths, folder / "cache", args.pairs, args.num_workers)
+                    raise SystemExit(f"error: {args.folder}: holds no {', '.join(SUFFIXES)} file")
+            r = compare(paths, folder / "cache", args.rounds, args.num_workers)
             spread = f"({r['ratio_min']:.1f} - {r['ratio_max']:.1f})"
             print(
                 f"{name:<32}{r['files']:>8.0f}{r['cache']:>9.0f}{r['ratio']:>8.1f}   {spread:<16}"
                 f"{r['built']:>7.0f}",
                 flush=True,
             )
-
-
-if __name__ == "__main__":
-    main()
+            yield name, r

@@ -1,9 +1,10 @@
-"""Time the scoring of VoxCeleb1's trials, and its metrics: python3 -m benchmarks.scoring.
+"""The scoring of VoxCeleb1's trials, and its metrics.
 
 37,720 trials of 4,708 utterances in 5 segments of 128, as in Vox1-O; embeddings are random. The
 baseline is what a verification script does: one call a trial.
 """
 
+import argparse
 import time
 
 import numpy as np
@@ -32,8 +33,12 @@ def one_by_one(embeddings: torch.Tensor, pairs: np.ndarray) -> list[float]:
     return [-torch.cdist(embeddings[a], embeddings[b]).mean().item() for a, b in pairs.tolist()]
 
 
-def main() -> None:
-    """Print a row for each step."""
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """The part has none."""
+
+
+def run(args: argparse.Namespace, device: torch.device) -> dict:
+    """Print a row for each step; on the CPU."""
     generator = torch.Generator().manual_seed(0)
     embeddings = torch.randn(NUM_UTTERANCES, NUM_SEGMENTS, WIDTH, generator=generator)
     cohort = torch.randn(NUM_COHORT, NUM_SEGMENTS, WIDTH, generator=generator)
@@ -59,6 +64,4 @@ def main() -> None:
         print(f"{name:<26}{value:9.3f} s")
     print(f"batched against one by one: {loop / batched:.0f} x")
 
-
-if __name__ == "__main__":
-    main()
+    return rows

@@ -1,4 +1,4 @@
-"""python3 -m benchmarks.tasks: a batch of eight clips for eight tasks, against eight clips of one task.
+"""A batch of eight clips for eight tasks, against eight clips of one task.
 
 Base size, random weights, evaluation mode, fp32. The ways run in turn (A B C A B C ...); the ratio in every
 round is taken, and its median shown. Beside them one task's plain model. Memory: the tensors that are held.
@@ -22,7 +22,7 @@ def size_of(model: torch.nn.Module) -> float:
 
 
 @torch.inference_mode()
-def compare(setting: str, pairs: int, device: torch.device) -> dict[str, dict]:
+def compare(setting: str, rounds: int, device: torch.device) -> dict[str, dict]:
     """Seconds of eight tasks, of one task in the same form, of its plain model; memory of two of them."""
     given = SETTINGS[setting]._replace(batch_size=CLIPS)
     _, plain, _, batch = build(given, "ipet", "fp32", device)
@@ -36,32 +36,28 @@ def compare(setting: str, pairs: int, device: torch.device) -> dict[str, dict]:
         "plain": lambda: plain(batch.waveform, batch.num_samples),
     }
     torch.testing.assert_close(torch.cat(calls["eight"]()), calls["plain"](), rtol=1e-4, atol=1e-4)
-    seconds = seconds_in_turn(calls, pairs, device)
+    seconds = seconds_in_turn(calls, rounds, device)
     rows = {name: medians_and_ratio(seconds, over="eight", under=name) for name in ("one", "plain")}
     return {**rows, "mib": {"eight": size_of(tasks), "plain": size_of(plain)}}
 
 
-def main() -> None:
-    """Print a row a setting."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """The part's own."""
     parser.add_argument("-only", choices=SETTINGS, nargs="+", default=["w2v_speechcommands", "ast_esc50"])
-    parser.add_argument("-pairs", type=int, default=5, help="timed pairs")
-    args = parser.parse_args()
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    print(f"{CLIPS} clips, {torch.get_num_threads()} threads, {device.type}; eight tasks against")
+    parser.add_argument("-rounds", type=int, default=5, help="timed rounds")
+
+
+def run(args: argparse.Namespace, device: torch.device) -> dict:
+    """Print a row a setting."""
     print(
         f"{'setting':<28}{'seconds':>9}{'one task':>10}{'plain':>8}   {'MiB, 8 tasks':>17}{'one model':>11}"
     )
+    results = {}
     for setting in args.only:
-        r = compare(setting, args.pairs, device)
+        results[setting] = r = compare(setting, args.rounds, device)
         print(
             f"{setting:<28}{r['one']['eight']:>9.3f}{r['one']['ratio']:>9.2f}x{r['plain']['ratio']:>7.2f}x"
             f"   {r['mib']['eight']:>17.0f}{r['mib']['plain']:>11.0f}",
             flush=True,
         )
-
-
-if __name__ == "__main__":
-    main()
+    return results

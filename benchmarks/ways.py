@@ -4,6 +4,7 @@ A way is built once and called once a step: front end, backbone, head, loss, gra
 mode with the experiment's published settings, on noise and with random weights.
 """
 
+import functools
 import importlib
 import os
 import sys
@@ -12,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import torch
 import torch.distributed as dist
 from peft import LoraConfig, get_peft_model
@@ -22,11 +24,16 @@ from torchaudio.compliance.kaldi import fbank
 from transformers import ASTConfig, ASTModel
 
 from benchmarks.textbook import make_plain
-from ipet.datasets import Batch, Cut, Datasets, TrainClips
+from ipet.arguments import log_mel_cut_values, waveform_cut_values
+from ipet.audio import SAMPLE_RATE
+from ipet.datasets import Batch, Datasets, EvaluationClips, TrainClips
 from ipet.heads import LinearHead
 from ipet.launch import recipe_of, task_of
+from ipet.lists import Clip, Labels
 from ipet.precision import autocast
 from ipet.recipe import BETAS
+from ipet.splits import log_mel_cuts, waveform_cuts
+from ipet.trainer import Trainer
 from ipet.tuning import train_mode
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -94,16 +101,56 @@ def build(setting: Setting, method: str, precision: str, device: torch.device, *
     return Built(args, built, trainer.Trainer, batch.to(device))
 
 
+class Noise:
+    """Recordings of noise, of any path, in memory.
+
+    Args:
+        num_samples: of each.
+    """
+
+    def __init__(self, num_samples: int):
+        self.num_samples = num_samples
+
+    @functools.cache  # noqa: B019 - as long as the benchmark
+    def read(self, path: Path) -> Tensor:
+        """[T] samples at 16 kHz, the same for the same path."""
+        return 0.1 * torch.from_numpy(
+            np.random.default_rng(int(path.name)).standard_normal(self.num_samples, np.float32)
+        )
+
+
+def noise_datasets(args, num_clips: int, seconds: float, num_classes: int) -> Datasets:
+    """As many clips of noise to train on, and to evaluate, cut as the experiment's."""
+    if "winlen" in args:
+        cuts = log_mel_cuts(**log_mel_cut_values(args))
+    else:
+        cuts = waveform_cuts(**waveform_cut_values(args))
+    names = tuple(map(str, range(num_classes)))
+    labels = Labels(Path("noise"), names, names)
+    clips = [Clip(Path(str(i)), (i % num_classes,), f"noise {i}") for i in range(2 * num_clips)]
+    datasets = Datasets(
+        TrainClips(clips[:num_clips], labels, cuts.train),
+        {"eval": EvaluationClips(clips[num_clips:], labels, cuts.evaluation)},
+    )
+    datasets.read_from(Noise(round(seconds * SAMPLE_RATE)))
+    return datasets
+
+
+def trainer_of(built: Built, datasets: Datasets, folder: str | Path, device: torch.device) -> Trainer:
+    """This repository's trainer."""
+    recipe = recipe_of(built.args, device)
+    return built.trainer(built.model, datasets, recipe, device, folder, **task_of(built.args))
+
+
 def ours(
     setting: Setting, method: str, precision: str, device: torch.device, *more: str
 ) -> Callable[[], Tensor]:
     """A step of this repository's trainer."""
-    args, model, trainer, batch = build(setting, method, precision, device, *more)
-    clips = TrainClips([None] * setting.batch_size, None, Cut(1))  # counted, never read
+    built = build(setting, method, precision, device, *more)
+    args, model, _, batch = built
+    datasets = noise_datasets(args, setting.batch_size, 1, setting.num_classes)  # counted, never read
     with tempfile.TemporaryDirectory() as scratch:
-        training = trainer(
-            model, Datasets(clips, {}), recipe_of(args, device), device, scratch, **task_of(args)
-        )
+        training = trainer_of(built, datasets, scratch, device)
     train_mode(model, args.frozen_dropout)
     weights = torch.full((setting.batch_size,), 1 / setting.batch_size)
     return lambda: training.train_step(batch, weights)
@@ -151,14 +198,16 @@ def plain_step(forward, parameters, batch: Batch, loss: str, precision: str) -> 
     return step
 
 
-def textbook(setting: Setting, precision: str, device: torch.device) -> Callable[[], Tensor]:
+def textbook(
+    setting: Setting, method: str, precision: str, device: torch.device, *more: str
+) -> Callable[[], Tensor]:
     """The method as its equations read.
 
     Prompts are concatenated and every token goes through the whole layer, gradients flow into the frozen
     convolutions, filterbanks are computed clip by clip, and DistributedDataParallel looks for unused
     parameters.
     """
-    args, model, _, batch = build(setting, "ipet", precision, device)
+    args, model, _, batch = build(setting, method, precision, device, *more)
     make_plain(model)
     if hasattr(model.front_end, "masks"):
         model.front_end = ClipByClip(model.front_end)
@@ -215,8 +264,10 @@ def peft_lora(setting: Setting, precision: str, device: torch.device) -> Callabl
 def step_of(setting: str, way: str, precision: str, device: torch.device) -> Callable[[], Tensor]:
     """One of ``WAYS`` in one of ``SETTINGS``, ready to be called."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    if way in ("textbook", "peft_lora"):
-        return {"textbook": textbook, "peft_lora": peft_lora}[way](SETTINGS[setting], precision, device)
+    if way == "textbook":
+        return textbook(SETTINGS[setting], "ipet", precision, device)
+    if way == "peft_lora":
+        return peft_lora(SETTINGS[setting], precision, device)
     if way == "kept":
         return ours(SETTINGS[setting], "ipet", precision, device, "-keep_features", "1")
     return ours(SETTINGS[setting], way, precision, device)

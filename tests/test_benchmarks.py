@@ -1,11 +1,14 @@
 """The benchmarks compare the same work."""
 
+import subprocess
+
 import numpy as np
 import pytest
 import torch
 
-from benchmarks import ways
-from benchmarks.__main__ import compare, matrix_rate, multiply_accumulates
+from benchmarks import __main__ as benchmarks
+from benchmarks import evaluation, growth, prompts, startup, ways
+from benchmarks.steps import compare, matrix_rate, multiply_accumulates
 
 CPU = torch.device("cpu")
 TINY = {
@@ -20,7 +23,8 @@ TINY = {
 def tiny(monkeypatch):
     """Small settings; the textbook's process group is gone afterwards."""
     monkeypatch.setattr(ways, "SETTINGS", TINY)
-    monkeypatch.setattr("benchmarks.__main__.SETTINGS", TINY)
+    for part in ("steps", "prompts", "evaluation", "tasks"):
+        monkeypatch.setattr(f"benchmarks.{part}.SETTINGS", TINY)
     yield
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
@@ -62,3 +66,44 @@ def test_the_limit_is_that_of_the_setting(setting):
     """More work than a forward pass of the layers' matrices, and a rate above zero."""
     macs, rate = multiply_accumulates(setting, CPU), matrix_rate(setting, "fp32", CPU)
     assert macs > 1e6 and 1e6 < rate < 1e15
+
+
+def test_every_part_has_a_name_and_flags_of_its_own():
+    parts = benchmarks.get_parts([])
+    assert list(parts) == list(benchmarks.PARTS) and parts["steps"].rounds == 5
+    assert benchmarks.get_parts(["steps", "-rounds", "2", "-only", "ast"])["steps"].rounds == 2
+    both = benchmarks.get_parts(["steps", "scoring", "-json", "a.json"])
+    assert list(both) == ["steps", "scoring"] and both["scoring"].json.name == "a.json"
+    with pytest.raises(SystemExit, match="unknown part 'step'; accepted: startup, reading, steps"):
+        benchmarks.get_parts(["step"])
+
+
+def test_prompts_are_timed_in_both_forms(capsys):
+    args = benchmarks.get_parts(["prompts", "-rounds", "1"])["prompts"]
+    args.only = ["w2v"]
+    results = prompts.run(args, CPU)
+    assert results["w2v, ipet, 0"]["growth"] == 0 and len(results) == 2 * len(prompts.COUNTS)
+    assert not torch.distributed.is_initialized()
+
+
+@pytest.mark.parametrize("setting, segments, seconds", [("w2v", 3, 2), ("ast", 1, 0.5)])
+def test_evaluation_and_the_loop_hear_the_same(setting, segments, seconds, monkeypatch):
+    """``compare`` itself refuses outputs that differ."""
+    monkeypatch.setitem(evaluation.SEGMENTS, setting, segments)
+    monkeypatch.setitem(evaluation.SECONDS, setting, seconds)
+    measured = evaluation.compare(setting, 5, 1, CPU)
+    assert measured["ours"] > 0 and measured["ratio"] > 0
+    monkeypatch.setattr(evaluation, "one_by_one", lambda model, waveforms: torch.zeros(5, segments, 5))
+    with pytest.raises(AssertionError, match="not close"):
+        evaluation.compare(setting, 5, 1, CPU)
+
+
+def test_memory_is_watched_epoch_by_epoch(monkeypatch):
+    monkeypatch.setattr(growth, "SHOWN", (1, 2))
+    held = growth.run(benchmarks.get_parts(["growth", "-clips", "8"])["growth"], CPU)
+    assert list(held) == [1, 2] and all(value > 50 for value in held.values())
+
+
+def test_a_command_that_fails_is_no_time():
+    with pytest.raises(subprocess.CalledProcessError):
+        startup.seconds_of(".", ["-c", "import no_such_module"])

@@ -1,0 +1,41 @@
+"""Memory of a process over 20 epochs of a small training: what it holds behind each.
+
+A tiny wav2vec 2.0, with checkpoints, evaluation and metrics as in a run. What grows from epoch to epoch would
+end a training of a weekend.
+"""
+
+import argparse
+import gc
+import tempfile
+
+import torch
+
+from benchmarks.steps import MIB, resident
+from benchmarks.ways import Setting, build, noise_datasets, trainer_of
+from ipet.logbook import Logbook
+
+SETTING = Setting("w2v_speechcommands", 8, 35, ("-pretrained", "random", "-size", "tiny"))
+SHOWN = (1, 5, 10, 15, 20)
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """The part's own."""
+    parser.add_argument("-clips", type=int, default=64, help="of the training list")
+
+
+def run(args: argparse.Namespace, device: torch.device) -> dict:
+    """Print what is held behind some epochs."""
+    built = build(SETTING, "ipet", "fp32", device, "-epoch", str(SHOWN[-1]))
+    datasets = noise_datasets(built.args, args.clips, 1, SETTING.num_classes)
+    held = {}
+    with tempfile.TemporaryDirectory() as folder:
+        training = trainer_of(built, datasets, folder, device)
+        logbook = Logbook(training.folder, ("tensorboard",), "", 0)
+        for epoch in range(1, SHOWN[-1] + 1):
+            training.run_epoch(logbook)
+            gc.collect()
+            held[epoch] = resident("VmRSS") / MIB
+        logbook.close()
+    print("epoch" + "".join(f"{epoch:>10}" for epoch in SHOWN))
+    print("MiB  " + "".join(f"{held[epoch]:>10.1f}" for epoch in SHOWN), flush=True)
+    return held
