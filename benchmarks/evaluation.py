@@ -1,7 +1,7 @@
 """Clips a second in evaluation, against one clip and one segment at a time.
 
-Base size, random weights, fp32, IPET. ``alone`` is a script's loop: the textbook form, prompts in every layer's
-input, one segment a call. Both hear the same clips of noise in memory and give the same outputs.
+Base size, random weights, fp32, IPET. ``alone`` is a script's loop: the textbook form, prompts in every
+layer's input, one segment a call. Both hear the same clips of noise in memory and give the same outputs.
 """
 
 import argparse
