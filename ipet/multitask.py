@@ -113,7 +113,7 @@ class MultiTask(nn.Module):
                             adapters[i].setdefault(place, []).append(copy.deepcopy(getattr(layer, place)))
         for layer, parts, places in zip(layers, prepended, adapters):
             if parts[0] is not None:
-                layer.prepended_of_clips = ClipsPrepended(parts, self.routing)
+                layer.given_prepended = ClipsPrepended(parts, self.routing)
                 layer.prompt = layer.prefix = None
             for place, several in places.items():
                 setattr(layer, place, ClipsAdapter(several, self.routing))

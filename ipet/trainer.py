@@ -41,7 +41,7 @@ from ipet.logbook import Logbook, NoLogbook
 from ipet.memory import checkpoint_activations, peak_memory
 from ipet.precision import PRECISIONS, autocast, hold_frozen
 from ipet.recipe import Recipe, learning_rate, new_optimizer
-from ipet.tuning import count_parameters, train_mode
+from ipet.tuning import count_parameters, prompts_computed, train_mode
 
 CHOSEN = {
     "valid": "the best epoch on the validation list",
@@ -280,12 +280,11 @@ class Trainer:
         num_segments = self.model.front_end.num_segments
         batch_size = max(1, recipe.eval_batch_size // num_segments)
         indices, outputs = [torch.empty(0, dtype=torch.long)], [torch.empty(0)]
-        for batch in evaluation_loader(clips, share, batch_size, recipe.num_workers, pin):
-            batch = self.with_features(clips, batch.to(self.device))
-            with self.autocast():
-                output = self.output(batch)
-            indices.append(batch.index)
-            outputs.append(output.float().cpu().unflatten(0, (len(batch.index), num_segments)))
+        with self.autocast(), prompts_computed(self.model):
+            for batch in evaluation_loader(clips, share, batch_size, recipe.num_workers, pin):
+                output = self.output(self.with_features(clips, batch.to(self.device)))
+                indices.append(batch.index)
+                outputs.append(output.float().cpu().unflatten(0, (len(batch.index), num_segments)))
         found = torch.cat(outputs[1:]) if len(outputs) > 1 else outputs[0]
         gathered = distributed.gather_by_index(torch.cat(indices), found, len(clips))
         broken = np.flatnonzero(~np.isfinite(gathered).all(axis=(1, 2)))

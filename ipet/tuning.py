@@ -33,7 +33,10 @@ position, as those of AST have no positional embedding: the bias towards them is
 Source: Integrated Parameter-Efficient Tuning for General-Purpose Audio Models (ICASSP 2023).
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 
 import timm.models.vision_transformer as timm_vit
 import torch
@@ -133,7 +136,7 @@ class TunedLayer(nn.Module):
         super().__init__()
         self.layer, self.position = layer, tuning.position
         self.prompt = self.prefix = self.adapter = self.attention_adapter = None
-        self.prepended_of_clips = None  # several tasks in one batch, see multitask.py
+        self.given_prepended = None  # in place of what is computed here: see prompts_computed, MultiTask
         if tuning.num_prompts:
             # Xavier-uniform sees [1, n, D] as fan-in n D and fan-out D, as the authors' does.
             self.prompt = nn.Parameter(torch.empty(1, tuning.num_prompts, width))
@@ -158,8 +161,8 @@ class TunedLayer(nn.Module):
 
     def prepended(self) -> tuple[Tensor, Tensor] | None:
         """Keys and values [1 or B, H, n, D / H] that every query sees before the tokens' own, or None."""
-        if self.prepended_of_clips is not None:
-            return self.prepended_of_clips()
+        if self.given_prepended is not None:
+            return self.given_prepended()
         parts = []
         if self.prompt is not None:
             parts.append(self.project(self.prompt))  # K(P), V(P)
@@ -355,6 +358,24 @@ def library_layers(backbone: nn.Module) -> list[nn.Module]:
 def tuned_layers(model: nn.Module) -> list[TunedLayer]:
     """The tuned layers, from the input to the output."""
     return [module for module in model.modules() if isinstance(module, TunedLayer)]
+
+
+@contextmanager
+def prompts_computed(model: nn.Module) -> Iterator[None]:
+    """K(P) and V(P) of every layer are computed once, for all that the model hears inside the block.
+
+    For inference: what is trained must not change there. Enter it inside ``autocast``, where that is used.
+    """
+    layers = [layer for layer in tuned_layers(model) if layer.given_prepended is None]
+    try:
+        for layer in layers:
+            with torch.no_grad():
+                computed = layer.prepended()
+            layer.given_prepended = partial(lambda computed: computed, computed)
+        yield
+    finally:
+        for layer in layers:
+            layer.given_prepended = None
 
 
 def train_mode(model: nn.Module, frozen_dropout: bool) -> None:

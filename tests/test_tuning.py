@@ -14,11 +14,13 @@ from ipet.backbones.audio_spectrogram_transformer import build_ast
 from ipet.backbones.wav2vec2 import build_wav2vec2
 from ipet.heads import Classifier, LinearHead
 from ipet.methods import apply_method
+from ipet.precision import autocast
 from ipet.tuning import (
     POSITIONS,
     Tuning,
     count_parameters,
     freeze,
+    prompts_computed,
     train_mode,
     trainable_parameters,
     tune,
@@ -248,6 +250,34 @@ def test_prefixes_equal_to_the_prompts_keys_and_values_are_these_prompts(backbon
         prefixes.prefix.data = torch.cat([keys, values])
     torch.testing.assert_close(prefixed(x), prompted(x))
     assert list(trainable_parameters(prefixed)) == ["prefixes.0", "prefixes.1"]
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_prompts_are_projected_once_for_all_batches(backbone, precision, monkeypatch):
+    model, x = backbone()
+    fill(tune(model, Tuning(num_prompts=3, num_prefixes=2, bottleneck=4)).eval())
+    layers, calls = tuned_layers(model), []
+    for layer in layers:
+        project = layer.project
+        monkeypatch.setattr(layer, "project", lambda p, project=project: calls.append(1) or project(p))
+    with torch.inference_mode(), autocast("cpu", precision):
+        wanted, again = model(x), model(2 * x)
+        assert len(calls) == 2 * len(layers)
+        with prompts_computed(model):
+            assert torch.equal(model(x), wanted) and torch.equal(model(2 * x), again)
+        assert len(calls) == 3 * len(layers)
+        fill(model, std=0.6)
+        assert not torch.equal(model(x), wanted)  # outside the block prompts are what they are now
+        assert len(calls) == 4 * len(layers)
+
+
+def test_without_prompts_nothing_is_computed_before():
+    model, x = tiny_wav2vec2()
+    tune(model, Tuning(bottleneck=4)).eval()
+    with torch.no_grad(), prompts_computed(model):
+        assert tuned_layers(model)[0].prepended() is None
+        model(x)
 
 
 def test_prompts_and_prefixes_go_together():
