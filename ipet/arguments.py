@@ -146,6 +146,12 @@ def parameters(text: str) -> int:
     return int(value)
 
 
+def interval(text: str) -> str:
+    """``500`` steps or ``10m`` minutes, as it is."""
+    (positive if text.endswith("m") else size)(text.removesuffix("m"))
+    return text
+
+
 count, size = number(int, 0), number(int, 1)
 positive, not_negative = number(float, 0, above=True), number(float, 0)
 probability = number(float, 0, 1)
@@ -170,6 +176,13 @@ def add_run(parser: Parser) -> None:
     add("-project", type=part_of_path, default="IPET", help="the folder above")
     add("-path_run", type=Path, default=REPOSITORY / "runs", metavar="DIR", help="where runs are written")
     add_switch(group, "-resume", default=False, help="go on with a run that was stopped, or add cells to it")
+    add(
+        "-checkpoint_every",
+        type=interval,
+        default="10m",
+        metavar="N",
+        help="what -resume goes on from is written every N steps, or minutes (10m), and at every epoch's end",
+    )
     add(
         "-logger",
         type=logger_names,

@@ -22,6 +22,7 @@ from ipet.tuning import trainable_parameters
 
 SCHEMA = 1  # of adapter.json
 PRETRAINED_MODELS = Path(__file__).resolve().parents[1] / "pretrained_models"
+CHECKSUM = b"\nSHA-256 "  # stands before it, behind a training state
 EMBEDDED = ("ast_small", "wav2vec2_small")  # folders there, which the repository ships with
 
 
@@ -263,11 +264,47 @@ def load_adapter(folder: str | Path, model: nn.Module) -> dict:
 
 
 def save_training(path: str | Path, state: dict) -> None:
-    """Write a training state: tensors, numbers, strings, lists and dictionaries."""
+    """Write a training state, tensors, numbers, strings, lists and dictionaries, and its checksum."""
     path = Path(path)
     buffer = io.BytesIO()
     torch.save(state, buffer)
+    buffer.write(CHECKSUM + hashlib.sha256(buffer.getbuffer()).digest())
     write_atomically(path, buffer.getbuffer())
+
+
+def earlier(path: Path) -> Path:
+    """Where the state before the last one lies."""
+    return path.with_name(f"{path.stem}_before{path.suffix}")
+
+
+def save_next_training(path: str | Path, state: dict) -> None:
+    """Write a training state as ``save_training`` does; the one that was there is kept beside it."""
+    path = Path(path)
+    if path.is_file():
+        path.replace(earlier(path))
+    save_training(path, state)
+
+
+def load_latest_training(path: str | Path) -> tuple[dict | None, str | None]:
+    """What ``save_next_training`` wrote last, or before where that is damaged or was never finished.
+
+    Returns:
+        The state, None where there is none; and what should be told of a damaged one.
+
+    Raises:
+        ValueError: both are damaged.
+    """
+    path = Path(path)
+    if not path.is_file() and not earlier(path).is_file():
+        return None, None
+    if not path.is_file():  # the end came between moving the last one away and writing the next
+        return load_training(earlier(path)), None
+    try:
+        return load_training(path), None
+    except ValueError as error:
+        if not earlier(path).is_file():
+            raise
+        return load_training(earlier(path)), f"{error}: going on from {earlier(path).name}, which is whole"
 
 
 def load_training(path: str | Path) -> dict:
@@ -277,7 +314,13 @@ def load_training(path: str | Path) -> dict:
         ValueError: the file is damaged or would run code.
     """
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        data = Path(path).read_bytes()
+        whole, mark, digest = data[: -len(CHECKSUM) - 32], data[-len(CHECKSUM) - 32 : -32], data[-32:]
+        if mark != CHECKSUM:
+            whole = data  # of an earlier version
+        elif hashlib.sha256(whole).digest() != digest:
+            raise ValueError("its checksum is another")
+        return torch.load(io.BytesIO(whole), map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged pickle can raise anything
         raise ValueError(
             f"{path}: damaged, or no training state ({type(error).__name__}); without it the fold's training "

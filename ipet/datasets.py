@@ -1,5 +1,6 @@
 """Lists turned into batches of waveforms and targets."""
 
+import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -261,7 +262,7 @@ class EpochBatches(Sampler):
     def __init__(self, num_clips: int, batch_size: int, seed: int = 0, rank: int = 0, world_size: int = 1):
         self.num_clips, self.batch_size, self.seed = num_clips, batch_size, seed
         self.rank, self.world_size = rank, world_size
-        self.epoch = 1
+        self.epoch, self.first = 1, 0  # the next pass: of which epoch, and from which batch on
 
     def __len__(self) -> int:
         return math.ceil(self.num_clips / self.batch_size)
@@ -273,7 +274,7 @@ class EpochBatches(Sampler):
             yield order[start : start + self.batch_size]
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        for batch in self.global_batches():
+        for batch in itertools.islice(self.global_batches(), self.first, None):
             share = batch[self.rank :: self.world_size].tolist()
             if len(share) < math.ceil(len(batch) / self.world_size):
                 share.append(int(batch[0]))

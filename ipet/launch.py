@@ -23,6 +23,7 @@ from ipet.audio import ClipError, Recordings
 from ipet.cache import Cache, build_cache
 from ipet.checkpoint import read_json, write_atomically, write_json
 from ipet.datasets import Datasets, check_recordings
+from ipet.interruption import Stopped
 from ipet.lists import Clip, check_disjoint, utterance_key
 from ipet.logbook import check_loggers, open_run, record_start
 from ipet.recipe import Recipe
@@ -54,8 +55,12 @@ def run(args, build_datasets, build_model, trainer) -> None:
     folder = args.path_run / args.project / args.tags / args.name
     try:
         work(args, folder, build_datasets, build_model, trainer)
+    except Stopped as stopped:
+        if not distributed.is_main():
+            time.sleep(5)  # the launcher ends all with the first one, and the main process speaks
+        leave(f"{stopped}; all is saved: add -resume to go on", status=stopped.status)
     except KeyboardInterrupt:
-        leave("interrupted; add -resume to go on behind the last whole epoch", status=130)
+        leave("interrupted; add -resume to go on from the last checkpoint", status=130)
     except MENDABLE as error:
         kept = None if getattr(error, "refused", False) else keep_traceback(folder)
         leave(f"{str(error) or type(error).__name__}{f' (more in {kept})' if kept else ''}")
@@ -107,8 +112,8 @@ def launch(processes: int) -> int:
     except ChildFailedError as error:
         return max(1, error.get_first_failure()[1].exitcode)
     except (KeyboardInterrupt, SignalException) as error:
-        print("error: interrupted; add -resume to go on behind the last whole epoch", file=sys.stderr)
-        return 128 + getattr(error, "sigval", signal.SIGINT)
+        print("error: interrupted; add -resume to go on from the last checkpoint", file=sys.stderr)
+        return Stopped(getattr(error, "sigval", signal.SIGINT)).status
     return 0
 
 
@@ -117,6 +122,8 @@ def work(args, folder: Path, build_datasets, build_model, trainer) -> None:
     device = choose_device(args.flag_reproducible)
     distributed.start(device)
     args.precision = choose_precision(args.precision, device)  # a resumed run keeps it
+    if int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)):  # torchrun --max-restarts: the same command
+        args.resume = True
     if distributed.world_size() > args.batch_size:
         raise ValueError(
             f"-batch_size {args.batch_size} is shared by {distributed.world_size()} processes; "
@@ -318,6 +325,7 @@ def recipe_of(args, device: torch.device) -> Recipe:
         eval_batch_size=args.eval_batch_size or args.batch_size,
         micro_batch_size=args.micro_batch_size,
         checkpoint_activations=args.checkpoint_activations,
+        checkpoint_every=args.checkpoint_every,
         keep_features=int(getattr(args, "keep_features", 0) * 2**30),
         num_workers=readers if args.num_workers is None else args.num_workers,
         loggers=args.logger,

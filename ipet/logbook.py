@@ -40,6 +40,7 @@ VOLATILE = {
     "micro_batch_size",
     "checkpoint_activations",
     "keep_features",
+    "checkpoint_every",
     "eval_batch_size",
     "logger",
     "path_run",
@@ -112,13 +113,22 @@ class Logbook:
         folder: of the run or the fold.
         loggers: names from ``LOGGERS``.
         name: of the run, for loggers that list runs.
-        last_step: a continued run's; later rows, of an epoch that was cut off, are dropped.
+        last_step, last_epoch: a continued run's, the latter whole; later rows, which were written behind
+            its last checkpoint, are dropped.
     """
 
-    def __init__(self, folder: str | Path, loggers: tuple[str, ...], name: str = "", last_step: int = 0):
+    def __init__(
+        self,
+        folder: str | Path,
+        loggers: tuple[str, ...],
+        name: str = "",
+        last_step: int = 0,
+        last_epoch: int = 0,
+    ):
         self.path = Path(folder) / "metrics.jsonl"
         self.path.parent.mkdir(parents=True, exist_ok=True)
         kept = [row for row in read_rows(self.path) if row["step"] <= last_step]
+        kept = [row for row in kept if row["kind"] == "step" or row["epoch"] <= last_epoch]
         write_atomically(self.path, "".join(json.dumps(row) + "\n" for row in kept).encode())
         self.file = open(self.path, "a", encoding="utf-8")  # noqa: SIM115, open as long as the run
         self.loggers = [LOGGERS[kind](Path(folder), name, last_step + 1) for kind in loggers]
@@ -181,7 +191,7 @@ def open_run(folder: str | Path, arguments: dict, sources: Path, resume: bool) -
     """
     folder = Path(folder)
     record = folder / "arguments.json"
-    existed = record.is_file() and any(folder.rglob("training_state.pt"))  # else nothing is lost
+    existed = record.is_file() and any(folder.rglob("training_state*.pt"))  # else nothing is lost
     if existed:
         before = read_json(record)
         if before.get("experiment") != arguments.get("experiment"):

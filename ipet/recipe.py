@@ -32,6 +32,7 @@ class Recipe:
             batch holds; None: all. The gradients are the same.
         checkpoint_activations: see ``memory.checkpoint_activations``.
         keep_features: bytes for what is kept in ``KeptFeatures``; 0: none.
+        checkpoint_every: see ``interruption.Timer``.
         num_workers: processes that read clips, for each training process.
         loggers: see ``Logbook``.
 
@@ -58,6 +59,7 @@ class Recipe:
     micro_batch_size: int | None = None
     checkpoint_activations: bool = False
     keep_features: int = 0
+    checkpoint_every: str = "10m"
 
     def __post_init__(self):
         if self.schedule not in SCHEDULES:

@@ -3,6 +3,7 @@
 import math
 import random
 import shutil
+import signal
 import time
 from pathlib import Path
 
@@ -16,11 +17,11 @@ from tqdm import tqdm
 from ipet import distributed
 from ipet.attention import choose_attention
 from ipet.checkpoint import (
+    load_latest_training,
     load_trainable_state,
-    load_training,
     save_adapter,
     save_arrays,
-    save_training,
+    save_next_training,
     trainable_state,
     write_json,
 )
@@ -36,6 +37,7 @@ from ipet.datasets import (
     train_loader,
 )
 from ipet.dropout import replace_dropout
+from ipet.interruption import Stopped, StopRequest, Timer
 from ipet.kept import KeptFeatures
 from ipet.logbook import Logbook, NoLogbook
 from ipet.memory import checkpoint_activations, peak_memory
@@ -110,8 +112,11 @@ class Trainer:
         )
         self.parallel = distributed.parallelise(self.model, device, drops_layers)
         self.epoch, self.step, self.seconds = 0, 0, 0.0
+        self.epoch_losses: list[float] = []  # of the steps of an epoch that is not evaluated yet
         self.history: list[dict] = []
+        self.last: dict[str, Tensor] = {}  # what was trained, behind the last whole epoch
         self.best: dict[str, Tensor] = {}
+        self.stop, self.timer, self.started = StopRequest(), Timer(recipe.checkpoint_every), 0.0
         self.predictions: dict[str, np.ndarray] | None = None  # of the last evaluation
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
@@ -149,26 +154,34 @@ class Trainer:
     # Training -------------------------------------------------------------------------------
 
     def fit(self, resume: bool = False) -> dict:
-        """Train to the last epoch and return the result; ``resume`` goes on from the last saved one."""
+        """Train to the last epoch and return the result; ``resume`` goes on from the last saved step.
+
+        Raises:
+            Stopped: a signal asked for it; all is saved.
+        """
         if resume:
             self.restore(self.folder / "training_state.pt")
-        last_step = self.step
-        main = distributed.is_main()
-        logbook = Logbook(self.folder, self.recipe.loggers, self.title, last_step) if main else NoLogbook()
+        logbook = NoLogbook()
+        if distributed.is_main():
+            logbook = Logbook(self.folder, self.recipe.loggers, self.title, self.step, self.epoch)
+        self.started = time.perf_counter()
+        self.timer.saved()
         try:
-            while self.epoch < self.recipe.epochs:
-                self.run_epoch(logbook)
+            with self.stop:
+                while self.epoch < self.recipe.epochs:
+                    self.run_epoch(logbook)
+            if self.stop.number is not None:
+                raise Stopped(self.stop.number)
             return self.finish()
         finally:
             logbook.close()
 
     def run_epoch(self, logbook: Logbook | NoLogbook) -> None:
-        """Train and evaluate one epoch, and save what is needed to go on behind it."""
-        start = time.perf_counter()
-        self.epoch += 1
+        """Train and evaluate one epoch, or the rest of one, and save what is needed to go on behind it."""
         train_loss = self.train_epoch(logbook)
-        metrics = self.evaluate(self.datasets.watched)
-        self.seconds += time.perf_counter() - start
+        metrics = self.evaluate_epoch()
+        self.epoch, self.epoch_losses = self.epoch + 1, []
+        self.count_seconds()
         row = {"train_loss": train_loss, "lr": self.learning_rate(self.step - 1), **metrics}
         self.history.append({"epoch": self.epoch, "seconds": self.seconds, **row})
         logbook.log("epoch", self.epoch, self.step, **row)
@@ -179,27 +192,48 @@ class Trainer:
         distributed.barrier()
 
     def train_epoch(self, logbook: Logbook | NoLogbook) -> float:
-        """One pass over the training list; returns the mean loss over its clips."""
-        # Every epoch has its own stream, so that going on behind an epoch needs no random state.
-        seed_everything(self.recipe.seed, self.epoch, distributed.rank())
+        """What is left of a pass over the training list; returns the mean loss over its clips."""
+        epoch, pending = self.epoch + 1, []
         train_mode(self.model, self.recipe.frozen_dropout)
-        self.batches.epoch = self.epoch
-        losses, pending = [], []
+        self.batches.epoch, self.batches.first = epoch, len(self.epoch_losses)
         with self.progress_bar() as bar:
-            for i, batch in enumerate(self.loader):
+            for i, batch in enumerate(self.loader, self.batches.first):
+                # Every step has its own stream, so that going on behind one needs no random state.
+                seed_everything(self.recipe.seed, epoch, i, distributed.rank())
                 pending.append(self.train_step(batch.to(self.device), self.batches.weights(i)))
                 self.step += 1
-                if len(pending) == STEPS_PER_ROW or i + 1 == len(self.loader):
-                    fetched = self.fetch(pending)
-                    for loss, step in zip(fetched, range(self.step - len(pending) + 1, self.step + 1)):
-                        lr = self.learning_rate(step - 1)
-                        logbook.log("step", self.epoch, step, loss=loss, lr=lr)
-                    losses += fetched
-                    pending = []
-                    bar.set_postfix(loss=f"{losses[-1]:.4f}", lr=f"{lr:.2g}", refresh=False)
                 bar.update(min(self.recipe.batch_size, bar.total - bar.n))
+                whole = len(pending) == STEPS_PER_ROW or i + 1 == len(self.loader)
+                if whole or self.timer.falls_on(self.step):
+                    losses, stop, due = self.fetch(pending)
+                    for loss, step in zip(losses, range(self.step - len(pending) + 1, self.step + 1)):
+                        lr = self.learning_rate(step - 1)
+                        logbook.log("step", epoch, step, loss=loss, lr=lr)
+                    bar.set_postfix(loss=f"{losses[-1]:.4f}", lr=f"{lr:.2g}", refresh=False)
+                    self.epoch_losses, pending = self.epoch_losses + losses, []
+                    if stop or due:
+                        self.save_state()
+                    if stop:
+                        distributed.barrier()  # a process that ends earlier would end the one that writes
+                        raise Stopped(self.stop.number or signal.SIGTERM)
         sizes = [len(batch) for batch in self.batches.global_batches()]
-        return float(np.average(losses, weights=sizes))
+        return float(np.average(self.epoch_losses, weights=sizes))
+
+    def evaluate_epoch(self) -> dict[str, float]:
+        """The metrics of the watched list; a signal meanwhile leaves the trained steps saved."""
+        try:
+            with self.stop.at_once():
+                return self.evaluate(self.datasets.watched)
+        except Exception:
+            if self.stop.number is None:
+                raise
+            self.save_state()
+            raise Stopped(self.stop.number) from None
+
+    def count_seconds(self) -> None:
+        """Add to the training's time what has passed since the last call."""
+        now = time.perf_counter()
+        self.seconds, self.started = self.seconds + now - self.started, now
 
     def with_features(self, clips: Clips, batch: Batch) -> Batch:
         """A batch of a list as it is, or with what is kept of its clips in the waveforms' place."""
@@ -219,7 +253,8 @@ class Trainer:
         return tqdm(
             total=len(self.datasets.train),
             unit="clip",
-            desc=f"{self.title}epoch {self.epoch}/{self.recipe.epochs}",
+            desc=f"{self.title}epoch {self.epoch + 1}/{self.recipe.epochs}",
+            initial=min(len(self.epoch_losses) * self.recipe.batch_size, len(self.datasets.train)),
             leave=False,
             disable=None if distributed.is_main() else True,  # None: off where no terminal watches
         )
@@ -249,21 +284,28 @@ class Trainer:
         self.scaler.update()
         return torch.stack(losses).sum()
 
-    def fetch(self, losses: list[Tensor]) -> list[float]:
-        """The global losses of some steps: weights sum to the number of ranks (``EpochBatches.weights``).
+    def fetch(self, losses: list[Tensor]) -> tuple[list[float], bool, bool]:
+        """What the processes agree on behind some steps.
+
+        Returns:
+            The steps' global losses: weights sum to the number of ranks (``EpochBatches.weights``);
+            whether one of the processes was asked to end; whether a checkpoint is due.
 
         Raises:
-            FloatingPointError: one is NaN or infinite.
+            FloatingPointError: a loss is NaN or infinite.
         """
-        total = distributed.sum_over_ranks(torch.stack(losses)) / distributed.world_size()
-        values = total.tolist()
+        asked = self.stop.number is not None
+        due = distributed.is_main() and self.timer.is_due(self.step)
+        flags = torch.tensor([asked, due], dtype=losses[0].dtype, device=losses[0].device)
+        total = distributed.sum_over_ranks(torch.cat([torch.stack(losses) / distributed.world_size(), flags]))
+        *values, asked, due = total.tolist()
         if not all(map(math.isfinite, values)):
             step = self.step - len(values) + 1 + [math.isfinite(v) for v in values].index(False)
             raise FloatingPointError(
-                f"the loss of step {step} (epoch {self.epoch}) is {values}; expected finite ones: a lower "
-                "-lr, -precision fp32, or a look at the clips of that step may help"
+                f"the loss of step {step} (epoch {self.epoch + 1}) is {values}; expected finite ones: a "
+                "lower -lr, -precision fp32, or a look at the clips of that step may help"
             )
-        return values
+        return values, asked > 0, due > 0
 
     # Evaluation -----------------------------------------------------------------------------
 
@@ -290,8 +332,8 @@ class Trainer:
         broken = np.flatnonzero(~np.isfinite(gathered).all(axis=(1, 2)))
         if len(broken):
             raise FloatingPointError(
-                f"epoch {self.epoch}: the outputs of {len(broken)} of {len(clips)} evaluated clips are not "
-                f"finite, the first is {clips.clips[broken[0]].where}; a lower -lr may help"
+                f"behind step {self.step} the outputs of {len(broken)} of {len(clips)} evaluated clips are "
+                f"not finite, the first is {clips.clips[broken[0]].where}; a lower -lr may help"
             )
         return gathered
 
@@ -313,42 +355,54 @@ class Trainer:
         return best(self.history, key=lambda row: row[self.watched_metric])["epoch"]
 
     def save(self) -> None:
-        """Write what is needed to go on, in one file, and from it the last and the best adapter."""
-        last = trainable_state(self.model)
+        """Keep the epoch that has just ended: the training's state, and from it the last and best adapter."""
+        self.last = trainable_state(self.model)
         if self.best_epoch() == self.epoch:
-            self.best = last
+            self.best = self.last
+        self.save_state()
+        if distributed.is_main():
+            self.save_adapters()
+
+    def save_state(self) -> None:
+        """Write what is needed to go on behind the last step, in one file, in the main process."""
+        self.count_seconds()
         if distributed.is_main():
             training = {
                 "epoch": self.epoch,
                 "step": self.step,
+                "epoch_losses": self.epoch_losses,
                 "seconds": self.seconds,
                 "history": self.history,
-                "last": last,
+                "now": trainable_state(self.model) if self.epoch_losses else self.last,
+                "last": self.last,
                 "best": self.best,
                 "backbone": getattr(self.model.backbone, "sha256", None),
                 "optimizer": self.optimizer.state_dict(),
                 "scaler": self.scaler.state_dict(),
             }
-            save_training(self.folder / "training_state.pt", training)
-            self.save_adapters(last)
+            save_next_training(self.folder / "training_state.pt", training)
+        self.timer.saved()
 
-    def save_adapters(self, last: dict[str, Tensor]) -> None:
+    def save_adapters(self) -> None:
         """Write ``last/`` and, where it is new, ``best/``."""
         rows = {row["epoch"]: row for row in self.history}
         best = self.best_epoch()
         description = {**self.describe, "metrics": rows[self.epoch], "chosen": "the last epoch"}
-        save_adapter(self.folder / "last", last, description)
+        save_adapter(self.folder / "last", self.last, description)
         if best == self.epoch or not (self.folder / "best" / "adapter.json").is_file():
             description |= {"metrics": rows[best], "chosen": CHOSEN[self.datasets.watched]}
             save_adapter(self.folder / "best", self.best, description)
 
     def restore(self, path: Path) -> None:
-        """Take up what ``save`` wrote, if it did.
+        """Take up what ``save_state`` wrote last, if it did.
 
         Raises:
-            ValueError: the file is damaged, or the frozen backbone is not the one it was.
+            ValueError: the file and the one before it are damaged, or the frozen backbone is not the one
+                it was.
         """
-        training = distributed.from_main(lambda: load_training(path) if path.is_file() else None)
+        training, note = distributed.from_main(lambda: load_latest_training(path))
+        if note and distributed.is_main():
+            print(f"note: {note}", flush=True)
         if training is None:
             return
         if training["backbone"] != getattr(self.model.backbone, "sha256", None):
@@ -356,14 +410,14 @@ class Trainer:
                 f"{path}: began with the frozen backbone {training['backbone'][:12]}..., this one is "
                 f"{self.model.backbone.sha256[:12]}... (SHA-256); expected the same -pretrained weights"
             )
-        load_trainable_state(self.model, training["last"], str(path))
+        load_trainable_state(self.model, training["now"], str(path))
         self.optimizer.load_state_dict(training["optimizer"])
         self.scaler.load_state_dict(training["scaler"])
-        self.epoch, self.step = training["epoch"], training["step"]
-        self.seconds, self.history, self.best = training["seconds"], training["history"], training["best"]
-        if distributed.is_main():
+        for name in ("epoch", "step", "epoch_losses", "seconds", "history", "last", "best"):
+            setattr(self, name, training[name])
+        if distributed.is_main() and self.epoch:
             shutil.rmtree(self.folder / "best", ignore_errors=True)  # may be of an epoch that was cut off
-            self.save_adapters(training["last"])
+            self.save_adapters()
 
     def finish(self) -> dict:
         """Evaluate what is evaluated once, at the epoch chosen on validation data; write the result."""

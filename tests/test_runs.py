@@ -2,8 +2,10 @@
 
 import json
 import os
+import random
 import signal
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,9 +17,10 @@ from ipet.audio import ClipError
 from ipet.backbones.audio_spectrogram_transformer import build_ast
 from ipet.backbones.wav2vec2 import build_wav2vec2
 from ipet.checkpoint import load_adapter, load_training
+from ipet.interruption import Stopped
 from ipet.launch import choose_gpus
 from ipet.splits import Cell
-from ipet.trainer import seed_everything
+from ipet.trainer import Trainer, seed_everything
 
 from helpers import experiment, rows, run_here, run_there, start, tiny, write_lists, write_wav
 from parity import SHARED
@@ -337,16 +340,145 @@ def test_the_best_adapter_is_of_the_epoch_that_the_result_names(splits, tmp_path
     assert json.loads((folder / "seed_1234/best" / "adapter.json").read_text())["metrics"]["epoch"] == best
 
 
-def test_ctrl_c_says_how_to_go_on(splits, tmp_path):
-    flags = [*tiny(splits, tmp_path, *W2V, "-embedding_prompt_num", 3), "-epoch", 500]
-    for more in ([], ["-nproc", 2]):
-        process = start("w2v_speechcommands", *flags, "-name", f"n{len(more)}", *more)
-        assert wait_for_another_state(process, tmp_path / f"IPET/t/n{len(more)}", {})
-        process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=180)
-        assert process.returncode == 130
-        assert "interrupted; add -resume to go on" in err
-        assert "Traceback" not in err
+STEPS = ["-epoch", 2, "-batch_size", 1, "-embedding_prompt_num", 3]  # and 24 a list
+
+
+@pytest.fixture(scope="module")
+def steps(tmp_path_factory):
+    return write_lists(tmp_path_factory.mktemp("steps"), train=24, valid=5, test=7)
+
+
+@pytest.fixture(scope="module")
+def never_stopped(steps, tmp_path_factory):
+    """A run with dropout, mixup and random crops that nothing has stopped."""
+    flags = tiny(steps, tmp_path_factory.mktemp("runs"), *W2V, *STEPS)
+    status, _, err = run_there("w2v_speechcommands", *flags)
+    assert status == 0, err
+    return Path(flags[flags.index("-path_run") + 1]) / "IPET/t/a/seed_1234"
+
+
+def assert_same_training(folder, never_stopped):
+    for epoch in ("last", "best"):
+        assert_same_tensors(adapter(folder / epoch), adapter(never_stopped / epoch))
+    for kind in ("step", "epoch"):  # every step once, with the same loss
+        assert rows(folder, kind) == rows(never_stopped, kind)
+    results = [json.loads((path / "result.json").read_text()) for path in (folder, never_stopped)]
+    for result in results:
+        for row in result["history"]:
+            row.pop("seconds")
+    assert results[0]["history"] == results[1]["history"]
+    assert results[0]["test_at_best_epoch"] == results[1]["test_at_best_epoch"]
+
+
+@pytest.mark.parametrize("every", ["5", "0.0001m"])
+def test_killed_at_any_moment_and_resumed_ends_bit_for_bit(steps, never_stopped, tmp_path, every):
+    flags = [*tiny(steps, tmp_path, *W2V, *STEPS), "-resume", "-checkpoint_every", every]
+    folder, rng, seen, kills = tmp_path / "IPET/t/a/seed_1234", random.Random(every), {}, 0
+    for _ in range(int(os.environ.get("IPET_KILLS", 3)) // 2 + 1):
+        process = start("w2v_speechcommands", *flags)
+        if not wait_for_another_state(process, tmp_path, seen):
+            break
+        time.sleep(rng.uniform(0, 0.15))  # in a step, between two, while a checkpoint is written
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        kills += process.returncode == -signal.SIGKILL
+    assert kills >= 1
+    status, _, err = run_there("w2v_speechcommands", *flags)
+    assert status == 0, err
+    assert_same_training(folder, never_stopped)
+
+
+@pytest.mark.parametrize(
+    "number, expected", [(signal.SIGTERM, 75), (signal.SIGUSR1, 75), (signal.SIGINT, 130)]
+)
+def test_a_signal_ends_a_run_that_goes_on_bit_for_bit(steps, never_stopped, tmp_path, number, expected):
+    flags = [*tiny(steps, tmp_path, *W2V, *STEPS), "-resume"]
+    process = start("w2v_speechcommands", *flags, "-checkpoint_every", "5")
+    assert wait_for_another_state(process, tmp_path, {})
+    process.send_signal(number)
+    _, err = process.communicate(timeout=60)
+    name = signal.Signals(number).name
+    assert process.returncode == expected
+    assert err.splitlines()[-1] == f"error: stopped by {name}; all is saved: add -resume to go on"
+    assert "Traceback" not in err
+    state = load_training(tmp_path / "IPET/t/a/seed_1234/training_state.pt")
+    assert state["step"] < 48
+    status, _, err = run_there("w2v_speechcommands", *flags)
+    assert status == 0, err
+    assert_same_training(tmp_path / "IPET/t/a/seed_1234", never_stopped)
+
+
+def test_two_processes_are_stopped_at_one_step_and_go_on_as_one(steps, tmp_path):
+    """Without dropout, which has a stream a process: the numbers are those of one process."""
+    flags = tiny(steps, tmp_path, *W2V, *STEPS, *EXACT, "-batch_size", 2)
+    whole = run_here("w2v_speechcommands", *flags, "-name", "whole") / "seed_1234"
+    more = ["-resume", "-checkpoint_every", 3]
+    process = start("w2v_speechcommands", *flags, *more, "-nproc", 2)
+    assert wait_for_another_state(process, tmp_path / "IPET/t/a", {})
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=180)
+    assert process.returncode == 75 and "add -resume to go on" in err
+    folder = tmp_path / "IPET/t/a/seed_1234"
+    assert load_training(folder / "training_state.pt")["step"] < 24
+    run_here("w2v_speechcommands", *flags, *more)  # with another number of processes
+    for name, tensor in adapter(whole / "last").items():
+        torch.testing.assert_close(adapter(folder / "last")[name], tensor, rtol=1e-3, atol=2e-5)
+    losses = [[row["loss"] for row in rows(path, "step")] for path in (folder, whole)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+
+
+def test_a_signal_in_evaluation_leaves_the_epochs_steps_saved(steps, never_stopped, tmp_path, monkeypatch):
+    flags = [*tiny(steps, tmp_path, *W2V, *STEPS), "-resume"]
+    with monkeypatch.context() as patched, pytest.raises(Stopped, match="stopped by SIGTERM"):
+        patched.setattr(Trainer, "predict", lambda self, clips: os.kill(os.getpid(), signal.SIGTERM))
+        run_here("w2v_speechcommands", *flags)
+    folder = tmp_path / "IPET/t/a/seed_1234"
+    state = load_training(folder / "training_state.pt")
+    assert (state["epoch"], state["step"], len(state["epoch_losses"])) == (0, 24, 24)
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    run_here("w2v_speechcommands", *flags)
+    assert len(rows(folder, "step")) == 48 and len(rows(folder, "epoch")) == 2
+    losses = [[row["loss"] for row in rows(path, "step")] for path in (folder, never_stopped)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)  # of another number of threads
+
+
+def test_a_damaged_state_falls_back_to_the_one_before(steps, never_stopped, tmp_path, capsys):
+    flags = [*tiny(steps, tmp_path, *W2V, *STEPS), "-checkpoint_every", 7]
+    status, _, err = run_there("w2v_speechcommands", *flags)
+    assert status == 0, err
+    folder = tmp_path / "IPET/t/a/seed_1234"
+    (folder / "result.json").unlink()
+    path = folder / "training_state.pt"
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1  # one bit
+    path.write_bytes(data)
+    status, out, err = run_there("w2v_speechcommands", *flags, "-resume")
+    assert status == 0, err
+    assert "training_state.pt: damaged" in out and "going on from training_state_before.pt" in out
+    assert_same_training(folder, never_stopped)
+
+
+def test_torchruns_restart_goes_on(steps, tmp_path):
+    """A process dies behind its first checkpoint; torchrun starts the same command once more."""
+    flags = tiny(steps, tmp_path, *W2V, *STEPS, "-checkpoint_every", 4)
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "1", "--max_restarts", "1"]
+    process = start("w2v_speechcommands", *flags, launcher=launcher)
+    assert wait_for_another_state(process, tmp_path, {})
+    [child] = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    os.kill(int(child), signal.SIGKILL)
+    _, err = process.communicate(timeout=180)
+    assert process.returncode == 0, err
+    assert len(rows(tmp_path / "IPET/t/a/seed_1234", "step")) == 48
+
+
+def test_ctrl_c_of_several_processes_says_how_to_go_on(splits, tmp_path):
+    flags = [*tiny(splits, tmp_path, *W2V, "-embedding_prompt_num", 3), "-epoch", 500, "-nproc", 2]
+    process = start("w2v_speechcommands", *flags)
+    assert wait_for_another_state(process, tmp_path / "IPET/t/a", {})
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=180)
+    assert process.returncode == 130
+    assert "add -resume to go on" in err and "Traceback" not in err
 
 
 # Several processes ----------------------------------------------------------------------------------

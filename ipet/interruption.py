@@ -1,0 +1,110 @@
+"""Ends that come from outside, a signal or Ctrl-C, and checkpoints for those that give no warning."""
+
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+RESUME_STATUS = 75  # EX_TEMPFAIL of sysexits.h: the same command with -resume goes on
+ENDS = ("SIGINT", "SIGTERM", "SIGUSR1")  # SLURM sends the last one where --signal=USR1@60 asks for it
+PATIENCE = 2.0  # seconds in which a signal and its copies, sent on by a launcher, count as one
+
+
+class Stopped(Exception):
+    """The training was asked to end; all of its steps are saved.
+
+    Args:
+        number: of the signal.
+    """
+
+    def __init__(self, number: int):
+        self.number = number
+        super().__init__(f"stopped by {signal.Signals(number).name}")
+
+    @property
+    def status(self) -> int:
+        """What the process should exit with: a shell knows 130, a scheduler's script ``RESUME_STATUS``."""
+        return 128 + self.number if self.number == signal.SIGINT else RESUME_STATUS
+
+
+class StopRequest:
+    """Whether a signal has asked this process to end; it listens inside its ``with`` block.
+
+    The first signal is remembered, in ``number``, so that the training can be saved between two steps;
+    Ctrl-C again, a moment later, ends at once.
+    """
+
+    def __init__(self):
+        self.number: int | None = None
+        self.since = 0.0
+        self.immediate = False
+        self.before: dict[int, object] = {}
+
+    def __enter__(self) -> "StopRequest":
+        if threading.current_thread() is threading.main_thread():  # no other thread may
+            numbers = [getattr(signal, name) for name in ENDS if hasattr(signal, name)]
+            self.before = {number: signal.signal(number, self.heed) for number in numbers}
+        return self
+
+    def __exit__(self, *_) -> None:
+        for number, handler in self.before.items():
+            signal.signal(number, handler)
+
+    def heed(self, number: int, frame) -> None:
+        """Remember a signal."""
+        now = time.monotonic()
+        if self.number is None:
+            self.number, self.since = number, now
+        elif number == signal.SIGINT and now - self.since > PATIENCE:
+            raise KeyboardInterrupt
+        if self.immediate:
+            raise Stopped(self.number)
+
+    @contextmanager
+    def at_once(self) -> Iterator[None]:
+        """Inside the block a signal raises ``Stopped`` wherever the process is; so does an earlier one."""
+        self.immediate = True
+        try:
+            if self.number is not None:
+                raise Stopped(self.number)
+            yield
+        finally:
+            self.immediate = False
+
+
+class Timer:
+    """When a checkpoint is due.
+
+    Args:
+        every: ``500``, behind every 500th step; or ``10m``, minutes.
+
+    Raises:
+        ValueError: it is neither, or not above 0.
+    """
+
+    def __init__(self, every: str):
+        number, minutes = every.removesuffix("m"), every.endswith("m")
+        try:
+            value = float(number) if minutes else int(number)
+        except ValueError:
+            value = 0
+        if not 0 < value < float("inf"):
+            raise ValueError(f"{every!r} is no interval; expected steps such as 500, or minutes such as 10m")
+        self.seconds = 60 * value if minutes else None
+        self.steps = None if minutes else value
+        self.saved_at = time.monotonic()
+
+    def saved(self) -> None:
+        """A checkpoint has been written."""
+        self.saved_at = time.monotonic()
+
+    def falls_on(self, step: int) -> bool:
+        """Whether a checkpoint belongs behind this very step, in every process alike."""
+        return self.steps is not None and step % self.steps == 0
+
+    def is_due(self, step: int) -> bool:
+        """Whether a checkpoint should be written behind ``step``."""
+        return self.falls_on(step) or (
+            self.seconds is not None and time.monotonic() - self.saved_at >= self.seconds
+        )
