@@ -153,7 +153,7 @@ def ours(
         training = trainer_of(built, datasets, scratch, device)
     train_mode(model, args.frozen_dropout)
     weights = torch.full((setting.batch_size,), 1 / setting.batch_size)
-    return lambda: training.train_step(batch, weights)
+    return lambda: training.train_step(batch, weights)[0]
 
 
 class ClipByClip(nn.Module):

@@ -276,6 +276,13 @@ def add_training(parser: Parser) -> None:
     add("-lr_decay_end_epoch", type=size, default=26, help="first epoch after which it no longer does")
     add("-gamma", type=positive, default=0.85, help="factor of a decay")
     add("-warmup_epoch", type=not_negative, default=0.0, help="epochs in which the rate rises, such as 0.5")
+    add(
+        "-on_nonfinite",
+        choices=("stop", "skip"),
+        default="stop",
+        help="what a step without a finite loss and gradient does: end the run, or leave the update out and "
+        "list its clips in metrics.jsonl",
+    )
     add("-weight_decay", "-weigth_decay", type=not_negative, default=5e-7, help="L2")
     add("-classification_loss", choices=("cce", "bce"), help="cross-entropy, or binary for each class")
     add(

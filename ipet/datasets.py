@@ -273,6 +273,10 @@ class EpochBatches(Sampler):
         for start in range(0, self.num_clips, self.batch_size):
             yield order[start : start + self.batch_size]
 
+    def global_batch(self, step: int) -> np.ndarray:
+        """The clips of batch ``step`` (from 0) of the epoch, over all ranks."""
+        return next(itertools.islice(self.global_batches(), step, None))
+
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         for batch in itertools.islice(self.global_batches(), self.first, None):
             share = batch[self.rank :: self.world_size].tolist()

@@ -13,6 +13,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
+from filelock import FileLock
 from torch.distributed.elastic.multiprocessing.api import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
@@ -25,7 +26,7 @@ from ipet.checkpoint import read_json, write_atomically, write_json
 from ipet.datasets import Datasets, check_recordings
 from ipet.interruption import Stopped
 from ipet.lists import Clip, check_disjoint, utterance_key
-from ipet.logbook import check_loggers, open_run, record_start
+from ipet.logbook import check_loggers, lock_run, open_run, record_start
 from ipet.recipe import Recipe
 from ipet.splits import Cell
 from ipet.summary import cell_name, cell_order, planned_cells, read_results, summarise, table
@@ -131,7 +132,18 @@ def work(args, folder: Path, build_datasets, build_model, trainer) -> None:
         )
     recipe = recipe_of(args, device)
     cells = choose_cells(args, folder)
-    check(args, folder, cells, build_datasets)
+    lock = check(args, folder, cells, build_datasets)
+    try:
+        train_cells(args, folder, cells, recipe, device, build_datasets, build_model, trainer)
+    finally:
+        if lock is not None:
+            lock.release()
+
+
+def train_cells(
+    args, folder: Path, cells, recipe: Recipe, device, build_datasets, build_model, trainer
+) -> None:
+    """Train what is not finished of a run, and print its table."""
     recordings = open_cache(args, cells, build_datasets)
     if distributed.is_main():
         used = {"device": str(device), "processes": distributed.world_size(), "recipe": asdict(recipe)}
@@ -326,18 +338,19 @@ def recipe_of(args, device: torch.device) -> Recipe:
         micro_batch_size=args.micro_batch_size,
         checkpoint_activations=args.checkpoint_activations,
         checkpoint_every=args.checkpoint_every,
+        on_nonfinite=args.on_nonfinite,
         keep_features=int(getattr(args, "keep_features", 0) * 2**30),
         num_workers=readers if args.num_workers is None else args.num_workers,
         loggers=args.logger,
     )
 
 
-def check(args, folder: Path, cells: list[Cell], build_datasets) -> None:
+def check(args, folder: Path, cells: list[Cell], build_datasets) -> FileLock | None:
     """Read every list, and open the run's folder, before any work begins.
 
-    The main process does it; an error stops all of them, and is told once.
+    The main process does it, and gets the folder's lock; an error stops all of them, and is told once.
     """
-    error = None
+    error = lock = None
     if distributed.is_main():
         try:
             check_loggers(args.logger)
@@ -373,15 +386,19 @@ def check(args, folder: Path, cells: list[Cell], build_datasets) -> None:
             arguments["experiment"] = Path(sys.argv[0]).resolve().parent.name
             arguments["cells"] = [cell_name(*cell) for cell in cells]
             arguments["lists_sha256"] = digest.hexdigest()  # a run does not go on with other lists
+            lock = lock_run(folder)
             existed = open_run(folder, arguments, Path(sys.argv[0]).resolve().parent, args.resume)
             if args.resume and not existed:
                 print(f"nothing to resume in {folder}: a new run begins", flush=True)
         except MENDABLE as found:
+            if lock is not None:
+                lock.release()
             error = found
             error.refused = True  # before the run was opened: nothing is written into it
     message = distributed.from_main(lambda: str(error) if error else None)
     if message is not None:
         raise error or ValueError(message)
+    return lock
 
 
 def check_leakage(datasets: Datasets) -> None:

@@ -11,6 +11,8 @@ import sys
 import time
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from ipet.checkpoint import read_json, write_atomically, write_json
 
 PACKAGES = (
@@ -41,6 +43,7 @@ VOLATILE = {
     "checkpoint_activations",
     "keep_features",
     "checkpoint_every",
+    "on_nonfinite",
     "eval_batch_size",
     "logger",
     "path_run",
@@ -133,14 +136,15 @@ class Logbook:
         self.file = open(self.path, "a", encoding="utf-8")  # noqa: SIM115, open as long as the run
         self.loggers = [LOGGERS[kind](Path(folder), name, last_step + 1) for kind in loggers]
 
-    def log(self, kind: str, epoch: int, step: int, **values: float) -> None:
-        """Write one row; ``kind`` is ``step`` or ``epoch``."""
+    def log(self, kind: str, epoch: int, step: int, **values: float | list) -> None:
+        """Write one row; ``kind`` is ``step`` or ``epoch``. Loggers get its numbers."""
         row = {"kind": kind, "epoch": epoch, "step": step, **values}
         self.file.write(json.dumps(row) + "\n")
         self.file.flush()
         for logger in self.loggers:
             for name, value in values.items():
-                logger.scalar(f"{kind}/{name}", value, step)
+                if isinstance(value, int | float):
+                    logger.scalar(f"{kind}/{name}", value, step)
 
     def close(self) -> None:
         """Flush and close everything."""
@@ -152,7 +156,7 @@ class Logbook:
 class NoLogbook:
     """What the processes beside the main one write: nothing."""
 
-    def log(self, kind: str, epoch: int, step: int, **values: float) -> None:
+    def log(self, kind: str, epoch: int, step: int, **values: float | list) -> None:
         """Nothing."""
 
     def close(self) -> None:
@@ -169,6 +173,28 @@ def read_rows(path: str | Path) -> list[dict]:
             except json.JSONDecodeError:
                 break
     return rows
+
+
+def lock_run(folder: str | Path) -> FileLock:
+    """Keep other processes out of a run's folder for as long as the lock is held.
+
+    The system lets go of it with the process, however that ends.
+
+    Raises:
+        ValueError: another process works there.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        starts = folder / "environment.json"
+        since = f", since {read_json(starts)[-1]['started']}" if starts.is_file() else ""
+        raise ValueError(
+            f"{folder}: another process works on this run{since}; wait for its end, or choose another -name"
+        ) from None
+    return lock
 
 
 def open_run(folder: str | Path, arguments: dict, sources: Path, resume: bool) -> bool:

@@ -33,6 +33,7 @@ class Recipe:
         checkpoint_activations: see ``memory.checkpoint_activations``.
         keep_features: bytes for what is kept in ``KeptFeatures``; 0: none.
         checkpoint_every: see ``interruption.Timer``.
+        on_nonfinite: what a step whose loss or gradient is not finite does: ``stop``, or ``skip``.
         num_workers: processes that read clips, for each training process.
         loggers: see ``Logbook``.
 
@@ -60,6 +61,7 @@ class Recipe:
     checkpoint_activations: bool = False
     keep_features: int = 0
     checkpoint_every: str = "10m"
+    on_nonfinite: str = "stop"
 
     def __post_init__(self):
         if self.schedule not in SCHEDULES:

@@ -19,6 +19,7 @@ from ipet.attention import choose_attention
 from ipet.checkpoint import (
     load_latest_training,
     load_trainable_state,
+    name_some,
     save_adapter,
     save_arrays,
     save_next_training,
@@ -50,6 +51,8 @@ CHOSEN = {
     "eval": "the best epoch on what is evaluated (the authors' protocol; optimistic)",
 }
 STEPS_PER_ROW = 10  # losses are fetched from the device together, this many steps at a time
+MOST_SKIPPED = 20  # steps in a row without a finite gradient: that is no odd clip
+MOST_NAMED = 8  # clips of such a step, in a message
 
 
 def seed_everything(*seeds: int) -> None:
@@ -113,6 +116,7 @@ class Trainer:
         self.parallel = distributed.parallelise(self.model, device, drops_layers)
         self.epoch, self.step, self.seconds = 0, 0, 0.0
         self.epoch_losses: list[float] = []  # of the steps of an epoch that is not evaluated yet
+        self.skipped, self.skipped_in_a_row = 0, 0  # steps without a finite gradient
         self.history: list[dict] = []
         self.last: dict[str, Tensor] = {}  # what was trained, behind the last whole epoch
         self.best: dict[str, Tensor] = {}
@@ -205,19 +209,24 @@ class Trainer:
                 bar.update(min(self.recipe.batch_size, bar.total - bar.n))
                 whole = len(pending) == STEPS_PER_ROW or i + 1 == len(self.loader)
                 if whole or self.timer.falls_on(self.step):
-                    losses, stop, due = self.fetch(pending)
-                    for loss, step in zip(losses, range(self.step - len(pending) + 1, self.step + 1)):
-                        lr = self.learning_rate(step - 1)
-                        logbook.log("step", epoch, step, loss=loss, lr=lr)
-                    bar.set_postfix(loss=f"{losses[-1]:.4f}", lr=f"{lr:.2g}", refresh=False)
-                    self.epoch_losses, pending = self.epoch_losses + losses, []
+                    measured, stop, due = self.fetch(pending)
+                    self.log_steps(logbook, measured)
+                    lr = self.learning_rate(self.step - 1)
+                    bar.set_postfix(loss=f"{measured[-1][0]:.4f}", lr=f"{lr:.2g}", refresh=False)
+                    pending = []
                     if stop or due:
                         self.save_state()
                     if stop:
                         distributed.barrier()  # a process that ends earlier would end the one that writes
                         raise Stopped(self.stop.number or signal.SIGTERM)
-        sizes = [len(batch) for batch in self.batches.global_batches()]
-        return float(np.average(self.epoch_losses, weights=sizes))
+        sizes = np.array([len(batch) for batch in self.batches.global_batches()])
+        taken = np.isfinite(self.epoch_losses)
+        if not taken.any():
+            raise FloatingPointError(
+                f"none of the {len(taken)} steps of epoch {epoch} had a finite loss and gradient; a lower "
+                "-lr, -precision fp32 or a look at the clips, which metrics.jsonl lists, may help"
+            )
+        return float(np.average(np.array(self.epoch_losses)[taken], weights=sizes[taken]))
 
     def evaluate_epoch(self) -> dict[str, float]:
         """The metrics of the watched list; a signal meanwhile leaves the trained steps saved."""
@@ -264,7 +273,10 @@ class Trainer:
         return autocast(self.device.type, self.recipe.precision)
 
     def train_step(self, batch: Batch, weights: Tensor) -> Tensor:
-        """One update; returns this rank's share of the loss, on the device."""
+        """One update; returns [2], this rank's share of the loss and the gradient's norm, on the device.
+
+        A gradient that is not finite changes nothing.
+        """
         lr = self.learning_rate(self.step)
         for group, share in zip(self.optimizer.param_groups, self.lr_shares):
             group["lr"] = lr * share
@@ -280,32 +292,65 @@ class Trainer:
                     loss = (self.losses(logits.float(), part.target) * shares).sum()
                 self.scaler.scale(loss).backward()
             losses.append(loss.detach())
+        self.scaler.unscale_(self.optimizer)
+        gradients = [p.grad for group in self.optimizer.param_groups for p in group["params"]]
+        norm = nn.utils.get_total_norm([gradient for gradient in gradients if gradient is not None])
+        if not self.scaler.is_enabled():  # it looks for infinities itself, and the optimiser heeds it alike
+            self.optimizer.grad_scale, self.optimizer.found_inf = None, (~norm.isfinite()).float()
         self.scaler.step(self.optimizer)
         self.scaler.update()
-        return torch.stack(losses).sum()
+        return torch.stack([torch.stack(losses).sum(), norm])
 
-    def fetch(self, losses: list[Tensor]) -> tuple[list[float], bool, bool]:
+    def fetch(self, measured: list[Tensor]) -> tuple[list[tuple[float, float]], bool, bool]:
         """What the processes agree on behind some steps.
 
-        Returns:
-            The steps' global losses: weights sum to the number of ranks (``EpochBatches.weights``);
-            whether one of the processes was asked to end; whether a checkpoint is due.
+        Args:
+            measured: of each step, what ``train_step`` returned.
 
-        Raises:
-            FloatingPointError: a loss is NaN or infinite.
+        Returns:
+            The steps' global losses and gradients' norms: weights sum to the number of ranks
+            (``EpochBatches.weights``), and all have the same gradient; whether one of the processes was
+            asked to end; whether a checkpoint is due.
         """
         asked = self.stop.number is not None
         due = distributed.is_main() and self.timer.is_due(self.step)
-        flags = torch.tensor([asked, due], dtype=losses[0].dtype, device=losses[0].device)
-        total = distributed.sum_over_ranks(torch.cat([torch.stack(losses) / distributed.world_size(), flags]))
-        *values, asked, due = total.tolist()
-        if not all(map(math.isfinite, values)):
-            step = self.step - len(values) + 1 + [math.isfinite(v) for v in values].index(False)
-            raise FloatingPointError(
-                f"the loss of step {step} (epoch {self.epoch + 1}) is {values}; expected finite ones: a "
-                "lower -lr, -precision fp32, or a look at the clips of that step may help"
+        means = torch.stack(measured).flatten() / distributed.world_size()
+        flags = torch.tensor([asked, due], dtype=means.dtype, device=means.device)
+        *values, asked, due = distributed.sum_over_ranks(torch.cat([means, flags])).tolist()
+        return list(zip(values[::2], values[1::2])), asked > 0, due > 0
+
+    def log_steps(self, logbook: Logbook | NoLogbook, measured: list[tuple[float, float]]) -> None:
+        """Log the last steps: loss, learning rate and gradient's norm, or that a step changed nothing.
+
+        Raises:
+            FloatingPointError: a loss or gradient is not finite, and is not to be skipped, or too many
+                in a row are not.
+        """
+        for step, (loss, norm) in enumerate(measured, self.step - len(measured) + 1):
+            position, lr = len(self.epoch_losses), self.learning_rate(step - 1)
+            # An infinite norm in fp16 is the scaler's search for its scale.
+            taken = math.isfinite(loss) and (math.isfinite(norm) or self.scaler.is_enabled())
+            self.epoch_losses.append(loss if taken else math.nan)
+            if taken:
+                self.skipped_in_a_row = 0
+                values = {"grad_norm": norm} if math.isfinite(norm) else {}
+                logbook.log("step", self.epoch + 1, step, loss=loss, lr=lr, **values)
+                continue
+            clips = [self.datasets.train.clips[i] for i in self.batches.global_batch(position)]
+            self.skipped, self.skipped_in_a_row = self.skipped + 1, self.skipped_in_a_row + 1
+            said = (
+                f"step {step} (epoch {self.epoch + 1}): the loss is {loss:g}, the gradient's norm {norm:g}; "
+                f"expected finite ones; its clips: {name_some([clip.where for clip in clips], MOST_NAMED)}"
             )
-        return values, asked > 0, due > 0
+            if self.recipe.on_nonfinite == "stop" or self.skipped_in_a_row == MOST_SKIPPED:
+                in_a_row = f", as were the {MOST_SKIPPED - 1} before" * (self.skipped_in_a_row > 1)
+                raise FloatingPointError(
+                    f"{said}; the update was left out{in_a_row}; a lower -lr, -precision fp32 or a look at "
+                    "these clips may help, or -on_nonfinite skip"
+                )
+            logbook.log("step", self.epoch + 1, step, lr=lr, skipped=[str(clip.path) for clip in clips])
+            if distributed.is_main():
+                tqdm.write(f"note: {said}; skipped")
 
     # Evaluation -----------------------------------------------------------------------------
 
@@ -371,6 +416,7 @@ class Trainer:
                 "epoch": self.epoch,
                 "step": self.step,
                 "epoch_losses": self.epoch_losses,
+                "skipped": self.skipped,
                 "seconds": self.seconds,
                 "history": self.history,
                 "now": trainable_state(self.model) if self.epoch_losses else self.last,
@@ -413,7 +459,7 @@ class Trainer:
         load_trainable_state(self.model, training["now"], str(path))
         self.optimizer.load_state_dict(training["optimizer"])
         self.scaler.load_state_dict(training["scaler"])
-        for name in ("epoch", "step", "epoch_losses", "seconds", "history", "last", "best"):
+        for name in ("epoch", "step", "epoch_losses", "skipped", "seconds", "history", "last", "best"):
             setattr(self, name, training[name])
         if distributed.is_main() and self.epoch:
             shutil.rmtree(self.folder / "best", ignore_errors=True)  # may be of an epoch that was cut off
@@ -440,6 +486,7 @@ class Trainer:
         result |= {
             "without_hearing": self.without_hearing("test" if "test" in self.datasets.evaluation else "eval"),
             "history": self.history,
+            "skipped_steps": self.skipped,
             "tuning": self.model.backbone.tuning,
             "trainable_parameters": trainable,
             "all_parameters": total,

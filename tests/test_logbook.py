@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+import time
 
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -113,6 +114,7 @@ def test_tensorboard_holds_the_same_numbers(tmp_path):
 
 def test_a_continued_run_s_events_replace_those_of_the_epoch_that_was_cut_off(tmp_path):
     write_rows(tmp_path, 1, 2, 4, 8, loggers=("tensorboard",))
+    time.sleep(1.1)  # TensorBoard orders files by their names, in which seconds stand
     write_rows(tmp_path, 4, last_step=2, loggers=("tensorboard",))
     assert scalars(tmp_path, "step/loss") == [(1, 1.0), (2, 0.5), (4, 0.25)]
 

@@ -13,10 +13,11 @@ import safetensors.torch
 import soundfile
 import torch
 
+from benchmarks import ways
 from ipet.audio import ClipError
 from ipet.backbones.audio_spectrogram_transformer import build_ast
 from ipet.backbones.wav2vec2 import build_wav2vec2
-from ipet.checkpoint import load_adapter, load_training
+from ipet.checkpoint import load_adapter, load_training, trainable_state
 from ipet.interruption import Stopped
 from ipet.launch import choose_gpus
 from ipet.splits import Cell
@@ -471,6 +472,22 @@ def test_torchruns_restart_goes_on(steps, tmp_path):
     assert len(rows(tmp_path / "IPET/t/a/seed_1234", "step")) == 48
 
 
+def test_a_second_process_is_kept_out_of_a_run_until_the_first_one_ends(steps, tmp_path):
+    flags = [*tiny(steps, tmp_path, *W2V, *STEPS), "-epoch", 500]
+    process = start("w2v_speechcommands", *flags, "-checkpoint_every", 5)
+    assert wait_for_another_state(process, tmp_path, {})
+    with pytest.raises(
+        ValueError, match=r"another process works on this run, since \d{4}-.* choose another -name"
+    ):
+        run_here("w2v_speechcommands", *flags, "-resume")
+    process.kill()
+    process.communicate()
+    with pytest.raises(
+        ValueError, match="goes on with the arguments it began with: -lr"
+    ):  # let in, then refused
+        run_here("w2v_speechcommands", *flags, "-resume", "-lr", 0.5)
+
+
 def test_ctrl_c_of_several_processes_says_how_to_go_on(splits, tmp_path):
     flags = [*tiny(splits, tmp_path, *W2V, "-embedding_prompt_num", 3), "-epoch", 500, "-nproc", 2]
     process = start("w2v_speechcommands", *flags)
@@ -628,8 +645,74 @@ def test_a_clip_in_both_lists_is_refused(tmp_path):
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(folds, tmp_path):
-    with pytest.raises(FloatingPointError, match=r"the loss of step \d+ \(epoch \d\) is \[.*(nan|inf)"):
+    said = r"step 2 \(epoch 1\): the loss is (nan|inf).* its clips: 4 \(.*train_1.json: clip \d+.*left out"
+    with pytest.raises(FloatingPointError, match=said):
         run_here("ast_esc50", *tiny(folds, tmp_path, *AST, "-fold", 1, "-lr", "1e38", "-epoch", 3))
+    [row] = rows(tmp_path / "IPET/t/a/seed_1234/fold_1", "step")
+    assert np.isfinite(row["grad_norm"]) and row["step"] == 1
+
+
+@pytest.fixture(scope="module")
+def too_loud(tmp_path_factory):
+    """Lists of which a training clip has samples that are finite, their energy not."""
+    lists = write_lists(tmp_path_factory.mktemp("loud"), train_1=13, eval_1=7)
+    soundfile.write(lists / "wav/train_1_5.wav", np.full(6_400, 1e30), 16_000, subtype="FLOAT")
+    noise = np.random.default_rng(0).standard_normal(6_400) * 1e30
+    soundfile.write(lists / "wav/train_1_5.wav", noise, 16_000, subtype="FLOAT")
+    return lists
+
+
+@pytest.mark.parametrize("launcher", [None, TWO_PROCESSES], ids=["one process", "two processes"])
+def test_a_step_without_a_finite_gradient_is_skipped_and_its_clips_are_listed(too_loud, tmp_path, launcher):
+    flags = tiny(too_loud, tmp_path, *AST, "-fold", 1, "-on_nonfinite", "skip", *EXACT)
+    if launcher is None:
+        run_here("ast_esc50", *flags)
+    else:
+        status, _, err = run_there("ast_esc50", *flags, launcher=launcher)
+        assert status == 0, err
+    folder = tmp_path / "IPET/t/a/seed_1234/fold_1"
+    skipped = [row for row in rows(folder, "step") if "skipped" in row]
+    assert [row["epoch"] for row in skipped] == [1, 2]  # one step an epoch
+    for row in skipped:
+        assert "loss" not in row and str(too_loud / "wav/train_1_5.wav") in row["skipped"]
+    others = [row for row in rows(folder, "step") if "skipped" not in row]
+    assert len(others) == 6 and np.isfinite([[row["loss"], row["grad_norm"]] for row in others]).all()
+    result = json.loads((folder / "result.json").read_text())
+    assert (
+        result["skipped_steps"] == 2 and np.isfinite([row["train_loss"] for row in result["history"]]).all()
+    )
+    assert all(tensor.isfinite().all() for tensor in adapter(folder / "last").values())
+
+
+def test_an_epoch_without_a_finite_step_ends_the_run(too_loud, tmp_path):
+    flags = [*tiny(too_loud, tmp_path, *AST, "-fold", 1), "-epoch", 1, "-batch_size", 13]
+    with pytest.raises(FloatingPointError, match="none of the 1 steps of epoch 1 had a finite loss"):
+        run_here("ast_esc50", *flags, "-on_nonfinite", "skip")
+
+
+@pytest.mark.parametrize("method", ["ipet", "finetune"])
+def test_a_skipped_step_leaves_weights_and_optimiser_as_they_were(method, tmp_path):
+    setting = ways.Setting("ast_esc50", 2, 3, ("-pretrained", "random", "-size", "tiny"))
+    after = []
+    for spoilt in (False, True):
+        built = ways.build(setting, method, "fp32", torch.device("cpu"), "-adapter_dropout", "0")
+        datasets = ways.noise_datasets(built.args, 2, 1, 3)
+        training = ways.trainer_of(built, datasets, tmp_path, torch.device("cpu"))
+        shares = torch.full((2,), 0.5)
+        training.train_step(built.batch, shares)
+        if spoilt:
+            _, norm = training.train_step(built.batch._replace(waveform=1e30 * built.batch.waveform), shares)
+            assert not norm.isfinite()
+        training.train_step(built.batch, shares)
+        after.append(trainable_state(training.model))
+    assert_same_tensors(*after)
+
+
+def test_too_many_steps_in_a_row_are_not_skipped(folds, tmp_path, monkeypatch):
+    monkeypatch.setattr("ipet.trainer.MOST_SKIPPED", 3)
+    flags = tiny(folds, tmp_path, *AST, "-fold", 1, "-lr", "1e38", "-epoch", 3, "-on_nonfinite", "skip")
+    with pytest.raises(FloatingPointError, match=r"step 4 .*left out, as were the 2 before"):
+        run_here("ast_esc50", *flags)
 
 
 def test_an_evaluation_that_is_not_finite_stops_the_run(folds, tmp_path):
