@@ -1,4 +1,4 @@
-"""Memory of a process over 20 epochs of a small training: what it holds behind each.
+"""Memory and open files of a process over 20 epochs of a small training: what it holds behind each.
 
 A tiny wav2vec 2.0, with checkpoints, evaluation and metrics as in a run. What grows from epoch to epoch would
 end a training of a weekend.
@@ -6,6 +6,7 @@ end a training of a weekend.
 
 import argparse
 import gc
+import os
 import tempfile
 
 import torch
@@ -34,8 +35,9 @@ def run(args: argparse.Namespace, device: torch.device) -> dict:
         for epoch in range(1, SHOWN[-1] + 1):
             training.run_epoch(logbook)
             gc.collect()
-            held[epoch] = resident("VmRSS") / MIB
+            held[epoch] = {"mib": resident("VmRSS") / MIB, "files": len(os.listdir("/proc/self/fd"))}
         logbook.close()
     print("epoch" + "".join(f"{epoch:>10}" for epoch in SHOWN))
-    print("MiB  " + "".join(f"{held[epoch]:>10.1f}" for epoch in SHOWN), flush=True)
+    print("MiB  " + "".join(f"{held[epoch]['mib']:>10.1f}" for epoch in SHOWN))
+    print("files" + "".join(f"{held[epoch]['files']:>10}" for epoch in SHOWN), flush=True)
     return held

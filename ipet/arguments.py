@@ -235,6 +235,13 @@ def add_data(parser: Parser) -> None:
     add("-path_data", type=Path, metavar="DIR", help="where the lists' paths start; -path_list if not given")
     add("-fold", type=count, default=0, help="how many folds; 0: none")
     add("-path_cache", type=Path, default=None, metavar="DIR", help="keep decoded recordings there")
+    add(
+        "-on_bad_audio",
+        choices=("stop", "skip"),
+        default="stop",
+        help="what a recording that cannot be used does: end the run, or leave its clips out, which "
+        "skipped_clips.json then names; all are decoded before training",
+    )
     add("-nb_seg", type=size, default=1, help="segments of a clip in evaluation; 1: one cut")
     add_switch(
         group,

@@ -218,6 +218,15 @@ def is_current(entry: Entry | None, source: str) -> bool:
     return (found.st_size, found.st_mtime_ns) == (entry.size, entry.mtime_ns)
 
 
+def current_sources(folder: str | Path, paths: Iterable[str | Path]) -> set[Path]:
+    """Those of some recordings that a cache holds as they are now."""
+    if not Path(folder).is_dir():
+        return set()
+    index = read_index(Path(folder))
+    sources = {path: os.path.abspath(path) for path in paths}
+    return {Path(path) for path, source in sources.items() if is_current(index.get(source), source)}
+
+
 # Decoding -----------------------------------------------------------------------------------------
 
 

@@ -1,8 +1,10 @@
 """Lists turned into batches of waveforms and targets."""
 
+import copy
 import itertools
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import os
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,9 +17,11 @@ from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader, Dataset, Sampler
 from tqdm import tqdm
 
-from ipet.audio import CROPS, ClipError, Recordings, crop_or_tile, open_audio
+from ipet.audio import CROPS, ClipError, Recordings, crop_or_tile, open_audio, read_audio
 from ipet.augment import MIXUP_BETA, mix
 from ipet.lists import Clip, Labels, multi_hot
+
+MOST_LEFT_OUT = 0.1  # share of a list whose recordings may be unusable
 
 
 class Batch(NamedTuple):
@@ -105,6 +109,22 @@ class Clips(Dataset):
     def __len__(self) -> int:
         return len(self.clips)
 
+    def without(self, paths: Container[Path]) -> "Clips":
+        """The same without the clips of some recordings.
+
+        Raises:
+            ValueError: more than a tenth of them; that is no odd file.
+        """
+        other = copy.copy(self)
+        other.clips = [clip for clip in self.clips if clip.path not in paths]
+        left_out = [clip for clip in self.clips if clip.path in paths]
+        if len(left_out) > MOST_LEFT_OUT * len(self.clips):
+            raise ValueError(
+                f"{len(left_out)} of the {len(self.clips)} clips of a list cannot be used, the first is "
+                f"{left_out[0].where}; -on_bad_audio skip leaves out a tenth at most"
+            )
+        return other
+
     def read(self, index: int) -> tuple[Tensor, Tensor]:
         """[T] samples and [C] target of a clip.
 
@@ -139,6 +159,29 @@ def check_recordings(clips: Iterable[Clip]) -> None:
             pool.map(check, distinct), "recordings", len(distinct), leave=False, disable=None, unit="clip"
         ):
             pass
+
+
+def unusable(clips: Iterable[Clip], sound: Container[Path] = ()) -> dict[Path, str]:
+    """Decode every recording, several at a time; those that cannot be used, and why.
+
+    Args:
+        sound: what is known to be usable.
+    """
+
+    def reason(clip: Clip) -> str | None:
+        """What is wrong with a clip's recording."""
+        try:
+            read_audio(clip.path)
+        except (ClipError, OSError) as error:
+            return f"{clip.where}: {error}"
+        return None
+
+    distinct = [clip for path, clip in {clip.path: clip for clip in clips}.items() if path not in sound]
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        reasons = tqdm(
+            pool.map(reason, distinct), "recordings", len(distinct), leave=False, disable=None, unit="clip"
+        )
+        return {clip.path: said for clip, said in zip(distinct, reasons) if said is not None}
 
 
 class EvaluationClips(Clips):
@@ -212,6 +255,27 @@ class Datasets(NamedTuple):
     evaluation: dict[str, EvaluationClips]
     trials: Trials | None = None
     cohort: EvaluationClips | None = None
+
+    def without(self, paths: Container[Path]) -> "Datasets":
+        """The same without the clips of some recordings.
+
+        Raises:
+            ValueError: more than a tenth of a list; an utterance of a trial, as error rates are of all; a
+                noise or a room.
+        """
+        noises = [] if self.train.corrupt is None else self.train.corrupt.paths
+        if any(path in paths for path in noises):
+            broken = next(path for path in noises if path in paths)
+            raise ValueError(f"{broken} cannot be used, and only clips are left out: mend it, or its list")
+        if self.trials is not None:
+            for clip in self.evaluation["eval"].clips:
+                if clip.path in paths:
+                    raise ValueError(f"{clip.where} cannot be used, and trials need every utterance")
+        return self._replace(
+            train=self.train.without(paths),
+            evaluation={name: clips.without(paths) for name, clips in self.evaluation.items()},
+            cohort=None if self.cohort is None else self.cohort.without(paths),
+        )
 
     @property
     def watched(self) -> str:

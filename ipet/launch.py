@@ -9,7 +9,9 @@ import signal
 import sys
 import time
 import traceback
+from collections.abc import Container
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -21,9 +23,9 @@ from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 from ipet import distributed
 from ipet.arguments import PROTOCOL, SEED
 from ipet.audio import ClipError, Recordings
-from ipet.cache import Cache, build_cache
+from ipet.cache import Cache, build_cache, current_sources
 from ipet.checkpoint import read_json, write_atomically, write_json
-from ipet.datasets import Datasets, check_recordings
+from ipet.datasets import Datasets, check_recordings, unusable
 from ipet.interruption import Stopped
 from ipet.lists import Clip, check_disjoint, utterance_key
 from ipet.logbook import check_loggers, lock_run, open_run, record_start
@@ -132,7 +134,9 @@ def work(args, folder: Path, build_datasets, build_model, trainer) -> None:
         )
     recipe = recipe_of(args, device)
     cells = choose_cells(args, folder)
-    lock = check(args, folder, cells, build_datasets)
+    lock, bad = check(args, folder, cells, build_datasets)
+    if bad:
+        build_datasets = partial(build_without, build_datasets, bad)
     try:
         train_cells(args, folder, cells, recipe, device, build_datasets, build_model, trainer)
     finally:
@@ -345,12 +349,20 @@ def recipe_of(args, device: torch.device) -> Recipe:
     )
 
 
-def check(args, folder: Path, cells: list[Cell], build_datasets) -> FileLock | None:
+def build_without(build_datasets, paths: Container[Path], args, cell: Cell) -> Datasets:
+    """The lists without the clips of some recordings."""
+    return build_datasets(args, cell).without(paths)
+
+
+def check(args, folder: Path, cells: list[Cell], build_datasets) -> tuple[FileLock | None, frozenset[Path]]:
     """Read every list, and open the run's folder, before any work begins.
 
-    The main process does it, and gets the folder's lock; an error stops all of them, and is told once.
+    The main process does it; an error stops all of them, and is told once.
+
+    Returns:
+        The folder's lock, in the main process; and the recordings to leave out.
     """
-    error = lock = None
+    error, lock, bad = None, None, {}
     if distributed.is_main():
         try:
             check_loggers(args.logger)
@@ -380,7 +392,16 @@ def check(args, folder: Path, cells: list[Cell], build_datasets) -> FileLock | N
                 recordings += datasets.evaluation["eval"].clips
             if args.fold and (args.path_list / f"train_{args.fold + 1}.json").is_file():
                 print(f"note: {args.path_list} holds more folds than the {args.fold} of -fold", flush=True)
-            if args.path_cache is None:  # what is in a cache has been decoded once
+            if args.on_bad_audio == "skip":
+                paths = [clip.path for clip in recordings]
+                sound = current_sources(args.path_cache, paths) if args.path_cache else ()
+                bad = unusable(recordings, sound)
+                digest.update(repr(sorted(path.name for path in bad)).encode() if bad else b"")
+                for cell in cells:
+                    build_datasets(args, cell).without(bad)
+                for trials in more_trials(args):
+                    build_datasets(with_trials(args, trials), cells[0]).without(bad)
+            elif args.path_cache is None:  # what is in a cache has been decoded once
                 check_recordings(recordings)
             arguments = {key: plain(value) for key, value in sorted(vars(args).items())}
             arguments["experiment"] = Path(sys.argv[0]).resolve().parent.name
@@ -388,6 +409,14 @@ def check(args, folder: Path, cells: list[Cell], build_datasets) -> FileLock | N
             arguments["lists_sha256"] = digest.hexdigest()  # a run does not go on with other lists
             lock = lock_run(folder)
             existed = open_run(folder, arguments, Path(sys.argv[0]).resolve().parent, args.resume)
+            if bad:
+                write_json(folder / "skipped_clips.json", {str(path): said for path, said in bad.items()})
+                first = next(iter(bad.values()))
+                print(
+                    f"note: {len(bad)} recordings cannot be used and are left out, see "
+                    f"{folder / 'skipped_clips.json'}; the first: {first}",
+                    flush=True,
+                )
             if args.resume and not existed:
                 print(f"nothing to resume in {folder}: a new run begins", flush=True)
         except MENDABLE as found:
@@ -398,7 +427,7 @@ def check(args, folder: Path, cells: list[Cell], build_datasets) -> FileLock | N
     message = distributed.from_main(lambda: str(error) if error else None)
     if message is not None:
         raise error or ValueError(message)
-    return lock
+    return lock, distributed.from_main(lambda: frozenset(bad))
 
 
 def check_leakage(datasets: Datasets) -> None:

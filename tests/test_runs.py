@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -600,6 +601,61 @@ def test_bad_input_is_one_clear_error(tmp_path, case):
     assert len(lines) == 1 and lines[0].startswith("error: "), err
     for words in said:
         assert words in lines[0]
+
+
+SPOILT = {"train": {3: b"", 7: b"no audio"}, "valid": {1: None}}  # clips of these lists; None: no file
+
+
+@pytest.fixture
+def spoilt(tmp_path):
+    """Lists with recordings that cannot be used, and the same lists without them."""
+    lists = write_lists(tmp_path / "lists", train=25, valid=11, test=7)
+    soundfile.write(lists / "wav/train_12.wav", np.full(6_400, np.nan), 16_000, subtype="FLOAT")
+    for name, clips in SPOILT.items():
+        for i, data in clips.items():
+            path = lists / f"wav/{name}_{i}.wav"
+            path.unlink()
+            if data is not None:
+                path.write_bytes(data)
+    bad = {f"wav/train_{i}.wav" for i in (3, 7, 12)} | {"wav/valid_1.wav"}
+    (tmp_path / "mended").mkdir()
+    for path in lists.iterdir():
+        if path.suffix == ".json":
+            kept = [clip for clip in json.loads(path.read_text())["data"] if clip["wav"] not in bad]
+            (tmp_path / "mended" / path.name).write_text(json.dumps({"data": kept}))
+    shutil.copy(lists / "labels.csv", tmp_path / "mended")
+    return lists, tmp_path / "mended", bad
+
+
+@pytest.mark.parametrize("cached", [False, True])
+def test_recordings_that_cannot_be_used_are_left_out_and_listed(spoilt, tmp_path, capsys, cached):
+    """The training is that on lists that never held them."""
+    lists, mended, bad = spoilt
+    more = [*W2V, "-embedding_prompt_num", 3, "-path_data", lists]
+    more += ["-path_cache", tmp_path / "cache"] if cached else []
+    flags = [*tiny(lists, tmp_path, *more), "-on_bad_audio", "skip"]
+    folder = run_here("w2v_speechcommands", *flags)
+    skipped = json.loads((folder / "skipped_clips.json").read_text())
+    assert {str(Path(path).relative_to(lists)) for path in skipped} == bad
+    said = skipped[str(lists / "wav/train_12.wav")]
+    assert "train.json: clip 12" in said and "NaN" in said
+    assert "note: 4 recordings cannot be used and are left out" in capsys.readouterr().out
+    other = run_here("w2v_speechcommands", *tiny(mended, tmp_path, *more), "-name", "mended")
+    for kind in ("step", "epoch"):
+        assert rows(folder / "seed_1234", kind) == rows(other / "seed_1234", kind)
+    run_here("w2v_speechcommands", *flags, "-resume")
+    write_wav(lists / "wav/train_3.wav", seed=3)  # mended: another list, on which a run does not go on
+    with pytest.raises(ValueError, match="the lists, their labels or trials are others"):
+        run_here("w2v_speechcommands", *flags, "-resume")
+
+
+def test_a_list_of_which_much_cannot_be_used_is_refused(spoilt, tmp_path):
+    lists, _, _ = spoilt
+    (lists / "wav/valid_4.wav").write_bytes(b"")
+    flags = tiny(lists, tmp_path, *W2V, "-embedding_prompt_num", 3, "-on_bad_audio", "skip")
+    with pytest.raises(ValueError, match=r"2 of the 11 clips of a list cannot be used, the first is .*valid"):
+        run_here("w2v_speechcommands", *flags)
+    assert not (tmp_path / "IPET").exists()
 
 
 @pytest.mark.parametrize("case", ["NaN samples", "label not in the table"])
