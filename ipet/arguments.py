@@ -273,6 +273,7 @@ def add_training(parser: Parser) -> None:
     )
     add("-lr", type=positive, help="learning rate of the first epochs")
     add("-head_lr", type=positive, default=None, help="learning rate of the head; lr if not given")
+    add("-prompt_lr", type=positive, default=None, help="learning rate of prompts, prefixes; lr if not given")
     add(
         "-lr_schedule",
         choices=("step", "cosine"),

@@ -330,6 +330,7 @@ def recipe_of(args, device: torch.device) -> Recipe:
         batch_size=args.batch_size,
         lr=args.lr,
         head_lr=args.head_lr,
+        prompt_lr=args.prompt_lr,
         gamma=args.gamma,
         decay_start=args.lr_decay_start_epoch,
         decay_end=args.lr_decay_end_epoch,

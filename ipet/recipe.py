@@ -20,6 +20,7 @@ class Recipe:
         batch_size: of a global batch, over all processes.
         lr: learning rate of the first epoch.
         head_lr: that of the head; None: ``lr``.
+        prompt_lr: that of prompts and prefixes; None: ``lr``.
         gamma: the learning rate's factor after each epoch from ``decay_start`` to before ``decay_end``.
         schedule: ``step``, that of ``gamma``; or ``cosine``, down to 0 at the last step.
         warmup: epochs, also parts of one, in which the learning rate rises to ``lr``.
@@ -55,6 +56,7 @@ class Recipe:
     num_workers: int = 0
     loggers: tuple[str, ...] = ("tensorboard",)
     head_lr: float | None = None
+    prompt_lr: float | None = None
     schedule: str = "step"
     warmup: float = 0.0
     micro_batch_size: int | None = None
@@ -83,17 +85,17 @@ def learning_rate(recipe: Recipe, step: int, epoch_steps: int) -> float:
 
 
 def parameter_groups(model: nn.Module, recipe: Recipe) -> list[dict]:
-    """What is trained, for the optimiser; the head apart where it has a learning rate of its own.
+    """What is trained, for the optimiser; head and prompts apart where they have learning rates of their own.
 
     A new head has all to learn, a pretrained backbone little.
     """
-    named = trainable_parameters(model)
-    if recipe.head_lr is None:
-        return [{"params": list(named.values())}]
-    head = [p for name, p in named.items() if name.startswith("head.")]
-    rest = [p for name, p in named.items() if not name.startswith("head.")]
-    groups = [{"params": rest}, {"params": head, "lr": recipe.head_lr}]
-    return [group for group in groups if group["params"]]  # -method linear trains the head alone
+    own = {"head.": recipe.head_lr, "prompts.": recipe.prompt_lr, "prefixes.": recipe.prompt_lr}
+    groups: dict[float | None, list[nn.Parameter]] = {None: []}
+    for name, parameter in trainable_parameters(model).items():
+        lr = next((lr for beginning, lr in own.items() if name.startswith(beginning)), None)
+        groups.setdefault(lr, []).append(parameter)
+    rates = [{"params": params, **({} if lr is None else {"lr": lr})} for lr, params in groups.items()]
+    return [group for group in rates if group["params"]]  # -method linear trains the head alone
 
 
 def new_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Adam:

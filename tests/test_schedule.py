@@ -2,8 +2,12 @@
 
 import pytest
 
-from ipet.recipe import Recipe, learning_rate
+from ipet.backbones.wav2vec2 import build_wav2vec2
+from ipet.features import Waveform
+from ipet.heads import Classifier, LinearHead
+from ipet.recipe import Recipe, learning_rate, new_optimizer
 from ipet.schedule import cosine, step_decay, warm_up
+from ipet.tuning import Tuning, trainable_parameters, tune
 
 from helpers import rows, run_here, tiny, write_lists
 
@@ -60,3 +64,19 @@ def test_a_run_follows_its_schedule(tmp_path):
     expected = [1e-2 * warm_up(step, 2) * cosine(step, 8, 2) for step in range(8)]
     assert [row["lr"] for row in rows(folder, "step")] == pytest.approx(expected)
     assert [row["lr"] for row in rows(folder, "epoch")] == pytest.approx(expected[3::4])
+
+
+@pytest.mark.parametrize("head_lr", [None, 0.3])
+@pytest.mark.parametrize("prompt_lr", [None, 0.2])
+def test_head_and_prompts_may_have_learning_rates_of_their_own(head_lr, prompt_lr):
+    backbone = tune(build_wav2vec2("tiny"), Tuning(num_prompts=2, num_prefixes=1, bottleneck=4))
+    model = Classifier(Waveform(40), backbone, LinearHead(backbone.width, 3))
+    recipe = Recipe(epochs=1, batch_size=4, lr=0.1, head_lr=head_lr, prompt_lr=prompt_lr)
+    found = {
+        id(p): group["lr"] for group in new_optimizer(model, recipe).param_groups for p in group["params"]
+    }
+    named = trainable_parameters(model)
+    assert len(found) == len(named)
+    for name, parameter in named.items():
+        own = {"head": head_lr, "prompts": prompt_lr, "prefixes": prompt_lr}.get(name.split(".")[0])
+        assert found[id(parameter)] == (own or 0.1)
