@@ -15,7 +15,6 @@ from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
 from ipet import distributed
-from ipet.attention import choose_attention
 from ipet.checkpoint import (
     load_latest_training,
     load_trainable_state,
@@ -28,7 +27,6 @@ from ipet.checkpoint import (
 )
 from ipet.datasets import (
     Batch,
-    Clips,
     Datasets,
     EpochBatches,
     EvaluationClips,
@@ -37,14 +35,12 @@ from ipet.datasets import (
     evaluation_loader,
     train_loader,
 )
-from ipet.dropout import replace_dropout
 from ipet.interruption import Stopped, StopRequest, Timer
-from ipet.kept import KeptFeatures
 from ipet.logbook import Logbook, NoLogbook
-from ipet.memory import checkpoint_activations, peak_memory
-from ipet.precision import PRECISIONS, autocast, hold_frozen
-from ipet.recipe import Recipe, learning_rate, new_optimizer
+from ipet.memory import peak_memory
+from ipet.recipe import Recipe, learning_rate
 from ipet.tuning import count_parameters, prompts_computed, train_mode
+from ipet.updates import Updates
 
 CHOSEN = {
     "valid": "the best epoch on the validation list",
@@ -95,25 +91,12 @@ class Trainer:
         self.model = model.to(device)
         self.datasets, self.recipe, self.device = datasets, recipe, device
         self.folder, self.describe, self.title = Path(folder), describe or {}, title
-        choose_attention(model, device.type, PRECISIONS[recipe.precision])
-        hold_frozen(model, recipe.precision)
-        replace_dropout(model)
-        if recipe.checkpoint_activations:
-            checkpoint_activations(model)
-        self.kept = KeptFeatures(model, recipe.keep_features) if recipe.keep_features else None
-        self.optimizer = new_optimizer(model, recipe)
-        # Of the epoch's learning rate. Not kept in the groups: those come back from a file with -resume.
-        self.lr_shares = [group["lr"] / recipe.lr for group in self.optimizer.param_groups]
-        self.scaler = torch.amp.GradScaler(device.type, enabled=recipe.precision == "fp16")
+        self.updates = Updates(self.model, recipe, device, self.losses)
         self.batches = EpochBatches(
             len(datasets.train), recipe.batch_size, recipe.seed, distributed.rank(), distributed.world_size()
         )
         pin = device.type == "cuda"
         self.loader = train_loader(datasets.train, self.batches, recipe.num_workers, pin)
-        drops_layers = getattr(model.backbone, "drops_layers", False) and (
-            recipe.frozen_dropout or not model.backbone.frozen
-        )
-        self.parallel = distributed.parallelise(self.model, device, drops_layers)
         self.epoch, self.step, self.seconds = 0, 0, 0.0
         self.epoch_losses: list[float] = []  # of the steps of an epoch that is not evaluated yet
         self.skipped, self.skipped_in_a_row = 0, 0  # steps without a finite gradient
@@ -244,15 +227,6 @@ class Trainer:
         now = time.perf_counter()
         self.seconds, self.started = self.seconds + now - self.started, now
 
-    def with_features(self, clips: Clips, batch: Batch) -> Batch:
-        """A batch of a list as it is, or with what is kept of its clips in the waveforms' place."""
-        if self.kept is None:
-            return batch
-        several = clips is not self.datasets.train and self.model.front_end.num_segments > 1
-        with self.autocast():
-            features = self.kept(clips, batch.waveform, batch.num_samples, batch.index, batch.fixed, several)
-        return batch._replace(waveform=features)
-
     def learning_rate(self, step: int) -> float:
         """Of a step, counted from 0 over all epochs."""
         return learning_rate(self.recipe, step, len(self.loader))
@@ -268,38 +242,9 @@ class Trainer:
             disable=None if distributed.is_main() else True,  # None: off where no terminal watches
         )
 
-    def autocast(self):
-        """Mixed precision, where the recipe asks for it."""
-        return autocast(self.device.type, self.recipe.precision)
-
     def train_step(self, batch: Batch, weights: Tensor) -> Tensor:
-        """One update; returns [2], this rank's share of the loss and the gradient's norm, on the device.
-
-        A gradient that is not finite changes nothing.
-        """
-        lr = self.learning_rate(self.step)
-        for group, share in zip(self.optimizer.param_groups, self.lr_shares):
-            group["lr"] = lr * share
-        self.optimizer.zero_grad(set_to_none=True)
-        size = self.recipe.micro_batch_size or len(weights)
-        parts = list(zip(batch.split(size), weights.to(self.device).split(size)))
-        losses = []
-        for i, (part, shares) in enumerate(parts):
-            part = self.with_features(self.datasets.train, part)
-            with distributed.hold_gradients(self.parallel, hold=i + 1 < len(parts)):
-                with self.autocast():
-                    logits = self.parallel(part.waveform, part.num_samples, part.seed)
-                    loss = (self.losses(logits.float(), part.target) * shares).sum()
-                self.scaler.scale(loss).backward()
-            losses.append(loss.detach())
-        self.scaler.unscale_(self.optimizer)
-        gradients = [p.grad for group in self.optimizer.param_groups for p in group["params"]]
-        norm = nn.utils.get_total_norm([gradient for gradient in gradients if gradient is not None])
-        if not self.scaler.is_enabled():  # it looks for infinities itself, and the optimiser heeds it alike
-            self.optimizer.grad_scale, self.optimizer.found_inf = None, (~norm.isfinite()).float()
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
-        return torch.stack([torch.stack(losses).sum(), norm])
+        """One update, see ``Updates``: [2], this rank's share of the loss and the gradient's norm."""
+        return self.updates(self.datasets.train, batch, weights, self.learning_rate(self.step))
 
     def fetch(self, measured: list[Tensor]) -> tuple[list[tuple[float, float]], bool, bool]:
         """What the processes agree on behind some steps.
@@ -329,7 +274,7 @@ class Trainer:
         for step, (loss, norm) in enumerate(measured, self.step - len(measured) + 1):
             position, lr = len(self.epoch_losses), self.learning_rate(step - 1)
             # An infinite norm in fp16 is the scaler's search for its scale.
-            taken = math.isfinite(loss) and (math.isfinite(norm) or self.scaler.is_enabled())
+            taken = math.isfinite(loss) and (math.isfinite(norm) or self.recipe.precision == "fp16")
             self.epoch_losses.append(loss if taken else math.nan)
             if taken:
                 self.skipped_in_a_row = 0
@@ -367,9 +312,9 @@ class Trainer:
         num_segments = self.model.front_end.num_segments
         batch_size = max(1, recipe.eval_batch_size // num_segments)
         indices, outputs = [torch.empty(0, dtype=torch.long)], [torch.empty(0)]
-        with self.autocast(), prompts_computed(self.model):
+        with self.updates.autocast(), prompts_computed(self.model):
             for batch in evaluation_loader(clips, share, batch_size, recipe.num_workers, pin):
-                output = self.output(self.with_features(clips, batch.to(self.device)))
+                output = self.output(self.updates.with_features(clips, batch.to(self.device), num_segments))
                 indices.append(batch.index)
                 outputs.append(output.float().cpu().unflatten(0, (len(batch.index), num_segments)))
         found = torch.cat(outputs[1:]) if len(outputs) > 1 else outputs[0]
@@ -423,8 +368,8 @@ class Trainer:
                 "last": self.last,
                 "best": self.best,
                 "backbone": getattr(self.model.backbone, "sha256", None),
-                "optimizer": self.optimizer.state_dict(),
-                "scaler": self.scaler.state_dict(),
+                "optimizer": self.updates.optimizer.state_dict(),
+                "scaler": self.updates.scaler.state_dict(),
             }
             save_next_training(self.folder / "training_state.pt", training)
         self.timer.saved()
@@ -457,8 +402,8 @@ class Trainer:
                 f"{self.model.backbone.sha256[:12]}... (SHA-256); expected the same -pretrained weights"
             )
         load_trainable_state(self.model, training["now"], str(path))
-        self.optimizer.load_state_dict(training["optimizer"])
-        self.scaler.load_state_dict(training["scaler"])
+        self.updates.optimizer.load_state_dict(training["optimizer"])
+        self.updates.scaler.load_state_dict(training["scaler"])
         for name in ("epoch", "step", "epoch_losses", "skipped", "seconds", "history", "last", "best"):
             setattr(self, name, training[name])
         if distributed.is_main() and self.epoch:
@@ -511,6 +456,6 @@ class Trainer:
         self.model.eval()
         clips = self.datasets.evaluation[self.datasets.watched]
         batch = collate([clips[0]]).to(self.device)
-        with self.autocast(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        with self.updates.autocast(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
             self.output(batch)
         return counter.get_total_flops() // 2
