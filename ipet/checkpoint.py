@@ -67,7 +67,7 @@ def read_json(path: str | Path):
         raise FileNotFoundError(f"{path}: no such file")
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:  # the latter: a hostile depth
         raise ValueError(f"{path}: not JSON: {error}") from None
 
 
@@ -316,9 +316,7 @@ def load_training(path: str | Path) -> dict:
     try:
         data = Path(path).read_bytes()
         whole, mark, digest = data[: -len(CHECKSUM) - 32], data[-len(CHECKSUM) - 32 : -32], data[-32:]
-        if mark != CHECKSUM:
-            whole = data  # of an earlier version
-        elif hashlib.sha256(whole).digest() != digest:
+        if mark != CHECKSUM or hashlib.sha256(whole).digest() != digest:
             raise ValueError("its checksum is another")
         return torch.load(io.BytesIO(whole), map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged pickle can raise anything

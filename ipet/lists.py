@@ -103,7 +103,7 @@ def read_clips(
         raise FileNotFoundError(f"{path}: no such list of clips")
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # the latter: a hostile depth
         raise ValueError(f"{path}: not JSON: {error}") from None
     entries = content.get("data") if isinstance(content, dict) else None
     if not isinstance(entries, list) or not entries:
