@@ -217,6 +217,13 @@ def add_hardware(parser: Parser) -> None:
         default=False,
         help="keep each layer's input alone for the backward pass: less memory, more time",
     )
+    add(
+        "-timeout",
+        type=positive,
+        default=30.0,
+        metavar="MINUTES",
+        help="that a process may keep the others waiting within a step before they give the run up",
+    )
     add("-num_workers", type=count, default=None, help="clip readers a process; by device if not given")
     add_switch(
         group,

@@ -1,5 +1,6 @@
 """Rank, world size, and gathering what the processes computed. All of it works with one process."""
 
+import itertools
 import os
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -10,6 +11,9 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
+
+PATIENCE = timedelta(days=1)
+BARRIERS = itertools.count()  # all processes pass the same ones
 
 
 def rank() -> int:
@@ -32,15 +36,18 @@ def is_main() -> bool:
     return rank() == 0
 
 
-def start(device: torch.device) -> None:
-    """Join the other processes: NCCL between GPUs, gloo between CPUs and for Python objects."""
+def start(device: torch.device, timeout: timedelta = timedelta(minutes=30)) -> None:
+    """Join the other processes: NCCL between GPUs, gloo between CPUs and for Python objects.
+
+    Args:
+        timeout: how long a process may keep the others waiting in a step, before they give it up.
+    """
     if world_size() == 1:
         return
     if device.type == "cuda":
         torch.cuda.set_device(device)
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
-    # A first decoding of VoxCeleb may take hours; a process that ends is noticed by the launcher at once.
-    dist.init_process_group(backend, timeout=timedelta(days=1))
+    dist.init_process_group(backend, timeout=timeout)
     dist.barrier()  # from here on a process that fails is missed by one that is connected
 
 
@@ -65,9 +72,17 @@ def is_first(event: str) -> bool:
 
 
 def barrier() -> None:
-    """Wait for the other processes."""
+    """Wait for the other processes, however long they work: a first decoding of VoxCeleb takes hours.
+
+    They are counted in the store that they met in; torch gives no public access to it. A process that ends
+    meanwhile is noticed by the launcher.
+    """
     if dist.is_initialized():
-        dist.barrier()
+        store = dist.distributed_c10d._get_default_store()
+        name = f"ipet/barrier/{next(BARRIERS)}"
+        if store.add(f"{name}/came", 1) == world_size():
+            store.set(name, "all")
+        store.wait([name], PATIENCE)
 
 
 def from_main(read: Callable):
@@ -76,6 +91,7 @@ def from_main(read: Callable):
     if not dist.is_initialized():
         return value
     box = [value]
+    barrier()
     dist.broadcast_object_list(box, src=0, device=torch.device("cpu"))
     return box[0]
 
@@ -85,6 +101,7 @@ def first_of_ranks(value):
     values = [value]
     if dist.is_initialized():
         values = [None] * world_size()
+        barrier()
         dist.all_gather_object(values, value)
     return next((v for v in values if v is not None), None)
 

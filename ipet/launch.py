@@ -11,6 +11,7 @@ import time
 import traceback
 from collections.abc import Container
 from dataclasses import asdict, replace
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
@@ -69,7 +70,7 @@ def run(args, build_datasets, build_model, trainer) -> None:
         leave(f"{str(error) or type(error).__name__}{f' (more in {kept})' if kept else ''}")
     except Exception as error:
         if re.search("closed by peer|reset by peer|Timed out|NCCL|Broken pipe", str(error)):
-            leave("another process of this run ended; it, or the launcher, says why")
+            leave("another process ended, or did not answer within -timeout; it, or the launcher, says why")
         leave("the traceback above shows a defect in the software, not in your data", traceback.format_exc())
     finally:
         distributed.stop()
@@ -123,10 +124,11 @@ def launch(processes: int) -> int:
 def work(args, folder: Path, build_datasets, build_model, trainer) -> None:
     """What every process does: check everything once, then train cell after cell."""
     device = choose_device(args.flag_reproducible)
-    distributed.start(device)
+    distributed.start(device, timedelta(minutes=args.timeout))
     args.precision = choose_precision(args.precision, device)  # a resumed run keeps it
-    if int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)):  # torchrun --max-restarts: the same command
-        args.resume = True
+    # Of torchrun --max-restarts comes the same command again. A host that joins anew does not know of it.
+    restarted = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)) > 0
+    args.resume = distributed.from_main(lambda: args.resume or restarted)
     if distributed.world_size() > args.batch_size:
         raise ValueError(
             f"-batch_size {args.batch_size} is shared by {distributed.world_size()} processes; "

@@ -44,6 +44,7 @@ VOLATILE = {
     "keep_features",
     "checkpoint_every",
     "on_nonfinite",
+    "timeout",
     "eval_batch_size",
     "logger",
     "path_run",
