@@ -8,7 +8,19 @@ import signal
 import sys
 from pathlib import Path
 
-from ipet.arguments import PROTOCOLS, REPOSITORY, Help, Parser, count, names, part_of_path, size, suggest
+from ipet.arguments import (
+    PROTOCOLS,
+    REPOSITORY,
+    Help,
+    Parser,
+    count,
+    names,
+    part_of_path,
+    positive,
+    probability,
+    size,
+    suggest,
+)
 
 FORMATS = ("text", "markdown", "csv", "latex")
 
@@ -207,7 +219,101 @@ The same command again goes on with a study that was stopped, or works on it bes
 Settings are chosen on validation data: the validation list, or of folds a held-out training fold.
 """
 
-COMMANDS = {"report": report, "sweep": sweep}
+
+def adapter_parser(command: str, usage: str, epilog: str) -> Parser:
+    """The flags that the commands on a saved adapter share."""
+    parser = Parser(usage=f"python3 -m ipet {command} {usage}", formatter_class=Help, epilog=epilog)
+    add = parser.add_argument
+    add("adapter", type=Path, metavar="ADAPTER", help="last/ or best/ of a run, or a copy of it")
+    add(
+        "-pretrained",
+        default=None,
+        metavar="WEIGHTS",
+        help="the backbone's weights, where they are not to be had under the name that the adapter holds",
+    )
+    add("-device", default=None, help="such as cuda:0 or cpu; a GPU if there is one, if not given")
+    add("-precision", choices=("fp32", "bf16", "fp16"), default="fp32", help="of products of matrices")
+    return parser
+
+
+def predict(argv: list[str]) -> int:
+    """Tell what is heard in recordings, by a saved adapter."""
+    parser = adapter_parser("predict", "ADAPTER FILE ... [flags]", PREDICT_EXAMPLE)
+    add = parser.add_argument
+    add("file", nargs="+", type=Path, metavar="FILE", help="recordings, and folders of them")
+    add("-top", "--top", type=size, default=5, help="classes of each")
+    add("-csv", "--csv", type=Path, default=None, metavar="FILE", help="write there, and go on where it ends")
+    add("-jsonl", "--jsonl", default=None, metavar="FILE", help="a JSON object a line; - is the screen")
+    add("-timeline", action="store_true", help="window by window, of recordings of any length")
+    add("-events", action="store_true", help="from when to when each class is heard")
+    add("-hop", type=positive, default=None, metavar="SECONDS", help="between windows; half a window")
+    add("-threshold", type=probability, default=0.5, help="probability from which on a class is heard")
+    flags = parser.parse_args(argv)
+    if flags.timeline and flags.events:
+        parser.error("-timeline and -events: one of the two, please")
+
+    from ipet.commands import predict
+    from ipet.inference import load
+
+    return predict(
+        load(flags.adapter, flags.device, flags.pretrained, flags.precision),
+        flags.file,
+        "timeline" if flags.timeline else "events" if flags.events else "clips",
+        flags.top,
+        flags.hop,
+        flags.threshold,
+        flags.csv,
+        flags.jsonl,
+    )
+
+
+PREDICT_EXAMPLE = """example:
+  python3 -m ipet predict runs/IPET/ast_esc50/first/seed_1234/fold_1/last recordings/ -csv heard.csv
+"""
+
+
+def embed(argv: list[str]) -> int:
+    """Write embeddings of recordings, by a saved adapter."""
+    parser = adapter_parser("embed", "ADAPTER FILE ... -out FILE.npz", EMBED_EXAMPLE)
+    parser.add_argument("file", nargs="+", type=Path, metavar="FILE", help="recordings, and folders of them")
+    parser.add_argument("-out", type=Path, required=True, metavar="FILE", help=".npz or .parquet")
+    flags = parser.parse_args(argv)
+
+    from ipet.commands import embed
+    from ipet.inference import load
+
+    model = load(flags.adapter, flags.device, flags.pretrained, flags.precision)
+    return embed(model, flags.file, flags.out)
+
+
+EMBED_EXAMPLE = """example:
+  python3 -m ipet embed runs/IPET/ast_esc50/first/seed_1234/fold_1/last recordings/ -out embeddings.npz
+"""
+
+
+def verify(argv: list[str]) -> int:
+    """Score how alike two voices are, or a list of trials."""
+    parser = adapter_parser("verify", "ADAPTER ONE OTHER | -trials FILE", VERIFY_EXAMPLE)
+    add = parser.add_argument
+    add("file", nargs="*", type=Path, metavar="FILE", help="two recordings")
+    add("-trials", "--trials", type=Path, default=None, metavar="FILE", help="a list of trials instead")
+    add("-path_data", type=Path, default=Path(), metavar="DIR", help="where the trials' paths start")
+    add("-scoring", choices=("mean_distance", "cosine"), default="mean_distance", help="higher is more alike")
+    add("-csv", "--csv", type=Path, default=None, metavar="FILE", help="the trials' scores")
+    flags = parser.parse_args(argv)
+
+    from ipet.commands import verify
+    from ipet.inference import load
+
+    model = load(flags.adapter, flags.device, flags.pretrained, flags.precision)
+    return verify(model, flags.file, flags.trials, flags.path_data, flags.scoring, flags.csv)
+
+
+VERIFY_EXAMPLE = """example:
+  python3 -m ipet verify runs/IPET/ast_voxceleb/first/seed_1234/last one.wav other.wav
+"""
+
+COMMANDS = {"report": report, "sweep": sweep, "predict": predict, "embed": embed, "verify": verify}
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -59,6 +59,48 @@ def read_audio(path: str | Path) -> Tensor:
     return torch.from_numpy(waveform)
 
 
+def stream_audio(path: str | Path, seconds: float = 10.0) -> Iterator[Tensor]:
+    """A recording of any length in blocks of samples at 16 kHz, decoded as they are asked for.
+
+    Together they are what ``read_audio`` returns, to rounding.
+
+    Args:
+        path: of the recording.
+        seconds: of it that are decoded at once.
+
+    Raises: see ``read_audio``.
+    """
+    with open_audio(path) as file:
+        rate, num_frames, decoded, num_samples = file.samplerate, file.frames, 0, 0
+        size = max(1, round(seconds * rate))
+        resampler = None
+        if rate != SAMPLE_RATE:
+            resampler = soxr.ResampleStream(rate, SAMPLE_RATE, 1, dtype="float32", quality="HQ")
+        last = False
+        while not last:
+            samples = file.read(size, "float32", always_2d=True)  # [T, channels]
+            last, decoded = len(samples) < size, decoded + len(samples)
+            if not np.isfinite(samples).all():
+                raise ClipError(f"{path}: holds NaN or infinite samples; expected finite ones")
+            waveform = samples.mean(axis=1)
+            if resampler is not None:
+                waveform = resampler.resample_chunk(waveform, last=last)
+            num_samples += len(waveform)
+            if len(waveform):
+                yield torch.from_numpy(waveform)
+    check_decoded(path, decoded, num_frames, num_samples)
+
+
+def check_decoded(path: str | Path, decoded: int, promised: int, num_samples: int) -> None:
+    """Raise ClipError where less could be decoded than a header promised, or nothing is left at 16 kHz."""
+    if decoded < 0.95 * promised:  # an MP3's length is an estimate
+        raise ClipError(
+            f"{path}: truncated, its header promises {promised} frames, {decoded} could be decoded"
+        )
+    if not num_samples:
+        raise ClipError(f"{path}: too short, no sample is left at {SAMPLE_RATE} Hz")
+
+
 class Recordings:
     """Recordings as files, decoded whenever they are read; a ``Cache`` has the same two methods."""
 

@@ -1,0 +1,285 @@
+"""python3 -m ipet predict, embed, verify: a saved adapter on files, some or very many."""
+
+import csv
+import json
+import sys
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from ipet.audio import ClipError
+from ipet.checkpoint import save_arrays
+from ipet.inference import TunedModel, Window, known_recordings
+from ipet.lists import TRIALS, read_trial_rows
+from ipet.metrics import eer, min_dcf
+from ipet.scoring import score_trials
+
+SUFFIXES = (".wav", ".flac", ".ogg", ".mp3")
+READERS, AHEAD = 4, 16  # threads that decode (libsndfile lets others run), and files decoded ahead
+COLUMNS = {
+    "clips": ("path", "rank", "label", "probability"),
+    "timeline": ("path", "start", "end", "label", "probability"),
+    "events": ("path", "onset", "offset", "label", "probability"),
+}
+
+
+class Reader:
+    """Recordings decoded ahead by threads, in order; what cannot be used is told and left out.
+
+    Args:
+        read: a path -> [T] samples.
+        paths: of the recordings.
+
+    ``read_paths``, an attribute, holds the paths of those that were handed on; ``failed``, how many not.
+    """
+
+    def __init__(self, read: Callable[[Path], Tensor], paths: Iterable[Path]):
+        self.read, self.paths = read, list(paths)
+        self.read_paths: deque[Path] = deque()
+        self.failed = 0
+
+    def __iter__(self) -> Iterator[Tensor]:
+        pending: deque = deque()
+        rest = iter(self.paths)
+        with ThreadPoolExecutor(READERS) as pool:
+            while True:
+                for path in rest:
+                    pending.append((path, pool.submit(self.read, path)))
+                    if len(pending) >= AHEAD:
+                        break
+                if not pending:
+                    return
+                path, waveform = pending.popleft()
+                try:
+                    waveform = waveform.result()
+                except (ClipError, OSError) as error:
+                    self.failed += 1
+                    tqdm.write(f"error: {error}", file=sys.stderr)
+                    continue
+                self.read_paths.append(path)
+                yield waveform
+
+
+class Table:
+    """Rows as text on the screen, as CSV or as JSON lines; a CSV file that exists is gone on with.
+
+    Args:
+        columns: names of the values of a row; the first is the recording's path.
+        csv_file, jsonl_file: where to write; ``-`` is the standard output. Without both, text.
+
+    ``done``, an attribute, holds the paths that the CSV file has already.
+
+    Raises:
+        ValueError: the CSV file has other columns.
+    """
+
+    def __init__(self, columns: tuple[str, ...], csv_file: Path | None, jsonl_file: str | None):
+        self.columns, self.done = columns, set()
+        self.text = csv_file is None and jsonl_file is None
+        self.csv = self.jsonl = None
+        if csv_file is not None:
+            rows = whole_rows(csv_file, columns)
+            self.done = {row[0] for row in rows}
+            csv_file.parent.mkdir(parents=True, exist_ok=True)
+            self.csv = open(csv_file, "w", encoding="utf-8", newline="")  # noqa: SIM115, closed by close()
+            self.writer = csv.writer(self.csv, lineterminator="\n")
+            self.writer.writerows([columns, *rows])
+        if jsonl_file is not None:
+            self.jsonl = sys.stdout if jsonl_file == "-" else open(jsonl_file, "w", encoding="utf-8")  # noqa: SIM115
+
+    def add(self, rows: list[tuple]) -> None:
+        """Write the rows of one recording."""
+        if self.csv is not None:
+            self.writer.writerows([[rounded(value) for value in row] for row in rows])
+            self.csv.flush()
+        if self.jsonl is not None:
+            for row in rows:
+                values = dict(zip(self.columns, map(rounded, row)))
+                self.jsonl.write(json.dumps(values, ensure_ascii=False) + "\n")
+            self.jsonl.flush()
+        if self.text and rows:
+            tqdm.write(rows[0][0])
+            for _, *place, label, probability in rows:
+                # A clip's place is its rank, which the order shows; a window's, seconds.
+                seconds = f"{place[0]:9.2f} -{place[1]:9.2f} s  " if len(place) == 2 else "  "
+                tqdm.write(f"{seconds}{100 * probability:6.1f} %  {label}")
+
+    def close(self) -> None:
+        """Close the files."""
+        for file in (self.csv, self.jsonl):
+            if file is not None and file is not sys.stdout:
+                file.close()
+
+
+def rounded(value):
+    """Seconds and probabilities with four digits behind the point."""
+    return round(value, 4) if isinstance(value, float) else value
+
+
+def whole_rows(path: Path, columns: tuple[str, ...]) -> list[list[str]]:
+    """The rows of a CSV file without the last recording's, which may have been cut off; none without it.
+
+    Raises:
+        ValueError: it has other columns.
+    """
+    if not path.is_file() or not path.stat().st_size:
+        return []
+    with open(path, encoding="utf-8", newline="") as file:
+        head, *rows = list(csv.reader(file))
+    if tuple(head) != columns:
+        raise ValueError(
+            f"{path}: has the columns {', '.join(head)}; expected {', '.join(columns)}, or no file"
+        )
+    last = rows[-1][0] if rows else None
+    return [row for row in rows if row[0] != last]
+
+
+def predict(
+    model: TunedModel,
+    paths: list[Path],
+    kind: str = "clips",
+    top: int = 5,
+    hop: float | None = None,
+    threshold: float = 0.5,
+    csv_file: Path | None = None,
+    jsonl_file: str | None = None,
+) -> int:
+    """Tell what is heard in recordings; the exit status, 1 where one could not be used.
+
+    Args:
+        paths: files, and folders of them.
+        kind: ``clips``, the most probable classes of each; ``timeline``, those of every window; ``events``,
+            from when to when a class was heard.
+        top: how many classes of a clip or window.
+        hop, threshold: see ``TunedModel.timeline`` and ``events``.
+        csv_file, jsonl_file: see ``Table``; a CSV's recordings are not heard again.
+    """
+    table = Table(COLUMNS[kind], csv_file, jsonl_file)
+    paths = [path for path in known_recordings(paths, SUFFIXES) if str(path) not in table.done]
+    bar = tqdm(total=len(paths), unit="file", disable=None, leave=False)
+    failed = 0
+    try:
+        if kind == "clips":
+            reader = Reader(model.read, paths)
+            for logits in model.run(reader):
+                path = str(reader.read_paths.popleft())
+                labels = model.ranked(model.squash(logits).mean(dim=0).numpy(), top)
+                table.add([(path, rank, *label) for rank, label in enumerate(labels, 1)])
+                bar.update()
+            return int(reader.failed > 0)
+        for path in paths:
+            try:
+                table.add(long_rows(model, path, kind, top, hop, threshold))
+            except (ClipError, OSError) as error:
+                failed += 1
+                tqdm.write(f"error: {error}", file=sys.stderr)
+            bar.update()
+        return int(failed > 0)
+    finally:
+        bar.close()
+        table.close()
+
+
+def long_rows(
+    model: TunedModel, path: Path, kind: str, top: int, hop: float | None, threshold: float
+) -> list[tuple]:
+    """The rows of one recording of any length."""
+    timeline = model.timeline(path, hop)
+    if kind == "events":
+        found = model.events(timeline, threshold)
+        return [(str(path), e.onset, e.offset, e.name, e.probability) for e in found]
+    return [(str(path), *row) for window in timeline for row in window_rows(model, window, top)]
+
+
+def window_rows(model: TunedModel, window: Window, top: int) -> list[tuple]:
+    """A window's most probable classes, with its place."""
+    return [(window.start, window.end, *label) for label in model.ranked(window.probabilities, top)]
+
+
+def embed(model: TunedModel, paths: list[Path], out: Path) -> int:
+    """Write the embeddings of recordings; the exit status.
+
+    Args:
+        out: ``.npz``, with ``paths`` [N] and ``embeddings`` [N, E]; or ``.parquet``, a row a recording.
+
+    Raises:
+        ValueError: another ending, no pyarrow for Parquet, or no recording that could be used.
+    """
+    if out.suffix not in (".npz", ".parquet"):
+        raise ValueError(f"{out}: ends with {out.suffix!r}; expected .npz or .parquet")
+    reader = Reader(model.read, known_recordings(paths, SUFFIXES))
+    rows = [
+        output.mean(dim=0).numpy()
+        for output in tqdm(
+            model.run(reader, embed=True), total=len(reader.paths), unit="file", disable=None, leave=False
+        )
+    ]
+    names = [str(path) for path in reader.read_paths]
+    if not rows:
+        raise ValueError("no recording could be used; nothing was written")
+    if out.suffix == ".npz":
+        save_arrays(out, {"paths": np.array(names), "embeddings": np.stack(rows)})
+    else:
+        write_parquet(out, names, rows)
+    print(f"{len(rows)} embeddings of {len(rows[0])} values in {out}")
+    return int(reader.failed > 0)
+
+
+def write_parquet(out: Path, names: list[str], rows: list[np.ndarray]) -> None:
+    """The columns ``path`` and ``embedding``."""
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ModuleNotFoundError:
+        raise ValueError(f"{out}: Parquet needs the package: python3 -m pip install pyarrow") from None
+    table = pyarrow.table({"path": names, "embedding": [row.tolist() for row in rows]})
+    out.parent.mkdir(parents=True, exist_ok=True)
+    pyarrow.parquet.write_table(table, out)
+
+
+def verify(
+    model: TunedModel, paths: list[Path], trials: Path | None, root: Path, scoring: str, csv_file: Path | None
+) -> int:
+    """Print how alike the voices of two recordings are, or score a list of trials; the exit status.
+
+    Args:
+        paths: the two recordings.
+        trials: ``1 one.wav other.wav`` (one speaker) or ``0 ...`` (two) a line, in place of ``paths``.
+        root: where the trials' paths start.
+        scoring: ``mean_distance`` or ``cosine``.
+        csv_file: for every trial's score.
+
+    Raises:
+        ValueError: neither two recordings nor trials; a trial's recording that cannot be used.
+    """
+    if trials is None:
+        if len(paths) != 2:
+            raise ValueError(f"{len(paths)} recordings; expected two to compare, or -trials FILE")
+        print(f"{model.similarity(*paths, scoring):.4f}")
+        return 0
+    rows = read_trial_rows(trials)
+    names = list(dict.fromkeys(name for row in rows for name in row[1:]))
+    reader = Reader(model.read, [root / name for name in names])
+    bar = tqdm(model.run(reader, embed=True), total=len(names), unit="file", disable=None, leave=False)
+    embeddings = list(bar)
+    if reader.failed:
+        raise ValueError(f"{trials}: {reader.failed} of its {len(names)} recordings cannot be used")
+    index = {name: i for i, name in enumerate(names)}
+    pairs = np.array([[index[a], index[b]] for _, a, b in rows])
+    targets = np.array([TRIALS[kind] for kind, *_ in rows])
+    scores = score_trials(torch.stack(embeddings), pairs, scoring)
+    if csv_file is not None:
+        with open(csv_file, "w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(["one", "other", "target", "score"])
+            writer.writerows([a, b, int(t), f"{s:.6f}"] for (_, a, b), t, s in zip(rows, targets, scores))
+    print(f"{len(rows):,} trials of {len(names):,} recordings")
+    if targets.any() and not targets.all():
+        print(f"EER {100 * eer(scores, targets):.2f} %, minDCF {min_dcf(scores, targets):.4f}")
+    return 0

@@ -1,0 +1,320 @@
+"""A saved adapter in use: from recordings to labels, embeddings and the likeness of voices.
+
+    model = ipet.load("runs/IPET/ast_esc50/first/seed_1234/fold_1/last")
+    model.predict("dog.wav")                  # [Label(name="dog", probability=0.97), ...]
+
+The folder alone suffices: it names the backbone, and holds labels, front end and cut. The frozen backbone
+must be the one that it was trained on, which its fingerprint tells.
+"""
+
+import contextlib
+import copy
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ipet.audio import SAMPLE_RATE, read_audio, stream_audio
+from ipet.backbones.audio_spectrogram_transformer import build_ast
+from ipet.backbones.wav2vec2 import build_wav2vec2
+from ipet.checkpoint import load_adapter, read_json, read_tensors
+from ipet.datasets import Batch, Cut, collate, single
+from ipet.features import LogMel, Waveform
+from ipet.heads import Classifier, LinearHead, SpeakerHead
+from ipet.methods import apply_method
+from ipet.precision import autocast
+from ipet.scoring import score_trials
+from ipet.tuning import prompts_computed
+
+Audio = str | Path | np.ndarray | Tensor  # a recording's file, or its [T] samples at 16 kHz
+BATCH = 16  # segments at once
+
+
+class Label(NamedTuple):
+    """A class, and how probable the model takes it to be."""
+
+    name: str
+    probability: float
+
+
+class Window(NamedTuple):
+    """A stretch of a recording, in seconds, and the [C] probabilities of the classes there."""
+
+    start: float
+    end: float
+    probabilities: np.ndarray
+
+
+class Event(NamedTuple):
+    """A class that was heard without a gap, from when to when in seconds, and its highest probability."""
+
+    name: str
+    onset: float
+    offset: float
+    probability: float
+
+
+class TunedModel:
+    """A frozen backbone with what was trained for a task.
+
+    Args:
+        model: in evaluation mode, on its device.
+        cut: how a clip becomes the length that the backbone hears.
+        description: what ``adapter.json`` says.
+
+    ``labels``, an attribute, names the classes; ``several``, whether a clip may have more than one.
+    """
+
+    def __init__(self, model: Classifier, cut: Cut, description: dict):
+        self.model, self.cut, self.description = model, cut, description
+        self.labels = tuple(label["name"] for label in description["labels"])
+        self.several = description["loss"] == "bce"
+        self.device = next(model.parameters()).device
+        self.precision = "fp32"
+        self.of_windows = copy.copy(model.front_end)  # a window of a long recording is one segment
+        self.of_windows.num_segments = 1
+        self.window_cut = replace(
+            cut, whole=False, repeat=cut.repeat or isinstance(model.front_end, Waveform)
+        )
+
+    def read(self, audio: Audio) -> Tensor:
+        """[T] samples at 16 kHz.
+
+        Raises:
+            ValueError: an array that is not one-dimensional, empty or not finite.
+            FileNotFoundError, ClipError: see ``read_audio``.
+        """
+        if isinstance(audio, str | Path):
+            return read_audio(audio)
+        waveform = torch.as_tensor(audio, dtype=torch.float32)
+        if waveform.ndim != 1 or not len(waveform) or not waveform.isfinite().all():
+            raise ValueError(
+                f"an array of shape {list(waveform.shape)}; expected [T] finite samples at {SAMPLE_RATE} Hz"
+            )
+        return waveform
+
+    def run(self, waveforms: Iterable[Tensor], embed: bool = False, whole: bool = True) -> Iterator[Tensor]:
+        """The outputs of every clip of [T_i] samples, [S, C] logits or [S, E] embeddings, in order.
+
+        Args:
+            embed: embeddings; logits otherwise.
+            whole: clips are heard as in evaluation, in S segments; otherwise as one, their first.
+        """
+        front_end, cut = (self.model.front_end, self.cut) if whole else (self.of_windows, self.window_cut)
+        with contextlib.ExitStack() as stack:
+            with autocast(self.device.type, self.precision):
+                stack.enter_context(prompts_computed(self.model))
+            for batch in batched(waveforms, max(1, BATCH // front_end.num_segments)):
+                clips = collate([single(cut(waveform), torch.empty(0), 0) for waveform in batch])
+                yield from self.compute(front_end, clips.to(self.device), embed)
+
+    @torch.inference_mode()
+    def compute(self, front_end: torch.nn.Module, clips: Batch, embed: bool) -> Tensor:
+        """A batch -> [B, S, C] logits or [B, S, E] embeddings, on the CPU."""
+        with autocast(self.device.type, self.precision):
+            x = self.model.backbone(front_end(clips.waveform, clips.num_samples))
+            if not embed:
+                x = self.model.head(x)
+            elif isinstance(self.model.head, SpeakerHead):
+                x = self.model.head.speaker_embedding(x)
+        return x.float().cpu().unflatten(0, (len(clips.index), -1))
+
+    def probabilities(self, recordings: Iterable[Audio]) -> Iterator[np.ndarray]:
+        """The [C] probabilities of every recording, in order, computed some at a time.
+
+        Of segments the mean is taken. Where a clip has one class they sum to 1.
+        """
+        for logits in self.run(map(self.read, recordings)):
+            yield self.squash(logits).mean(dim=0).numpy()
+
+    def squash(self, logits: Tensor) -> Tensor:
+        """[..., C] logits -> [..., C] probabilities."""
+        return logits.sigmoid() if self.several else logits.softmax(dim=-1)
+
+    def predict(self, audio: Audio, top: int = 5) -> list[Label]:
+        """The most probable classes of a recording, the first one first."""
+        [values] = self.probabilities([audio])
+        return self.ranked(values, top)
+
+    def ranked(self, values: np.ndarray, top: int) -> list[Label]:
+        """[C] probabilities -> the largest ones and their classes."""
+        order = np.argsort(-values, kind="stable")[:top]
+        return [Label(self.labels[i], float(values[i])) for i in order]
+
+    def embed(self, audio: Audio) -> np.ndarray:
+        """[E], the mean of the segments' embeddings: what the head is given, or a speaker's embedding."""
+        [embedding] = self.run([self.read(audio)], embed=True)
+        return embedding.mean(dim=0).numpy()
+
+    def similarity(self, one: Audio, other: Audio, scoring: str = "mean_distance") -> float:
+        """How alike two voices are, as trials are scored: higher is more alike."""
+        embeddings = torch.stack(list(self.run(map(self.read, (one, other)), embed=True)))  # [2, S, E]
+        return float(score_trials(embeddings, np.array([[0, 1]]), scoring)[0])
+
+    def timeline(self, path: str | Path, hop: float | None = None) -> Iterator[Window]:
+        """The classes of a recording of any length, window by window, decoded as it is needed.
+
+        Args:
+            path: of the recording.
+            hop: seconds between two windows; None: half a window, which is as long as a training clip.
+
+        Raises:
+            ValueError: ``hop`` is not above 0.
+        """
+        size = self.model.front_end.num_samples
+        step = size // 2 if hop is None else round(hop * SAMPLE_RATE)
+        if step < 1:
+            raise ValueError(f"windows {hop} s apart; expected more than 0")
+        places: list[tuple[int, int]] = []
+
+        def heard() -> Iterator[Tensor]:
+            """The windows' samples; where each lies is noted on the way."""
+            for start, waveform in windows(stream_audio(path), size, step):
+                places.append((start, start + len(waveform)))
+                yield waveform
+
+        for logits in self.run(heard(), whole=False):
+            start, end = places.pop(0)
+            probabilities = self.squash(logits).mean(dim=0).numpy()
+            yield Window(start / SAMPLE_RATE, end / SAMPLE_RATE, probabilities)
+
+    def events(self, timeline: Iterable[Window], threshold: float = 0.5) -> list[Event]:
+        """What was heard when: windows in a row in which a class reaches a probability.
+
+        Where a clip has one class alone, it has to be the most probable one, too.
+        """
+        events: list[Event] = []
+        begun: dict[int, Event] = {}
+        for window in timeline:
+            heard = window.probabilities >= threshold
+            if not self.several:
+                heard &= np.arange(len(heard)) == window.probabilities.argmax()
+            for i in [i for i in begun if not heard[i]]:
+                events.append(begun.pop(i))
+            for i in np.flatnonzero(heard).tolist():
+                before = begun.get(i, Event(self.labels[i], window.start, window.end, 0.0))
+                highest = max(before.probability, float(window.probabilities[i]))
+                begun[i] = before._replace(offset=window.end, probability=highest)
+        return sorted([*events, *begun.values()], key=lambda event: (event.onset, event.name))
+
+
+def batched(items: Iterable, size: int) -> Iterator[list]:
+    """Lists of ``size`` items, the last one maybe shorter."""
+    batch = []
+    for item in items:
+        batch.append(item)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def windows(blocks: Iterable[Tensor], size: int, step: int) -> Iterator[tuple[int, Tensor]]:
+    """Windows of a stream of samples: where each starts, and its [size] samples; all are in one of them.
+
+    The last one ends with the recording; it is shorter where the whole recording is.
+    """
+    start, held = 0, torch.empty(0)
+    ended = False
+    for block in blocks:
+        held = torch.cat([held, block])
+        while len(held) >= size:
+            yield start, held[:size].clone()
+            ended = len(held) == size
+            held, start = held[step:], start + step
+    if not ended and len(held):
+        yield start, held
+
+
+def load(
+    folder: str | Path,
+    device: str | torch.device | None = None,
+    pretrained: str | None = None,
+    precision: str = "fp32",
+) -> TunedModel:
+    """A model from a folder with ``adapter.safetensors`` and ``adapter.json``.
+
+    Args:
+        folder: ``last/`` or ``best/`` of a run, or a copy of it.
+        device: where it computes; a GPU, if there is one, if not given.
+        pretrained: the backbone's weights, where they are not to be had under the name that
+            ``adapter.json`` holds; see ``build_ast`` and ``build_wav2vec2``.
+        precision: ``fp32``, ``bf16`` or ``fp16``.
+
+    Raises:
+        FileNotFoundError: no such folder, or no such weights.
+        ValueError: files that do not belong together, or another backbone, with the reason.
+    """
+    folder = Path(folder).expanduser()
+    path = folder / "adapter.json"
+    description = read_json(path)
+    with described(path):
+        backbone = new_backbone(description["backbone"], pretrained, path)
+        tuning = dict(description["tuning"])
+        apply_method(backbone, tuning.pop("method"), **tuning)
+        front_end = dict(description["front_end"])
+        kind = {"log_mel": LogMel, "waveform": Waveform}[front_end.pop("kind")]
+        tensors = read_tensors(folder / "adapter.safetensors")
+        head = SpeakerHead if "head.embed.weight" in tensors else LinearHead
+        num_classes = len(description["labels"])
+        model = Classifier(kind(**front_end), backbone, head(backbone.width, num_classes))
+        cut = Cut(**description["cut"])
+    load_adapter(folder, model)
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    tuned = TunedModel(model.eval().requires_grad_(False).to(device), cut, description)
+    tuned.precision = precision
+    return tuned
+
+
+@contextlib.contextmanager
+def described(path: Path) -> Iterator[None]:
+    """What is missing or odd in a description is a ValueError that names it."""
+    try:
+        yield
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(
+            f"{path}: does not describe an adapter of this version ({type(error).__name__}: {error})"
+        ) from None
+
+
+def new_backbone(settings: dict, pretrained: str | None, path: Path) -> torch.nn.Module:
+    """The frozen backbone that a description names, or the one at ``pretrained``.
+
+    Raises:
+        ValueError: it had random weights, which nobody has any more, or is of an unknown kind.
+    """
+    pretrained = pretrained or settings["pretrained"]
+    if pretrained == "random":
+        raise ValueError(
+            f"{path}: its backbone had random weights, which are not kept; expected pretrained ones"
+        )
+    if settings["kind"] == "ast":
+        return build_ast(
+            settings["num_frames"],
+            settings["num_mels"],
+            tuple(settings["stride"]),
+            settings["size"],
+            pretrained,
+        )
+    return build_wav2vec2(pretrained=pretrained, model_type=settings["kind"])
+
+
+def known_recordings(paths: Sequence[Path], suffixes: Sequence[str]) -> list[Path]:
+    """Recordings: the files among ``paths``, and what lies in the folders among them, at any depth.
+
+    Raises:
+        FileNotFoundError: a path that is not there, or a folder without a recording.
+    """
+    found: list[Path] = []
+    for path in paths:
+        inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in suffixes) if path.is_dir() else []
+        if not inside and not path.is_file():
+            what = f"holds no {', '.join(suffixes)} file" if path.is_dir() else "no such file or folder"
+            raise FileNotFoundError(f"{path}: {what}")
+        found += inside or [path]
+    return list(dict.fromkeys(found))

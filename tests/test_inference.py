@@ -1,0 +1,323 @@
+"""A saved adapter in use: the same answers as in evaluation, long recordings, commands on many files."""
+
+import csv
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+import ipet
+from ipet.__main__ import main
+from ipet.audio import ClipError, read_audio, stream_audio
+from ipet.backbones.audio_spectrogram_transformer import build_ast, save_backbone
+from ipet.backbones.wav2vec2 import build_wav2vec2
+from ipet.backbones.wav2vec2 import save_backbone as save_wav2vec2
+from ipet.checkpoint import read_json, write_json
+from ipet.inference import Window, windows
+
+from helpers import ROOT, load_script, run_here, tiny, write_lists, write_wav
+from releases import make_voxceleb1
+
+CASES = {  # experiment, flags
+    "ast": ("ast_esc50", ["-frame_length", 64, "-fold", 1, "-freqm", 4]),
+    "ast, segments": ("ast_gtzan", ["-frame_length", 32, "-fold", 1, "-nb_seg", 3]),
+    "w2v": ("w2v_speechcommands", ["-frame_length", 40]),
+    "w2v, segments": ("w2v_gtzan", ["-frame_length", 40, "-fold", 1, "-nb_seg", 2]),
+    "w2v, several labels": ("w2v_fsd50k", ["-frame_length", 40, "-classification_loss", "bce"]),
+    "ast, LoRA": ("ast_esc50", ["-frame_length", 64, "-fold", 1, "-method", "lora"]),
+    "w2v, fine-tuned": ("w2v_speechcommands", ["-frame_length", 40, "-method", "finetune"]),
+    "ast, input prompt": (
+        "ast_esc50",
+        ["-frame_length", 64, "-fold", 1, "-method", "input_prompt", "-border", 3],
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def backbones(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("backbones")
+    torch.manual_seed(0)
+    save_backbone(build_ast(64, size="tiny"), folder / "ast")
+    save_wav2vec2(build_wav2vec2("tiny"), folder / "w2v")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def lists(tmp_path_factory):
+    return write_lists(tmp_path_factory.mktemp("lists"), train_1=8, eval_1=6, train=8, valid=4, test=6)
+
+
+def train(case, backbones, lists, runs):
+    """The cell's folder of a run of one epoch, and the list that it reports."""
+    name, flags = CASES[case]
+    flags = [*flags, "-epoch", 1, "-batch_size", 4, "-lr", "1e-2", "-pretrained", backbones / case[:3]]
+    folder = run_here(name, *tiny(lists, runs, *flags), "-size", "tiny")
+    [cell] = folder.glob("seed_1234/fold_1" if "-fold" in flags else "seed_1234")
+    return cell, "eval_1" if "-fold" in flags else "test"
+
+
+@pytest.fixture(scope="module")
+def trained(backbones, lists, tmp_path_factory):
+    """An AST adapter, and wav2vec 2.0's."""
+    return {
+        case: train(case, backbones, lists, tmp_path_factory.mktemp("runs"))[0] / "last"
+        for case in ("ast", "w2v")
+    }
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_loaded_adapter_answers_as_it_did_in_evaluation(case, backbones, lists, tmp_path):
+    cell, name = train(case, backbones, lists, tmp_path)
+    kept = np.load(cell / "predictions.npz")["scores"]
+    model = ipet.load(cell / ("best" if name == "test" else "last"))
+    paths = [lists / clip["wav"] for clip in json.loads((lists / f"{name}.json").read_text())["data"]]
+    got = np.stack(list(model.probabilities(paths)))
+    if "segments" in case:
+        logits = torch.stack(list(model.run(map(model.read, paths))))
+        torch.testing.assert_close(logits.double().sigmoid().mean(dim=1).numpy(), kept, rtol=1e-4, atol=1e-5)
+    else:
+        want = torch.from_numpy(kept)
+        want = want.sigmoid() if model.several else want.softmax(dim=-1)
+        np.testing.assert_allclose(got, want.numpy(), rtol=1e-4, atol=1e-6)
+    assert model.several == ("several" in case or not np.allclose(got.sum(axis=1), 1, atol=1e-4))
+    ranked = model.predict(paths[0], top=2)
+    assert [label.name for label in ranked] == [model.labels[i] for i in np.argsort(-got[0])[:2]]
+    assert ranked[0].probability == pytest.approx(got[0].max(), rel=1e-4)
+
+
+def test_samples_in_memory_are_heard_like_their_file(trained, lists):
+    model = ipet.load(trained["ast"])
+    path = lists / "wav/train_1_0.wav"
+    waveform = read_audio(path)
+    for audio in (waveform, waveform.numpy(), waveform.numpy().astype(np.float64)):
+        assert model.predict(audio) == pytest.approx(model.predict(path))
+        assert np.allclose(model.embed(audio), model.embed(path), atol=1e-5)
+    assert model.embed(path).shape == (48,)
+    for wrong in (np.zeros((2, 100)), np.zeros(0), np.array([0.0, np.nan])):
+        with pytest.raises(
+            ValueError, match=r"an array of shape .* expected \[T\] finite samples at 16000 Hz"
+        ):
+            model.predict(wrong)
+
+
+# Another backbone, another version --------------------------------------------------------------------
+
+
+def change(folder, tmp_path, **values):
+    """A copy of an adapter with another description."""
+    other = tmp_path / "changed"
+    other.mkdir()
+    (other / "adapter.safetensors").write_bytes((folder / "adapter.safetensors").read_bytes())
+    write_json(other / "adapter.json", read_json(folder / "adapter.json") | values)
+    return other
+
+
+def test_another_backbone_is_refused_with_the_reason(trained, tmp_path):
+    torch.manual_seed(1)
+    save_backbone(build_ast(64, size="tiny"), tmp_path / "other")
+    with pytest.raises(ValueError, match=r"trained on the backbone with SHA-256 \w+\.\.\., this one has"):
+        ipet.load(trained["ast"], pretrained=str(tmp_path / "other"))
+
+
+def test_a_backbone_that_has_moved_is_named_anew(trained, backbones, tmp_path):
+    settings = read_json(trained["w2v"] / "adapter.json")["backbone"] | {"pretrained": str(tmp_path / "gone")}
+    folder = change(trained["w2v"], tmp_path, backbone=settings)
+    with pytest.raises(FileNotFoundError, match="gone"):
+        ipet.load(folder)
+    assert ipet.load(folder, pretrained=str(backbones / "w2v")).labels == ipet.load(trained["w2v"]).labels
+
+
+def test_random_weights_cannot_be_had_again(trained, tmp_path):
+    settings = read_json(trained["w2v"] / "adapter.json")["backbone"] | {"pretrained": "random"}
+    with pytest.raises(ValueError, match="its backbone had random weights, which are not kept"):
+        ipet.load(change(trained["w2v"], tmp_path, backbone=settings))
+
+
+@pytest.mark.parametrize(
+    "values, said",
+    [
+        ({"schema": 99}, "schema 99; this version reads 1"),
+        ({"front_end": {"kind": "cochlea"}}, "does not describe an adapter of this version .*cochlea"),
+        ({"front_end": {"kind": "log_mel", "teeth": 3}}, "does not describe an adapter .*teeth"),
+        ({"tuning": {"method": "magic"}}, "the method is 'magic'; accepted: ipet"),
+        ({"tuning": 3}, "does not describe an adapter of this version"),
+        ({"labels": [{"name": "a"}]}, "head.fc.* has shape"),
+        ({"cut": {"num_samples": 3, "crop": "last"}}, "crop is 'last'; accepted"),
+    ],
+)
+def test_a_description_that_does_not_fit_is_refused(trained, tmp_path, values, said):
+    with pytest.raises(ValueError, match=said):
+        ipet.load(change(trained["ast"], tmp_path, **values))
+
+
+# Long recordings ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("rate", [16_000, 44_100, 8_000])
+@pytest.mark.parametrize("seconds", [0.05, 0.3, 1.0])
+def test_a_stream_is_the_whole_recording(tmp_path, rate, seconds):
+    write_wav(tmp_path / "a.wav", 1.0, rate=rate)
+    blocks = list(stream_audio(tmp_path / "a.wav", seconds))
+    np.testing.assert_allclose(torch.cat(blocks).numpy(), read_audio(tmp_path / "a.wav").numpy(), atol=1e-5)
+    assert len(blocks) >= int(1 / seconds)
+
+
+def test_a_stream_of_a_broken_recording_ends_with_the_reason(tmp_path):
+    samples = np.zeros(16_000, np.float32)
+    samples[12_000] = np.nan
+    soundfile.write(tmp_path / "a.wav", samples, 16_000, subtype="FLOAT")
+    with pytest.raises(ClipError, match="holds NaN or infinite samples"):
+        list(stream_audio(tmp_path / "a.wav", 0.1))
+
+
+@pytest.mark.parametrize("length", [1, 7, 10, 13, 20, 23, 40])
+@pytest.mark.parametrize("block", [1, 4, 50])
+def test_windows_cover_every_sample(length, block):
+    stream = torch.arange(float(length)).split(block)
+    found = list(windows(stream, size=10, step=4))
+    assert all(torch.equal(w, torch.arange(float(length))[s : s + len(w)]) for s, w in found)
+    assert [start for start, _ in found] == list(range(0, 4 * len(found), 4))
+    assert all(len(w) == 10 for _, w in found[:-1])
+    assert found[-1][0] + len(found[-1][1]) == length
+
+
+@pytest.mark.parametrize("case", ["ast", "w2v"])
+def test_a_window_is_heard_like_a_clip_of_its_own(trained, tmp_path, case):
+    model = ipet.load(trained[case])
+    write_wav(tmp_path / "long.wav", 3.0, seed=2)
+    waveform = read_audio(tmp_path / "long.wav")
+    timeline = list(model.timeline(tmp_path / "long.wav", hop=0.25))
+    assert timeline[0].start == 0 and timeline[-1].end == pytest.approx(3.0, abs=1e-4)
+    assert np.diff([window.start for window in timeline]) == pytest.approx(0.25)
+    for window in (timeline[0], timeline[3], timeline[-1]):
+        part = waveform[round(window.start * 16_000) : round(window.end * 16_000)]
+        [alone] = model.probabilities([part])
+        np.testing.assert_allclose(window.probabilities, alone, rtol=1e-3, atol=1e-5)
+    with pytest.raises(ValueError, match="windows 0 s apart; expected more than 0"):
+        next(model.timeline(tmp_path / "long.wav", hop=0))
+
+
+def test_events_join_windows_in_a_row(trained):
+    model = ipet.load(trained["ast"])
+    rows = [[0.7, 0.2, 0.1, 0.0], [0.8, 0.1, 0.1, 0.0], [0.1, 0.6, 0.2, 0.1], [0.9, 0.05, 0.05, 0.0]]
+    timeline = [Window(i / 2, i / 2 + 1, np.array(row)) for i, row in enumerate(rows)]
+    assert model.events(timeline) == [
+        ("class 0", 0.0, 1.5, 0.8),
+        ("class 1", 1.0, 2.0, 0.6),
+        ("class 0", 1.5, 2.5, 0.9),
+    ]
+    model.several = True
+    assert [event[:3] for event in model.events(timeline, 0.15)] == [
+        ("class 0", 0.0, 1.5),
+        ("class 1", 0.0, 1.0),
+        ("class 1", 1.0, 2.0),
+        ("class 2", 1.0, 2.0),
+        ("class 0", 1.5, 2.5),
+    ]
+
+
+# Commands -------------------------------------------------------------------------------------------
+
+
+def table(path):
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_predict_tells_files_and_folders_and_goes_on_where_it_ended(trained, tmp_path, capsys):
+    recordings = write_lists(tmp_path / "rec", train=7) / "wav"
+    out = tmp_path / "heard.csv"
+    command = ["predict", str(trained["ast"]), str(recordings), "--top", "2", "--csv", str(out)]
+    assert main(command) == 0
+    rows = table(out)
+    assert [row["rank"] for row in rows] == ["1", "2"] * 7
+    assert [row["path"] for row in rows[::2]] == sorted(map(str, recordings.glob("*.wav")))
+    model = ipet.load(trained["ast"])
+    for row in rows[::2]:
+        [best] = model.predict(row["path"], top=1)
+        assert row["label"] == best.name and float(row["probability"]) == pytest.approx(
+            best.probability, abs=1e-4
+        )
+    whole = out.read_text()
+    for stop in (whole.index("\n") + 3, len(whole) - 4, len(whole)):  # cut off, and whole
+        out.write_text(whole[:stop])
+        assert main(command) == 0
+        assert sorted(out.read_text().splitlines()) == sorted(whole.splitlines())
+    with pytest.raises(ValueError, match="has the columns"):
+        main_raising(["predict", str(trained["ast"]), str(recordings), "-events", "-csv", str(out)])
+
+
+def main_raising(argv):
+    """The command without the last line's catch."""
+    from ipet.__main__ import COMMANDS
+
+    return COMMANDS[argv[0]](argv[1:])
+
+
+def test_predict_tells_what_it_cannot_use_and_goes_on(trained, tmp_path, capsys):
+    recordings = write_lists(tmp_path / "rec", train=3) / "wav"
+    (recordings / "train_1.wav").write_bytes(b"")
+    assert main(["predict", str(trained["w2v"]), str(recordings), "--jsonl", "-", "--top", "1"]) == 1
+    said = capsys.readouterr()
+    rows = [json.loads(line) for line in said.out.splitlines()]
+    assert [row["path"].rpartition("/")[2] for row in rows] == ["train_0.wav", "train_2.wav"]
+    assert rows[0].keys() == {"path", "rank", "label", "probability"}
+    assert "train_1.wav: the file is empty" in said.err
+    assert main(["predict", str(trained["w2v"]), str(tmp_path / "nowhere")]) == 1
+    assert "nowhere: no such file or folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind, columns", [("-timeline", ["start", "end"]), ("-events", ["onset", "offset"])])
+def test_predict_tells_when(trained, tmp_path, kind, columns):
+    write_wav(tmp_path / "long.wav", 2.0)
+    flags = [kind, "-csv", str(tmp_path / "a.csv"), "-top", "1", "-threshold", "0.1"]
+    assert main(["predict", str(trained["ast"]), str(tmp_path / "long.wav"), *flags]) == 0
+    rows = table(tmp_path / "a.csv")
+    assert list(rows[0]) == ["path", *columns, "label", "probability"] and float(rows[0][columns[0]]) == 0
+    assert float(rows[-1][columns[1]]) == pytest.approx(2.0, abs=1e-3)
+
+
+def test_embed_writes_a_row_a_recording(trained, tmp_path, capsys):
+    recordings = write_lists(tmp_path / "rec", train=5) / "wav"
+    assert main(["embed", str(trained["w2v"]), str(recordings), "-out", str(tmp_path / "e.npz")]) == 0
+    assert capsys.readouterr().out == f"5 embeddings of 96 values in {tmp_path / 'e.npz'}\n"
+    kept, model = np.load(tmp_path / "e.npz"), ipet.load(trained["w2v"])
+    for path, embedding in zip(kept["paths"], kept["embeddings"]):
+        np.testing.assert_allclose(embedding, model.embed(str(path)), rtol=1e-4, atol=1e-5)
+    assert main(["embed", str(trained["w2v"]), str(recordings), "-out", str(tmp_path / "e.txt")]) == 1
+    assert "ends with '.txt'; expected .npz or .parquet" in capsys.readouterr().err
+
+
+def test_verify_scores_two_voices_and_trials_as_training_did(backbones, tmp_path, capsys):
+    prepare = load_script(ROOT / "data/prepare.py", "prepare_for_inference")
+    root = make_voxceleb1(tmp_path / "vox")
+    assert prepare.main(["voxceleb1", str(root), "-out", str(tmp_path / "lists")]) == 0
+    flags = ["-frame_length", 32, "-nb_seg", 2, "-epoch", 1, "-batch_size", 4, "-path_data", root]
+    flags = [*tiny(tmp_path / "lists", tmp_path, *flags), "-pretrained", backbones / "ast"]
+    cell = run_here("ast_voxceleb", *flags) / "seed_1234"
+    kept, rows = np.load(cell / "predictions.npz"), (tmp_path / "lists/trials.txt").read_text().split("\n")
+    capsys.readouterr()
+    wav = next(p for p in (root / "test/wav", root / "wav", root) if (p / rows[0].split()[1]).is_file())
+    out = tmp_path / "scores.csv"
+    command = ["verify", str(cell / "last"), "--trials", str(tmp_path / "lists/trials.txt")]
+    assert main([*command, "-path_data", str(wav), "--csv", str(out)]) == 0
+    np.testing.assert_allclose([float(r["score"]) for r in table(out)], kept["scores"], atol=1e-4)
+    said = capsys.readouterr().out
+    assert f"EER {100 * read_json(cell / 'result.json')['history'][0]['eval_EER']:.2f} %" in said
+    _, one, other = rows[0].split()
+    assert main(["verify", str(cell / "last"), str(wav / one), str(wav / other)]) == 0
+    assert float(capsys.readouterr().out) == pytest.approx(kept["scores"][0], abs=1e-3)
+    assert main(["verify", str(cell / "last"), str(wav / one)]) == 1
+    assert "1 recordings; expected two to compare" in capsys.readouterr().err
+
+
+def test_predict_runs_as_a_command_of_its_own(trained, lists):
+    command = [sys.executable, "-m", "ipet", "predict", str(trained["ast"]), str(lists / "wav/test_0.wav")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=ROOT.parent)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[0].endswith("test_0.wav") and len(lines) == 5 and "%  class" in lines[1]
