@@ -215,19 +215,18 @@ def batched(items: Iterable, size: int) -> Iterator[list]:
 
 
 def windows(blocks: Iterable[Tensor], size: int, step: int) -> Iterator[tuple[int, Tensor]]:
-    """Windows of a stream of samples: where each starts, and its [size] samples; all are in one of them.
+    """Windows of a stream of samples, ``step`` apart: where each starts, and its [size] samples.
 
-    The last one ends with the recording; it is shorter where the whole recording is.
+    The last one ends with the recording, and may be shorter.
     """
-    start, held = 0, torch.empty(0)
-    ended = False
+    start, covered, held = 0, 0, torch.empty(0)
     for block in blocks:
         held = torch.cat([held, block])
         while len(held) >= size:
             yield start, held[:size].clone()
-            ended = len(held) == size
+            covered = start + size
             held, start = held[step:], start + step
-    if not ended and len(held):
+    if start + len(held) > covered:
         yield start, held
 
 

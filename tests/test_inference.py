@@ -94,7 +94,8 @@ def test_samples_in_memory_are_heard_like_their_file(trained, lists):
     path = lists / "wav/train_1_0.wav"
     waveform = read_audio(path)
     for audio in (waveform, waveform.numpy(), waveform.numpy().astype(np.float64)):
-        assert model.predict(audio) == pytest.approx(model.predict(path))
+        for got, want in zip(model.predict(audio), model.predict(path), strict=True):
+            assert got.name == want.name and got.probability == pytest.approx(want.probability)
         assert np.allclose(model.embed(audio), model.embed(path), atol=1e-5)
     assert model.embed(path).shape == (48,)
     for wrong in (np.zeros((2, 100)), np.zeros(0), np.array([0.0, np.nan])):
@@ -143,7 +144,7 @@ def test_random_weights_cannot_be_had_again(trained, tmp_path):
         ({"schema": 99}, "schema 99; this version reads 1"),
         ({"front_end": {"kind": "cochlea"}}, "does not describe an adapter of this version .*cochlea"),
         ({"front_end": {"kind": "log_mel", "teeth": 3}}, "does not describe an adapter .*teeth"),
-        ({"tuning": {"method": "magic"}}, "the method is 'magic'; accepted: ipet"),
+        ({"tuning": {"method": "magic"}}, "the method is 'magic'; accepted: "),
         ({"tuning": 3}, "does not describe an adapter of this version"),
         ({"labels": [{"name": "a"}]}, "head.fc.* has shape"),
         ({"cut": {"num_samples": 3, "crop": "last"}}, "crop is 'last'; accepted"),
@@ -163,7 +164,7 @@ def test_a_stream_is_the_whole_recording(tmp_path, rate, seconds):
     write_wav(tmp_path / "a.wav", 1.0, rate=rate)
     blocks = list(stream_audio(tmp_path / "a.wav", seconds))
     np.testing.assert_allclose(torch.cat(blocks).numpy(), read_audio(tmp_path / "a.wav").numpy(), atol=1e-5)
-    assert len(blocks) >= int(1 / seconds)
+    assert len(blocks) > 1 or seconds == 1
 
 
 def test_a_stream_of_a_broken_recording_ends_with_the_reason(tmp_path):
