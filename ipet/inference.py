@@ -163,12 +163,13 @@ class TunedModel:
             hop: seconds between two windows; None: half a window, which is as long as a training clip.
 
         Raises:
-            ValueError: ``hop`` is not above 0.
+            ValueError: ``hop`` is not above 0, or longer than a window: something would go unheard.
         """
         size = self.model.front_end.num_samples
         step = size // 2 if hop is None else round(hop * SAMPLE_RATE)
-        if step < 1:
-            raise ValueError(f"windows {hop} s apart; expected more than 0")
+        if not 1 <= step <= size:
+            longest = size / SAMPLE_RATE
+            raise ValueError(f"windows {hop:g} s apart; expected more than 0 and at most {longest:g}")
         places: list[tuple[int, int]] = []
 
         def heard() -> Iterator[Tensor]:

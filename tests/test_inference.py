@@ -198,8 +198,9 @@ def test_a_window_is_heard_like_a_clip_of_its_own(trained, tmp_path, case):
         part = waveform[round(window.start * 16_000) : round(window.end * 16_000)]
         [alone] = model.probabilities([part])
         np.testing.assert_allclose(window.probabilities, alone, rtol=1e-3, atol=1e-5)
-    with pytest.raises(ValueError, match="windows 0 s apart; expected more than 0"):
-        next(model.timeline(tmp_path / "long.wav", hop=0))
+    for hop in (0, 0.7):
+        with pytest.raises(ValueError, match=f"windows {hop} s apart; expected more than 0 and at most 0"):
+            next(model.timeline(tmp_path / "long.wav", hop=hop))
 
 
 def test_events_join_windows_in_a_row(trained):
