@@ -53,21 +53,21 @@ class Demo(NamedTuple):
 SHORT = "-mixup 0 -adapter_dropout 0 -lr_schedule cosine -warmup_epoch 0.3"
 AST = f"{SHORT} -adapter_scalar 4 -freqm 0 -timem 0 -patchout 0.5"
 W2V = f"{SHORT} -adapter_scalar 8 -frozen_dropout False"
-AST_RATES = Rates(linear=2e-2, prompt=1e-2, adapter=2e-3, finetune=3e-4, head=1e-2)
+AST_RATES = Rates(linear=2e-2, prompt=1e-2, adapter=3e-3, finetune=3e-4, head=1e-2)
 W2V_RATES = Rates(linear=1e-2, prompt=5e-3, adapter=1e-3, finetune=5e-4, head=1e-2)
 
 # fmt: off
 DEMOS = {
-    "ast_esc50":          Demo(256, 6, 16,  4, 32, AST_RATES, f"{AST} -fold 1"),
+    "ast_esc50":          Demo(256, 8, 16,  4, 32, AST_RATES, f"{AST} -fold 1"),
     "ast_fsd50k":         Demo(256, 5, 16,  4, 32, AST_RATES, AST),
     "ast_gtzan":          Demo(256, 7, 16,  4, 32, AST_RATES, f"{AST} -fold 1 -nb_seg 3"),
     "ast_speechcommands": Demo(128, 7, 16,  4, 32, AST_RATES, AST),
     "ast_voxceleb":       Demo(200, 6, 16,  4, 32, AST_RATES, f"{AST} -nb_seg 2"),
-    "w2v_esc50":          Demo(256, 5, 16, 16, 64, W2V_RATES, f"{W2V} -fold 1"),
-    "w2v_fsd50k":         Demo(256, 4, 16, 16, 64, W2V_RATES, W2V),
-    "w2v_gtzan":          Demo(256, 7, 16, 16, 64, W2V_RATES, f"{W2V} -fold 1 -nb_seg 3"),
-    "w2v_speechcommands": Demo(128, 6, 16, 16, 64, W2V_RATES, f"{W2V} -classification_loss cce"),
-    "w2v_voxceleb":       Demo(200, 4, 16, 16, 64, W2V_RATES, f"{W2V} -nb_seg 2"),
+    "w2v_esc50":          Demo(256, 5, 16, 16, 80, W2V_RATES, f"{W2V} -fold 1"),
+    "w2v_fsd50k":         Demo(256, 4, 16, 16, 80, W2V_RATES, W2V),
+    "w2v_gtzan":          Demo(256, 7, 16, 16, 80, W2V_RATES, f"{W2V} -fold 1 -nb_seg 3"),
+    "w2v_speechcommands": Demo(128, 10, 16, 16, 80, W2V_RATES, f"{W2V} -classification_loss cce"),
+    "w2v_voxceleb":       Demo(200, 4, 16, 16, 80, W2V_RATES, f"{W2V} -nb_seg 2"),
 }
 # fmt: on
 SETS = {  # of data/synthesize.py and data/prepare.py, by what an experiment's name ends with
