@@ -638,6 +638,7 @@ def lists(dataset: str) -> dict[str, Path]:
 def list_values(args) -> dict:
     """Keywords of ``fold_datasets``, ``split_datasets`` and ``verification_datasets``."""
     values = {"folder": args.path_list, "root": args.path_data, "mixup": args.mixup}
+    values["check_files"] = args.on_bad_audio == "stop"
     return values | ({"num_folds": args.fold} if args.fold else {})
 
 

@@ -83,7 +83,11 @@ def read_labels(path: str | Path) -> Labels:
 
 
 def read_clips(
-    path: str | Path, root: str | Path, labels: Labels | None, flag: str = "-path_data"
+    path: str | Path,
+    root: str | Path,
+    labels: Labels | None,
+    flag: str = "-path_data",
+    check_files: bool = True,
 ) -> list[Clip]:
     """Read a list ``{"data": [{"wav": ..., "labels": "mid[,mid...]"}, ...]}``.
 
@@ -92,6 +96,7 @@ def read_clips(
         root: the folder that relative ``wav`` paths start from; absolute ones work too.
         labels: the table that the labels come from; None: they may be any, and no class is kept.
         flag: what names the root on the command line.
+        check_files: a file that is missing or empty is an error; otherwise that is left to ``unusable``.
 
     Raises:
         FileNotFoundError: the list, or a clip it names, is not there.
@@ -109,12 +114,14 @@ def read_clips(
     if not isinstance(entries, list) or not entries:
         raise ValueError(f'{path}: expected {{"data": [{{"wav": ..., "labels": ...}}, ...]}} with a clip')
     index = {mid: i for i, mid in enumerate(labels.mids)} if labels else {}
-    return [read_entry(path, i, entry, root, labels, index, flag) for i, entry in enumerate(entries)]
+    clips = [read_entry(path, i, entry, root, labels, index) for i, entry in enumerate(entries)]
+    if check_files:
+        for clip in clips:
+            check_file(clip, flag)
+    return clips
 
 
-def read_entry(
-    path: Path, i: int, entry, root: Path, labels: Labels | None, index: dict[str, int], flag: str
-) -> Clip:
+def read_entry(path: Path, i: int, entry, root: Path, labels: Labels | None, index: dict[str, int]) -> Clip:
     """Check entry ``i`` of the list at ``path``; see ``read_clips``."""
     where = f"{path}: clip {i}"
     for key in ("wav", "labels"):
@@ -128,13 +135,17 @@ def read_entry(
             f"{where} ({entry['wav']}) has label {unknown[0]!r}, which is not among the "
             f"{len(labels)} labels of {labels.path}"
         )
-    if not file.is_file():
-        raise FileNotFoundError(
-            f"{where}: {file}: no such file; is {flag} the folder that the list's paths start from?"
-        )
-    if file.stat().st_size == 0:
-        raise ValueError(f"{where}: {file}: the file is empty (0 bytes); expected audio")
     return Clip(file, tuple(index[mid] for mid in mids), where)
+
+
+def check_file(clip: Clip, flag: str) -> None:
+    """Raise FileNotFoundError or ValueError where a clip's file is missing or empty."""
+    if not clip.path.is_file():
+        raise FileNotFoundError(
+            f"{clip.where}: {clip.path}: no such file; is {flag} the folder that the list's paths start from?"
+        )
+    if clip.path.stat().st_size == 0:
+        raise ValueError(f"{clip.where}: {clip.path}: the file is empty (0 bytes); expected audio")
 
 
 def check_disjoint(*lists: Sequence[Clip]) -> None:

@@ -1,6 +1,7 @@
 """A dataset's lists by its protocol: folds, or training, validation and test; or trials of speakers."""
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -49,7 +50,13 @@ class Cell(NamedTuple):
 
 
 def fold_datasets(
-    cell: Cell, cuts: Cuts, folder: Path, root: Path, num_folds: int, mixup: float = 0.0
+    cell: Cell,
+    cuts: Cuts,
+    folder: Path,
+    root: Path,
+    num_folds: int,
+    mixup: float = 0.0,
+    check_files: bool = True,
 ) -> Datasets:
     """``train_<k>.json`` and ``eval_<k>.json`` of a fold.
 
@@ -60,6 +67,7 @@ def fold_datasets(
         folder: of the lists and ``labels.csv``.
         root: where the lists' paths start.
         num_folds: of the dataset.
+        check_files: see ``read_clips``.
 
     Raises: see ``read_labels`` and ``read_clips``; ValueError where nothing is left to train or
         choose on.
@@ -70,11 +78,12 @@ def fold_datasets(
         raise FileNotFoundError(
             f"{folder}: no train_{cell.fold}.json, {found} folds are there; expected the {num_folds} of -fold"
         )
-    train = read_clips(folder / f"train_{cell.fold}.json", root, labels)
-    held_out = {"eval": read_clips(folder / f"eval_{cell.fold}.json", root, labels)}
+    read = partial(read_clips, root=root, labels=labels, check_files=check_files)
+    train = read(folder / f"train_{cell.fold}.json")
+    held_out = {"eval": read(folder / f"eval_{cell.fold}.json")}
     if cell.nested:
         next_fold = cell.fold % num_folds + 1
-        chosen = {clip.path for clip in read_clips(folder / f"eval_{next_fold}.json", root, labels)}
+        chosen = {clip.path for clip in read(folder / f"eval_{next_fold}.json")}
         valid = [clip for clip in train if clip.path in chosen]
         train = [clip for clip in train if clip.path not in chosen]
         if not train or not valid:
@@ -90,11 +99,14 @@ def fold_datasets(
     )
 
 
-def split_datasets(cell: Cell, cuts: Cuts, folder: Path, root: Path, mixup: float = 0.0) -> Datasets:
+def split_datasets(
+    cell: Cell, cuts: Cuts, folder: Path, root: Path, mixup: float = 0.0, check_files: bool = True
+) -> Datasets:
     """``train.json``, ``valid.json`` and ``test.json``; see ``fold_datasets``."""
     labels = read_labels(folder / "labels.csv")
     train, *others = (
-        read_clips(folder / f"{name}.json", root, labels) for name in ("train", "valid", "test")
+        read_clips(folder / f"{name}.json", root, labels, check_files=check_files)
+        for name in ("train", "valid", "test")
     )
     return Datasets(
         TrainClips(train, labels, cuts.train, mixup, cell.seed),
@@ -109,6 +121,7 @@ def verification_datasets(
     root: Path,
     path_trial: Path,
     mixup: float = 0.0,
+    check_files: bool = True,
     noises: Mapping | None = None,
     top: int = 0,
 ) -> Datasets:
@@ -124,8 +137,8 @@ def verification_datasets(
         number of speakers.
     """
     labels = read_labels(folder / "labels.csv")
-    train = read_clips(folder / "train.json", root, labels)
-    known = [*train, *read_clips(folder / "test.json", root, None)]
+    train = read_clips(folder / "train.json", root, labels, check_files=check_files)
+    known = [*train, *read_clips(folder / "test.json", root, None, check_files=check_files)]
     position = {utterance_key(clip.path): i for i, clip in enumerate(known)}
     pairs, targets = read_trials(path_trial, position)
     used, pairs = np.unique(pairs, return_inverse=True)

@@ -609,7 +609,7 @@ SPOILT = {"train": {3: b"", 7: b"no audio"}, "valid": {1: None}}  # clips of the
 @pytest.fixture
 def spoilt(tmp_path):
     """Lists with recordings that cannot be used, and the same lists without them."""
-    lists = write_lists(tmp_path / "lists", train=25, valid=11, test=7)
+    lists = write_lists(tmp_path / "lists", train=31, valid=11, test=7)
     soundfile.write(lists / "wav/train_12.wav", np.full(6_400, np.nan), 16_000, subtype="FLOAT")
     for name, clips in SPOILT.items():
         for i, data in clips.items():
