@@ -103,7 +103,8 @@ class Trainer:
         self.history: list[dict] = []
         self.last: dict[str, Tensor] = {}  # what was trained, behind the last whole epoch
         self.best: dict[str, Tensor] = {}
-        self.stop, self.timer, self.started = StopRequest(), Timer(recipe.checkpoint_every), 0.0
+        self.stop, self.timer = StopRequest(), Timer(recipe.checkpoint_every)
+        self.started = time.perf_counter()  # of what ``seconds`` does not count yet
         self.predictions: dict[str, np.ndarray] | None = None  # of the last evaluation
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
