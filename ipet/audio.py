@@ -44,18 +44,12 @@ def read_audio(path: str | Path) -> Tensor:
     with open_audio(path) as file:
         samples = file.read(dtype="float32", always_2d=True)  # [T, channels]
         sample_rate, num_frames = file.samplerate, file.frames
-    if len(samples) < 0.95 * num_frames:  # an MP3's length is an estimate
-        raise ClipError(
-            f"{path}: truncated, its header promises {num_frames} frames, {len(samples)} could be decoded"
-        )
-    if not np.isfinite(samples).all():
-        raise ClipError(f"{path}: holds NaN or infinite samples; expected finite ones")
-
+    check_whole(path, len(samples), num_frames)
+    check_finite(path, samples)
     waveform = samples.mean(axis=1)
     if sample_rate != SAMPLE_RATE:
         waveform = soxr.resample(waveform, sample_rate, SAMPLE_RATE, quality="HQ")
-        if not len(waveform):
-            raise ClipError(f"{path}: too short, no sample is left at {SAMPLE_RATE} Hz")
+    check_left(path, len(waveform))
     return torch.from_numpy(waveform)
 
 
@@ -80,23 +74,33 @@ def stream_audio(path: str | Path, seconds: float = 10.0) -> Iterator[Tensor]:
         while not last:
             samples = file.read(size, "float32", always_2d=True)  # [T, channels]
             last, decoded = len(samples) < size, decoded + len(samples)
-            if not np.isfinite(samples).all():
-                raise ClipError(f"{path}: holds NaN or infinite samples; expected finite ones")
+            check_finite(path, samples)
             waveform = samples.mean(axis=1)
             if resampler is not None:
                 waveform = resampler.resample_chunk(waveform, last=last)
             num_samples += len(waveform)
             if len(waveform):
                 yield torch.from_numpy(waveform)
-    check_decoded(path, decoded, num_frames, num_samples)
+    check_whole(path, decoded, num_frames)
+    check_left(path, num_samples)
 
 
-def check_decoded(path: str | Path, decoded: int, promised: int, num_samples: int) -> None:
-    """Raise ClipError where less could be decoded than a header promised, or nothing is left at 16 kHz."""
+def check_finite(path: str | Path, samples: np.ndarray) -> None:
+    """Raise ClipError where a sample is NaN or infinite."""
+    if not np.isfinite(samples).all():
+        raise ClipError(f"{path}: holds NaN or infinite samples; expected finite ones")
+
+
+def check_whole(path: str | Path, decoded: int, promised: int) -> None:
+    """Raise ClipError where fewer frames could be decoded than the header promised."""
     if decoded < 0.95 * promised:  # an MP3's length is an estimate
         raise ClipError(
             f"{path}: truncated, its header promises {promised} frames, {decoded} could be decoded"
         )
+
+
+def check_left(path: str | Path, num_samples: int) -> None:
+    """Raise ClipError where no sample is left behind resampling."""
     if not num_samples:
         raise ClipError(f"{path}: too short, no sample is left at {SAMPLE_RATE} Hz")
 

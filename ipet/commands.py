@@ -169,7 +169,7 @@ def predict(
             reader = Reader(model.read, paths)
             for logits in model.run(reader):
                 path = str(reader.read_paths.popleft())
-                labels = model.ranked(model.squash(logits).mean(dim=0).numpy(), top)
+                labels = model.ranked(model.answer(logits), top)
                 table.add([(path, rank, *label) for rank, label in enumerate(labels, 1)])
                 bar.update()
             return int(reader.failed > 0)

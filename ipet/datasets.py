@@ -144,44 +144,53 @@ class Clips(Dataset):
 
 
 def check_recordings(clips: Iterable[Clip]) -> None:
-    """Open every recording's header, several at a time; raises ClipError for the first unusable one."""
-
-    def check(clip: Clip) -> None:
-        try:
-            with open_audio(clip.path):
-                pass
-        except (ClipError, OSError) as error:
-            raise ClipError(f"{clip.where}: {error}") from None
-
-    distinct = list({clip.path: clip for clip in clips}.values())
-    with ThreadPoolExecutor(8) as pool:
-        for _ in tqdm(
-            pool.map(check, distinct), "recordings", len(distinct), leave=False, disable=None, unit="clip"
-        ):
-            pass
+    """Open every recording's header; raises ClipError for the first unusable one."""
+    for _, said in look_at(clips, open_header, num_workers=8):
+        if said is not None:
+            raise ClipError(said)
 
 
 def unusable(clips: Iterable[Clip], sound: Container[Path] = ()) -> dict[Path, str]:
-    """Decode every recording, several at a time; those that cannot be used, and why.
+    """Decode every recording; those that cannot be used, and why.
 
     Args:
         sound: what is known to be usable.
+    """
+    doubtful = (clip for clip in clips if clip.path not in sound)
+    looked_at = look_at(doubtful, read_audio, num_workers=os.cpu_count() or 1)
+    return {clip.path: said for clip, said in looked_at if said is not None}
+
+
+def open_header(path: Path) -> None:
+    """Raise ClipError or OSError where a recording's header or length is not sound."""
+    with open_audio(path):
+        pass
+
+
+def look_at(
+    clips: Iterable[Clip], look: Callable[[Path], object], num_workers: int
+) -> Iterator[tuple[Clip, str | None]]:
+    """Each distinct recording once, under a progress bar, and what ``look`` says is wrong with it, or None.
+
+    Args:
+        look: raises ClipError or OSError for a path that cannot be used.
+        num_workers: threads that look.
     """
 
     def reason(clip: Clip) -> str | None:
         """What is wrong with a clip's recording."""
         try:
-            read_audio(clip.path)
+            look(clip.path)
         except (ClipError, OSError) as error:
             return f"{clip.where}: {error}"
         return None
 
-    distinct = [clip for path, clip in {clip.path: clip for clip in clips}.items() if path not in sound]
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        reasons = tqdm(
-            pool.map(reason, distinct), "recordings", len(distinct), leave=False, disable=None, unit="clip"
+    distinct = list({clip.path: clip for clip in clips}.values())
+    with ThreadPoolExecutor(num_workers) as pool:
+        reasons = pool.map(reason, distinct)
+        yield from zip(
+            distinct, tqdm(reasons, "recordings", len(distinct), leave=False, disable=None, unit="clip")
         )
-        return {clip.path: said for clip, said in zip(distinct, reasons) if said is not None}
 
 
 class EvaluationClips(Clips):
@@ -264,8 +273,8 @@ class Datasets(NamedTuple):
                 noise or a room.
         """
         noises = [] if self.train.corrupt is None else self.train.corrupt.paths
-        if any(path in paths for path in noises):
-            broken = next(path for path in noises if path in paths)
+        broken = next((path for path in noises if path in paths), None)
+        if broken is not None:
             raise ValueError(f"{broken} cannot be used, and only clips are left out: mend it, or its list")
         if self.trials is not None:
             for clip in self.evaluation["eval"].clips:

@@ -129,11 +129,11 @@ class TunedModel:
         Of segments the mean is taken. Where a clip has one class they sum to 1.
         """
         for logits in self.run(map(self.read, recordings)):
-            yield self.squash(logits).mean(dim=0).numpy()
+            yield self.answer(logits)
 
-    def squash(self, logits: Tensor) -> Tensor:
-        """[..., C] logits -> [..., C] probabilities."""
-        return logits.sigmoid() if self.several else logits.softmax(dim=-1)
+    def answer(self, logits: Tensor) -> np.ndarray:
+        """[S, C] logits of a clip's segments -> [C] probabilities, their mean."""
+        return (logits.sigmoid() if self.several else logits.softmax(dim=-1)).mean(dim=0).numpy()
 
     def predict(self, audio: Audio, top: int = 5) -> list[Label]:
         """The most probable classes of a recording, the first one first."""
@@ -180,8 +180,7 @@ class TunedModel:
 
         for logits in self.run(heard(), whole=False):
             start, end = places.pop(0)
-            probabilities = self.squash(logits).mean(dim=0).numpy()
-            yield Window(start / SAMPLE_RATE, end / SAMPLE_RATE, probabilities)
+            yield Window(start / SAMPLE_RATE, end / SAMPLE_RATE, self.answer(logits))
 
     def events(self, timeline: Iterable[Window], threshold: float = 0.5) -> list[Event]:
         """What was heard when: windows in a row in which a class reaches a probability.

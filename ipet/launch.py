@@ -14,6 +14,7 @@ from dataclasses import asdict, replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from filelock import FileLock
@@ -369,30 +370,7 @@ def check(args, folder: Path, cells: list[Cell], build_datasets) -> tuple[FileLo
     if distributed.is_main():
         try:
             check_loggers(args.logger)
-            # The lists of a run are those of its folds, whatever seeds and protocols are asked for.
-            folds = list(dict.fromkeys(Cell(cells[0].seed, cell.fold) for cell in cells))
-            digest, recordings = hashlib.sha256(), []
-            for cell in folds:
-                datasets = build_datasets(args, cell)
-                check_leakage(datasets)
-                digest.update(repr(datasets.train.labels.mids).encode())
-                for clips in (datasets.train, *datasets.evaluation.values()):
-                    recordings += clips.clips
-                    digest.update(repr([(c.path.name, c.classes) for c in clips.clips]).encode())
-                if datasets.trials is not None:
-                    names = [utterance_key(clip.path) for clip in datasets.evaluation["eval"].clips]
-                    digest.update(repr(names).encode())
-                    digest.update(datasets.trials.pairs.tobytes() + datasets.trials.targets.tobytes())
-                if datasets.train.corrupt is not None:
-                    noises = datasets.train.corrupt.paths
-                    recordings += [Clip(path, (), "noise and rooms of the training clips") for path in noises]
-                    digest.update(repr([path.parts[-2:] for path in noises]).encode())
-            for cell in {cell.fold: cell for cell in cells if cell.nested}.values():
-                build_datasets(args, cell)
-            for trials in more_trials(args):
-                datasets = build_datasets(with_trials(args, trials), cells[0])
-                check_leakage(datasets)
-                recordings += datasets.evaluation["eval"].clips
+            lists, recordings, digest = read_lists(args, cells, build_datasets)
             if args.fold and (args.path_list / f"train_{args.fold + 1}.json").is_file():
                 print(f"note: {args.path_list} holds more folds than the {args.fold} of -fold", flush=True)
             if args.on_bad_audio == "skip":
@@ -400,10 +378,8 @@ def check(args, folder: Path, cells: list[Cell], build_datasets) -> tuple[FileLo
                 sound = current_sources(args.path_cache, paths) if args.path_cache else ()
                 bad = unusable(recordings, sound)
                 digest.update(repr(sorted(path.name for path in bad)).encode() if bad else b"")
-                for cell in cells:
-                    build_datasets(args, cell).without(bad)
-                for trials in more_trials(args):
-                    build_datasets(with_trials(args, trials), cells[0]).without(bad)
+                for datasets in lists:
+                    datasets.without(bad)
             elif args.path_cache is None:  # what is in a cache has been decoded once
                 check_recordings(recordings)
             arguments = {key: plain(value) for key, value in sorted(vars(args).items())}
@@ -431,6 +407,35 @@ def check(args, folder: Path, cells: list[Cell], build_datasets) -> tuple[FileLo
     if message is not None:
         raise error or ValueError(message)
     return lock, distributed.from_main(lambda: frozenset(bad))
+
+
+def read_lists(args, cells: list[Cell], build_datasets) -> tuple[list[Datasets], list[Clip], Any]:
+    """Everything that a run will read: its lists, their recordings, and a digest of what is learnt from."""
+    # The lists of a run are those of its folds, whatever seeds and protocols are asked for.
+    folds = list(dict.fromkeys(Cell(cells[0].seed, cell.fold) for cell in cells))
+    digest, recordings = hashlib.sha256(), []
+    lists = [build_datasets(args, cell) for cell in folds]
+    for datasets in lists:
+        check_leakage(datasets)
+        digest.update(repr(datasets.train.labels.mids).encode())
+        for clips in (datasets.train, *datasets.evaluation.values()):
+            recordings += clips.clips
+            digest.update(repr([(c.path.name, c.classes) for c in clips.clips]).encode())
+        if datasets.trials is not None:
+            names = [utterance_key(clip.path) for clip in datasets.evaluation["eval"].clips]
+            digest.update(repr(names).encode())
+            digest.update(datasets.trials.pairs.tobytes() + datasets.trials.targets.tobytes())
+        if datasets.train.corrupt is not None:
+            noises = datasets.train.corrupt.paths
+            recordings += [Clip(path, (), "noise and rooms of the training clips") for path in noises]
+            digest.update(repr([path.parts[-2:] for path in noises]).encode())
+    for cell in {cell.fold: cell for cell in cells if cell.nested}.values():
+        lists.append(build_datasets(args, cell))
+    for trials in more_trials(args):
+        lists.append(build_datasets(with_trials(args, trials), cells[0]))
+        check_leakage(lists[-1])
+        recordings += lists[-1].evaluation["eval"].clips
+    return lists, recordings, digest
 
 
 def check_leakage(datasets: Datasets) -> None:
