@@ -75,6 +75,8 @@ def run(args, build_datasets, build_model, trainer) -> None:
         leave("the traceback above shows a defect in the software, not in your data", traceback.format_exc())
     finally:
         distributed.stop()
+    if distributed.world_size() > 1:
+        end()
 
 
 def choose_gpus(numbers: tuple[int, ...] | None) -> None:
@@ -499,7 +501,17 @@ def leave(message: str, trace: str = "", status: int = 1) -> None:
         print(f"{trace}{rank}error: {message}", file=sys.stderr, flush=True)
     else:
         time.sleep(5)  # the first one's end ends this one
+    end(status)
+
+
+def end(status: int = 0) -> None:
+    """End this process; one of several at once.
+
+    Another process may be waiting for it in a collective; and gloo's threads may still let go of Python
+    objects, which aborts an interpreter that is taking itself down (torch 2.11).
+    """
+    if distributed.world_size() == 1:
+        sys.exit(status)
     sys.stdout.flush()
-    if several:
-        os._exit(status)
-    sys.exit(status)
+    sys.stderr.flush()
+    os._exit(status)
