@@ -7,6 +7,7 @@ adapter hear two clips that it was not trained on. Nothing is downloaded.
 
     python3 demo.py                                   ast_esc50
     python3 demo.py w2v_speechcommands                any of the ten experiments
+    python3 demo.py w2v_speechcommands -methods ipet finetune_transformer
     python3 demo.py w2v_speechcommands -- -seed 1 2 3     behind --: flags of every main.py
 """
 
@@ -18,11 +19,12 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent
-METHODS = ("linear", "prompt", "adapter", "ipet", "finetune")
+METHODS = ("linear", "prompt", "adapter", "ipet", "finetune")  # shown if none are asked for
 
 
 class Rates(NamedTuple):
@@ -93,10 +95,11 @@ def main() -> None:
             prepare(noises, out, flags.size)
     runs = out / "runs" / "IPET" / name
     shutil.rmtree(runs, ignore_errors=True)  # the demo's own runs, of the last time
-    for method in METHODS:
+    for method in flags.methods:
         run("main.py", *main_flags(name, out, method, flags.further), folder=ROOT / name)
-    show_table(runs, out / name)
-    hear(name, [str(word) for word in main_flags(name, out, "ipet", flags.further)])
+    show_table(runs, out / name, flags.methods)
+    heard = "ipet" if "ipet" in flags.methods else flags.methods[-1]
+    hear(name, [str(word) for word in main_flags(name, out, heard, flags.further)])
     print(
         f"\nDone in {time.perf_counter() - start:.0f} s. Everything lies in {out}: {name}/ (table.md, "
         f"{name}/pareto.png and others), runs/IPET/{name}/ (a folder a method, with its adapters), "
@@ -106,6 +109,7 @@ def main() -> None:
 
 def get_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Which experiment, and how large; ``further``: what stands behind ``--``."""
+    names = (*METHODS, "finetune_transformer")
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -113,6 +117,7 @@ def get_args(argv: list[str] | None = None) -> argparse.Namespace:
     add("experiment", nargs="?", choices=DEMOS, default="ast_esc50", metavar="EXPERIMENT")
     add("-size", choices=("tiny", "demo", "large"), default="demo", help="of the generated set")
     add("-out", type=Path, default=ROOT / "demo_data", metavar="DIR", help="where all is written")
+    add("-methods", nargs="+", choices=names, default=METHODS, metavar="METHOD", help=", ".join(names))
     argv = sys.argv[1:] if argv is None else argv
     own, further = (argv[: argv.index("--")], argv[argv.index("--") + 1 :]) if "--" in argv else (argv, [])
     return argparse.Namespace(**vars(parser.parse_args(own)), further=further)
@@ -150,7 +155,7 @@ def main_flags(name: str, out: Path, method: str, further: list[str]) -> list[st
         "frame_length": demo.frames,
         "epoch": demo.epochs,
         "batch_size": demo.batch_size,
-        "lr": getattr(demo.rates, method, demo.rates.adapter),
+        "lr": getattr(demo.rates, method.partition("_")[0], demo.rates.adapter),
         "head_lr": demo.rates.linear if method == "linear" else demo.rates.head,
         "precision": precision(),
     }
@@ -179,7 +184,7 @@ def precision() -> str:
     return "bf16" if can.get("amx_bf16") or can.get("avx512_bf16") else "fp32"
 
 
-def show_table(runs: Path, out: Path) -> None:
+def show_table(runs: Path, out: Path, methods: Sequence[str]) -> None:
     """Print a row a method, and write the report's tables and plots."""
     from ipet.report import read_runs, report, row_of
 
@@ -187,9 +192,9 @@ def show_table(runs: Path, out: Path) -> None:
     if status:
         sys.exit(status)
     rows = {row["method"]: row for row in map(row_of, read_runs([runs], None, errors=[]))}
-    metric = rows["ipet"]["metric"]
+    metric = rows[methods[0]]["metric"]
     lines = [("method", f"{metric} (%)", "95 % interval", "trainable", "share (%)", "seconds", "file (KiB)")]
-    for row in (rows[method] for method in METHODS):
+    for row in (rows[method] for method in methods):
         share = row["trainable_parameters"] / row["all_parameters"]
         lines.append(
             (

@@ -18,11 +18,15 @@ METHODS = (
     "adapter",
     "input_prompt",
     "finetune",
+    "finetune_transformer",
     "linear",
     "bitfit",
     "lora",
     "prefix",
 )
+
+FINE_TUNING = ("finetune", "finetune_transformer")
+UNSIZED = (*FINE_TUNING, "linear", "bitfit")
 
 
 class Help(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
@@ -506,7 +510,7 @@ def parse(argv, add_groups, defaults: dict) -> argparse.Namespace:
     for add in (add_run, add_data, add_training, add_tuning, *add_groups, add_hardware):
         add(parser)
     parser.set_defaults(**defaults)
-    parser.add_to_help("lr", f" (default: {lr}, for -method finetune {lr_finetune})")
+    parser.add_to_help("lr", f" (default: {lr}, for fine-tuning {lr_finetune})")
     args = parser.parse_args(argv)
     if args.authors:
         parser.set_defaults(**AUTHORS[add_groups[0]])
@@ -523,7 +527,7 @@ def parse(argv, add_groups, defaults: dict) -> argparse.Namespace:
     choose_method(parser, args)
     check_sizes(parser, args, given_flags(parser, argv))
     if args.lr is None:
-        args.lr = lr_finetune if args.method == "finetune" and lr_finetune else lr
+        args.lr = lr_finetune if args.method in FINE_TUNING and lr_finetune else lr
     choose_cells(parser, args)
     if args.pretrained is None:
         args.pretrained = PUBLISHED_SPEECH[args.model_type]
@@ -553,7 +557,7 @@ def choose_method(parser: Parser, args) -> None:
         parser.error(
             f"-keep_features {args.keep_features:g} is for frozen convolutions; -method finetune trains them"
         )
-    if args.budget is not None and args.method in ("finetune", "linear", "bitfit"):
+    if args.budget is not None and args.method in UNSIZED:
         parser.error(f"-budget {args.budget}: -method {args.method} has no size that could be chosen")
     if args.adapter_residual and args.adapter_position != "parallel":
         parser.error(

@@ -605,7 +605,7 @@ def patch_of(task: Sweep, params: Mapping) -> str:
     chosen = {name: literal(task, name, str(value)) for name, value in params.items()}
     if (
         "lr" in chosen
-        and params.get("method", task.settings.get("method")) == "finetune"
+        and params.get("method", task.settings.get("method", "")).startswith("finetune")
         and "lr_finetune=" in before
     ):
         chosen["lr_finetune"] = chosen.pop("lr")  # fine-tuning has a default of its own

@@ -324,7 +324,8 @@ def test_help_shows_every_flag_with_its_default(capsys, get_args):
     for flag, value in (("-epoch EPOCH", args.epoch), ("-mixup P", args.mixup)):
         assert f"(default: {value})" in text[text.index(f" {flag} ") :][:120]
     finetune = get_args(["-name", "x", "-method", "finetune"])
-    assert f"(default: {args.lr}, for -method finetune {finetune.lr})" in text
+    assert get_args(["-name", "x", "-method", "finetune_transformer"]).lr == finetune.lr
+    assert f"(default: {args.lr}, for fine-tuning {finetune.lr})" in text
     assert "torchrun --nproc_per_node 4 main.py" in text
 
 

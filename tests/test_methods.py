@@ -41,7 +41,7 @@ def tiny(kind):
 
 KINDS = ("ast", "wav2vec2", "hubert", "wavlm")
 PAIRS = [(kind, name) for kind in KINDS for name in METHODS if (name == "input_prompt") <= (kind == "ast")]
-SILENT = ("adapter", "lora", "input_prompt", "linear", "bitfit", "finetune")
+SILENT = ("adapter", "lora", "input_prompt", "linear", "bitfit", "finetune", "finetune_transformer")
 COUNTS = {  # of the tiny AST and the tiny wav2vec 2.0, closed forms
     "ipet": 2 * (L * 3 * D + L * (2 * D * 4 + 4 + D),),
     "prompt": 2 * (L * 3 * D,),
@@ -70,6 +70,7 @@ def test_only_what_the_method_names_is_trained(kind, method):
         "linear": (),
         "bitfit": ("bias",),
         "finetune": ("",),
+        "finetune_transformer": ("",),
     }[method]
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
     for _ in range(2):  # LoRA's A and an adapter's way down move once the way up is not zero
@@ -81,12 +82,15 @@ def test_only_what_the_method_names_is_trained(kind, method):
     if method == "bitfit":
         layers = ("vit.blocks.", "encoder.layers.")
         expected = {n for n in expected if n.startswith("head.") or any(layer in n for layer in layers)}
-    if method == "finetune":
+    if method == "finetune_transformer":
+        first = ("vit.patch_embed.", "feature_extractor.")
+        expected = {n for n in expected if not any(part in n for part in first)}
+    if method.startswith("finetune"):
         expected -= {"backbone.model.masked_spec_embed"}  # of the time masks, which are off here
     # A key's bias shifts all scores of a query alike: its gradient is zero, or rounding.
     assert changed - expected == set()
     assert all(name.endswith("k_proj.bias") for name in expected - changed), expected - changed
-    assert backbone.frozen == (method != "finetune")
+    assert backbone.frozen == (not method.startswith("finetune"))
     assert {id(p) for p in trainable_parameters(model).values()} == {
         id(p) for p in model.parameters() if p.requires_grad
     }
@@ -145,7 +149,7 @@ def test_names_of_what_is_trained_are_our_own():
     }
 
 
-@pytest.mark.parametrize("kind, method", [pair for pair in PAIRS if pair[1] != "finetune"])
+@pytest.mark.parametrize("kind, method", [pair for pair in PAIRS if not pair[1].startswith("finetune")])
 def test_frozen_dropout_off_keeps_all_but_what_was_inserted_out_of_training_mode(kind, method):
     backbone, x = tiny(kind)
     apply_method(backbone, method, **{**SETTINGS, "dropout": 0.5, "init": "normal"})
@@ -183,7 +187,7 @@ def test_nothing_frozen_keeps_a_graph_that_is_not_needed(kind, method):
         lambda module, inputs, output: seen.append((output if kind == "ast" else output[0]).requires_grad)
     )
     out = backbone.train()(x)
-    assert seen == [method == "input_prompt"]
+    assert seen == [method == "input_prompt" or (method == "finetune_transformer" and kind != "ast")]
     assert out.requires_grad == (method != "linear")
 
 
@@ -353,7 +357,7 @@ def test_a_budget_below_the_smallest_size_says_what_the_least_is(base):
 
 
 def test_a_method_without_a_size_has_no_budget(base):
-    for method in ("finetune", "linear", "bitfit"):
+    for method in ("finetune", "finetune_transformer", "linear", "bitfit"):
         with pytest.raises(ValueError, match=f"{method!r} has no size .*; accepted: .*lora"):
             solve_budget(base["ast"], method, 10**6, HEAD)
     with pytest.raises(

@@ -101,6 +101,11 @@ class AudioSpectrogramTransformer(nn.Module):
         self.vit.pos_embed = nn.Parameter(torch.empty(1, PREFIX + math.prod(self.grid), self.width))
         nn.init.trunc_normal_(self.vit.pos_embed, std=0.02)  # as timm does
 
+    @property
+    def convolutions(self) -> nn.Module:
+        """[B, 1, M, T] log-mels -> [B, f t, D] patches."""
+        return self.vit.patch_embed
+
     def forward(self, fbank: Tensor) -> Tensor:
         """[B, T, M] -> [B, D]."""
         vit = self.vit

@@ -12,6 +12,16 @@ def finetune(backbone: nn.Module) -> None:
     backbone.frozen = False
 
 
+@register("finetune_transformer")
+def finetune_transformer(backbone: nn.Module) -> None:
+    """Everything is trained but the convolutions that the waveform or the spectrogram meets first.
+
+    So wav2vec 2.0 is usually fine-tuned (Baevski et al. 2020; ``freeze_feature_encoder`` of transformers).
+    """
+    freeze(backbone.convolutions)
+    backbone.frozen = False
+
+
 @register("linear")
 def linear(backbone: nn.Module) -> None:
     """The head alone is trained (linear probing); the backbone's forward pass keeps no graph."""
