@@ -214,48 +214,35 @@ def show_table(runs: Path, out: Path, methods: Sequence[str]) -> None:
 
 
 def hear(name: str, flags: list[str]) -> None:
-    """Let a new model with IPET's saved adapter hear two clips, or judge two trials, that were held out."""
-    import torch
-
+    """Let a new model with a run's saved adapter hear two clips, or judge two trials, that were held out."""
+    import ipet
     from ipet.arguments import SEED
-    from ipet.checkpoint import load_adapter
     from ipet.splits import Cell
     from ipet.summary import cell_name
 
     sys.path.insert(0, str(ROOT / name))
     from arguments import get_args
     from dataset import build_datasets
-    from model import build_model
 
     args = get_args(flags)
     cell = Cell(*(args.rand_seed or [SEED])[:1], fold=1 if args.fold else None)
     datasets = build_datasets(args, cell)
-    model = build_model(args, len(datasets.train.labels)).eval()
     folder = args.path_run / args.project / args.tags / args.name / cell_name(*cell)
     epoch = "best" if "test" in datasets.evaluation else "last"  # never the best on what is heard
-    load_adapter(folder / epoch, model)
+    model = ipet.load(folder / epoch)
     print(f"\nHeard by a new model with {folder / epoch / 'adapter.safetensors'}:")
-    with torch.inference_mode():
-        if datasets.trials is None:
-            hear_clips(model, datasets, args.classification_loss, args.path_data)
-        else:
-            hear_trials(model, datasets, args.scoring, folder / "predictions.npz")
+    if datasets.trials is None:
+        hear_clips(model, datasets.evaluation.get("test") or datasets.evaluation["eval"], args.path_data)
+    else:
+        hear_trials(model, datasets, args.scoring, folder / "predictions.npz")
 
 
-def hear_clips(model, datasets, loss: str, root: Path) -> None:
+def hear_clips(model, clips, root: Path) -> None:
     """Print what the model takes two clips of the reported list for, and what they are."""
-    from ipet.datasets import collate
-
-    clips = datasets.evaluation["test" if "test" in datasets.evaluation else "eval"]
-    chosen = [len(clips) // 3, 2 * len(clips) // 3]
-    batch = collate([clips[i] for i in chosen])
-    logits = model(batch.waveform, batch.num_samples).unflatten(0, (len(chosen), -1))  # [B, S, C]
-    probabilities = (logits.softmax(-1) if loss == "cce" else logits.sigmoid()).mean(dim=1)
-    for i, row in zip(chosen, probabilities):
-        truth = ", ".join(clips.labels.names[c] for c in clips.clips[i].classes)
-        values, classes = row.topk(min(3, len(row)))
-        answers = (f"{clips.labels.names[c]} {100 * v:.1f} %" for v, c in zip(values, classes))
-        print(f"  {clips.clips[i].path.relative_to(root)} is {truth}\n    heard: {', '.join(answers)}")
+    for clip in (clips.clips[len(clips) // 3], clips.clips[2 * len(clips) // 3]):
+        truth = ", ".join(clips.labels.names[c] for c in clip.classes)
+        answers = (f"{name} {100 * p:.1f} %" for name, p in model.predict(clip.path, top=3))
+        print(f"  {clip.path.relative_to(root)} is {truth}\n    heard: {', '.join(answers)}")
 
 
 def hear_trials(model, datasets, scoring: str, predictions: Path) -> None:
@@ -267,21 +254,16 @@ def hear_trials(model, datasets, scoring: str, predictions: Path) -> None:
     import numpy as np
     from sklearn.metrics import roc_curve
 
-    from ipet.datasets import collate
-    from ipet.scoring import score_trials
-
     with np.load(predictions) as kept:
         false_alarm, hit, thresholds = roc_curve(kept["targets"], kept["scores"])
     threshold = thresholds[np.abs(1 - hit - false_alarm).argmin()]
-    (pairs, targets), clips = datasets.trials, datasets.evaluation["eval"]
-    chosen = pairs[[np.argmax(targets), np.argmin(targets)]]  # [2, 2]
-    batch = collate([clips[i] for i in chosen.flat])
-    embeddings = model.speaker_embedding(batch.waveform, batch.num_samples).unflatten(0, (4, -1))
-    scores = score_trials(embeddings, np.arange(4).reshape(2, 2), scoring)
-    for truth, pair, score in zip(("same speaker", "different speakers"), chosen, scores):
-        names = " and ".join("/".join(clips.clips[i].path.parts[-3:]) for i in pair)
+    (pairs, targets), clips = datasets.trials, datasets.evaluation["eval"].clips
+    for truth, i in (("same speaker", np.argmax(targets)), ("different speakers", np.argmin(targets))):
+        paths = [clips[k].path for k in pairs[i]]
+        score = model.similarity(*paths, scoring)
         heard = "the same" if score >= threshold else "different"
-        print(f"  {names}: {truth}\n    heard: {heard}, score {score:.3f}, threshold {threshold:.3f}")
+        print(f"  {' and '.join('/'.join(path.parts[-3:]) for path in paths)}: {truth}")
+        print(f"    heard: {heard}, score {score:.3f}, threshold {threshold:.3f}")
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ import soundfile
 import torch
 
 from benchmarks import medians_and_ratio
-from ipet.audio import Recordings
+from ipet.audio import SUFFIXES, Recordings
 from ipet.cache import build_cache
 
 # name: (clips, seconds, Hz, suffix)
@@ -27,7 +27,6 @@ SHAPES = {
     "VoxCeleb": (300, 8, 16_000, ".wav"),
     "VoxCeleb as FLAC": (300, 8, 16_000, ".flac"),
 }
-SUFFIXES = (".wav", ".flac", ".ogg", ".mp3")
 
 
 def write_clips(folder: Path, num_clips: int, seconds: int, rate: int, suffix: str) -> list[Path]:

@@ -5,26 +5,19 @@ baseline is what a verification script does: one call a trial.
 """
 
 import argparse
-import time
+import statistics
 
 import numpy as np
 import torch
 from torch.nn import functional as F
 
+from benchmarks import medians_and_ratio, seconds_in_turn
 from ipet.metrics import eer, eer_interval, min_dcf
 from ipet.scoring import as_norm, score_trials
 
 NUM_TRIALS, NUM_UTTERANCES, NUM_SEGMENTS, WIDTH, NUM_COHORT = 37_720, 4_708, 5, 128, 1_211
 
-
-def seconds(call, repeats: int = 5) -> float:
-    """The median time of a call, after one to warm up."""
-    times = []
-    for _ in range(repeats + 1):
-        start = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - start)
-    return float(np.median(times[1:]))
+ONE_BY_ONE, BATCHED = "scores, one call a trial", "scores, mean distance"
 
 
 def one_by_one(embeddings: torch.Tensor, pairs: np.ndarray) -> list[float]:
@@ -34,7 +27,8 @@ def one_by_one(embeddings: torch.Tensor, pairs: np.ndarray) -> list[float]:
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    """The part has none."""
+    """The part's own."""
+    parser.add_argument("-rounds", type=int, default=5, help="timed rounds")
 
 
 def run(args: argparse.Namespace, device: torch.device) -> dict:
@@ -47,21 +41,24 @@ def run(args: argparse.Namespace, device: torch.device) -> dict:
     targets = rng.random(NUM_TRIALS) < 0.5
     scores = score_trials(embeddings, pairs)
     np.testing.assert_allclose(scores, one_by_one(embeddings, pairs), atol=1e-4)  # the same work
-    loop = seconds(lambda: one_by_one(embeddings, pairs), repeats=1)
-    batched = seconds(lambda: score_trials(embeddings, pairs))
-    rows = {
-        "scores, one call a trial": loop,
-        "scores, mean distance": batched,
-        "scores, cosine": seconds(lambda: score_trials(embeddings, pairs, "cosine")),
-        "AS-norm, cohort of 1,211": seconds(lambda: as_norm(scores, pairs, embeddings, cohort)),
-        "EER and both minDCF": seconds(
-            lambda: [eer(scores, targets), min_dcf(scores, targets), min_dcf(scores, targets, c_miss=10)]
-        ),
-        "EER's 95 % interval": seconds(lambda: eer_interval(scores, targets)),
+    calls = {
+        ONE_BY_ONE: lambda: one_by_one(embeddings, pairs),
+        BATCHED: lambda: score_trials(embeddings, pairs),
+        "scores, cosine": lambda: score_trials(embeddings, pairs, "cosine"),
+        "AS-norm, cohort of 1,211": lambda: as_norm(scores, pairs, embeddings, cohort),
+        "EER and both minDCF": lambda: [
+            eer(scores, targets),
+            min_dcf(scores, targets),
+            min_dcf(scores, targets, c_miss=10),
+        ],
+        "EER's 95 % interval": lambda: eer_interval(scores, targets),
     }
+    seconds = seconds_in_turn(calls, args.rounds, torch.device("cpu"))
+    rows = {name: statistics.median(taken) for name, taken in seconds.items()}
     print(f"{NUM_TRIALS:,} trials of {NUM_UTTERANCES:,} utterances, {torch.get_num_threads()} threads")
     for name, value in rows.items():
         print(f"{name:<26}{value:9.3f} s")
-    print(f"batched against one by one: {loop / batched:.0f} x")
-
-    return rows
+    ratio = medians_and_ratio(seconds, over=ONE_BY_ONE, under=BATCHED)
+    spread = f"({ratio['ratio_min']:.0f} - {ratio['ratio_max']:.0f})"
+    print(f"batched against one by one: {ratio['ratio']:.0f} x {spread}")
+    return rows | {"ratio": ratio["ratio"]}

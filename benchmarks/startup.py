@@ -4,10 +4,12 @@ import argparse
 import statistics
 import subprocess
 import sys
-import time
+from functools import partial
 from pathlib import Path
 
 import torch
+
+from benchmarks import seconds_in_turn
 
 ROOT = Path(__file__).resolve().parents[1]
 COMMANDS = {  # folder, what python runs
@@ -22,11 +24,9 @@ COMMANDS = {  # folder, what python runs
 }
 
 
-def seconds_of(folder: str, words: list[str]) -> float:
-    """Of one process, from its start to its end."""
-    start = time.perf_counter()
+def start(folder: str, words: list[str]) -> None:
+    """One process, from its start to its end."""
     subprocess.run([sys.executable, *words], cwd=ROOT / folder, check=True, stdout=subprocess.DEVNULL)
-    return time.perf_counter() - start
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -36,11 +36,9 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, device: torch.device) -> dict:
     """Print a row a command."""
-    rounds = [
-        {name: seconds_of(*command) for name, command in COMMANDS.items()} for _ in range(args.rounds + 1)
-    ]
+    processes = {name: partial(start, *command) for name, command in COMMANDS.items()}
     results = {}
-    for name in COMMANDS:
-        results[name] = statistics.median(taken[name] for taken in rounds[1:])  # the first one warms up
+    for name, seconds in seconds_in_turn(processes, args.rounds, torch.device("cpu")).items():
+        results[name] = statistics.median(seconds)
         print(f"{name:<48}{results[name]:>7.2f} s", flush=True)
     return results

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 SAMPLE_RATE = 16_000  # Hz, of both backbones
+SUFFIXES = (".wav", ".flac", ".ogg", ".mp3")  # of the files that are taken for recordings in a folder
 
 # A WAV written to a pipe carries a placeholder of about 2 or 4 GiB in place of its length.
 STREAMED_BYTES = 0x7FFFF000

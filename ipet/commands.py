@@ -13,14 +13,13 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from ipet.audio import ClipError
+from ipet.audio import SUFFIXES, ClipError
 from ipet.checkpoint import save_arrays
 from ipet.inference import TunedModel, Window, known_recordings
 from ipet.lists import TRIALS, read_trial_rows
 from ipet.metrics import eer, min_dcf
 from ipet.scoring import score_trials
 
-SUFFIXES = (".wav", ".flac", ".ogg", ".mp3")
 READERS, AHEAD = 4, 16  # threads that decode (libsndfile lets others run), and files decoded ahead
 COLUMNS = {
     "clips": ("path", "rank", "label", "probability"),

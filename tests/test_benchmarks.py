@@ -106,4 +106,4 @@ def test_memory_is_watched_epoch_by_epoch(monkeypatch):
 
 def test_a_command_that_fails_is_no_time():
     with pytest.raises(subprocess.CalledProcessError):
-        startup.seconds_of(".", ["-c", "import no_such_module"])
+        startup.start(".", ["-c", "import no_such_module"])
