@@ -5,6 +5,7 @@ settings, at base size and small, with random weights, on noise. The ways:
 
     ipet        this repository
     kept        the same, the outputs of wav2vec 2.0's frozen convolutions known from an earlier epoch
+    compiled    the same, its layers by torch.compile, which takes a minute at first: timed where it is named
     textbook    the method as its equations read, in fp32 (benchmarks/textbook.py, benchmarks/ways.py)
     peft_lora   transformers' model of the same size with PEFT's LoRA, rank 8 on queries and values
     lora        this repository's LoRA, by the same library; finetune, linear: this repository's too
@@ -31,7 +32,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks import medians_and_ratio, seconds_in_turn, seconds_of
 from benchmarks.ways import SETTINGS, WAYS, build, fits, step_of
 from ipet.precision import PRECISIONS
-from ipet.tuning import library_layers
+from ipet.tuning import count_parameters, library_layers
 
 MIB = 2**20
 
@@ -90,6 +91,12 @@ def multiply_accumulates(setting: str, device: torch.device) -> float:
     return counter.get_total_flops() / 2
 
 
+def state_bytes(setting: str, method: str) -> int:
+    """Of a method's gradients and of Adam's two moments, in fp32."""
+    model = build(SETTINGS[setting], method, "fp32", torch.device("cpu")).model
+    return 3 * 4 * count_parameters(model)[0]
+
+
 def matrix_rate(setting: str, precision: str, device: torch.device) -> float:
     """Multiply-accumulates a second of [B T, D] x [D, 4 D] and back, a layer's largest products."""
     _, model, _, batch = build(SETTINGS[setting], "linear", precision, device)
@@ -129,14 +136,32 @@ def measure(setting: str, ways: dict[str, str], rounds: int, memory: bool, devic
         f"IPET: {macs / 1e9:.0f} G multiply-accumulates a step, {100 * share:.0f} % of the "
         f"{limit / 1e9:.0f} G/s of matrix products"
     )
-    return {"ways": measured, "macs": macs, "limit_macs_per_s": limit, "share_of_limit": share}
+    state, of_finetune = (state_bytes(setting, method) for method in ("ipet", "finetune"))
+    print(
+        f"gradients and Adam's moments: {state / MIB:.1f} MiB, {100 * state / of_finetune:.1f} % of "
+        f"fine-tuning's {of_finetune / MIB:.0f} MiB"
+    )
+    return {
+        "ways": measured,
+        "state_bytes": state,
+        "state_bytes_finetune": of_finetune,
+        "macs": macs,
+        "limit_macs_per_s": limit,
+        "share_of_limit": share,
+    }
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """The part's own."""
     add = parser.add_argument
     add("-only", choices=SETTINGS, nargs="+", default=list(SETTINGS), help="some settings")
-    add("-ways", choices=WAYS, nargs="+", default=list(WAYS), help="some ways; ipet is always among them")
+    add(
+        "-ways",
+        choices=WAYS,
+        nargs="+",
+        default=[way for way in WAYS if way != "compiled"],
+        help="some ways; ipet is always among them",
+    )
     add("-precision", choices=PRECISIONS, nargs="+", default=["fp32", "bf16"], help="of all but the textbook")
     add("-rounds", type=int, default=5, help="timed rounds")
     add("-memory", action="store_true", help="peak memory, too: a process for each number")

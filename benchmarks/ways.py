@@ -34,7 +34,7 @@ from ipet.precision import autocast
 from ipet.recipe import BETAS
 from ipet.splits import log_mel_cuts, waveform_cuts
 from ipet.trainer import Trainer
-from ipet.tuning import train_mode
+from ipet.tuning import train_mode, tuned_layers
 
 ROOT = Path(__file__).resolve().parents[1]
 RANK = 8  # of LoRA, on queries and values
@@ -143,15 +143,17 @@ def trainer_of(built: Built, datasets: Datasets, folder: str | Path, device: tor
 
 
 def ours(
-    setting: Setting, method: str, precision: str, device: torch.device, *more: str
+    setting: Setting, method: str, precision: str, device: torch.device, *more: str, compiled: bool = False
 ) -> Callable[[], Tensor]:
-    """A step of this repository's trainer."""
+    """A step of this repository's trainer; ``compiled``: its layers by torch.compile."""
     built = build(setting, method, precision, device, *more)
     args, model, _, batch = built
     datasets = noise_datasets(args, setting.batch_size, 1, setting.num_classes)  # counted, never read
     with tempfile.TemporaryDirectory() as scratch:
         training = trainer_of(built, datasets, scratch, device)
     train_mode(model, args.frozen_dropout)
+    for layer in tuned_layers(model) if compiled else ():
+        layer.compile(dynamic=False)
     weights = torch.full((setting.batch_size,), 1 / setting.batch_size)
     return lambda: training.train_step(batch, weights)[0]
 
@@ -268,6 +270,8 @@ def step_of(setting: str, way: str, precision: str, device: torch.device) -> Cal
         return textbook(SETTINGS[setting], "ipet", precision, device)
     if way == "peft_lora":
         return peft_lora(SETTINGS[setting], precision, device)
+    if way == "compiled":
+        return ours(SETTINGS[setting], "ipet", precision, device, compiled=True)
     if way == "kept":
         return ours(SETTINGS[setting], "ipet", precision, device, "-keep_features", "1")
     return ours(SETTINGS[setting], way, precision, device)
@@ -279,4 +283,4 @@ def fits(way: str, setting: str) -> bool:
 
 
 # The textbook's last: it starts a process group, which would make those built behind it parallel, too.
-WAYS = ("ipet", "kept", "linear", "finetune", "lora", "peft_lora", "textbook")
+WAYS = ("ipet", "compiled", "kept", "linear", "finetune", "lora", "peft_lora", "textbook")

@@ -1,5 +1,6 @@
 """The benchmarks compare the same work."""
 
+import os
 import subprocess
 
 import numpy as np
@@ -34,6 +35,8 @@ def tiny(monkeypatch):
     "setting, way", [(s, w) for s in TINY for w in ways.WAYS if (s, w) != ("ast", "kept")]
 )
 def test_every_way_learns_its_batch(setting, way):
+    if way == "compiled" and not os.environ.get("IPET_TORTURE"):
+        pytest.skip("compiling takes half a minute; IPET_TORTURE=1 includes it")
     assert ways.fits(way, setting)
     step = ways.step_of(setting, way, "bf16", CPU)
     losses = [step().item() for _ in range(6)]
