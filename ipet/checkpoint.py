@@ -115,7 +115,8 @@ def published_file(pretrained: str, accepted: str) -> Path:
 
     Args:
         pretrained: a name from ``EMBEDDED``, a file, a folder in Hugging Face's layout, or a hub id
-            ``owner/name``. A name means the same from everywhere; a folder of that name is ``./name``.
+            ``owner/name``, maybe with ``@`` and a revision (a commit, tag or branch; its main one if not
+            given). A name means the same from everywhere; a folder of that name is ``./name``.
         accepted: what the error says would do.
 
     Raises:
@@ -135,13 +136,15 @@ def published_file(pretrained: str, accepted: str) -> Path:
         if found is None:
             raise FileNotFoundError(f"{path}: holds neither {names[0]} nor {names[1]}")
         return found
-    if not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", pretrained):
+    hub_id, _, revision = pretrained.partition("@")
+    if not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*(@[\w-][\w./-]*)?", pretrained):
         raise FileNotFoundError(f"{pretrained}: no such file or folder; accepted: {accepted}")
     from huggingface_hub import snapshot_download  # slow to import, and seldom needed
 
     try:
         for name in names:
-            folder = Path(snapshot_download(pretrained, allow_patterns=["config.json", name]))
+            wanted = ["config.json", name]
+            folder = Path(snapshot_download(hub_id, revision=revision or None, allow_patterns=wanted))
             if (folder / name).is_file():
                 return folder / name
     except Exception as error:  # the hub's client raises a dozen kinds, of four libraries

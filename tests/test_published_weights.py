@@ -342,8 +342,8 @@ def test_weights_that_are_nowhere_are_an_error_that_says_what_would_do(tmp_path,
 def test_a_hub_id_is_fetched_by_name(tmp_path, monkeypatch, build):
     asked = []
 
-    def snapshot_download(hub_id, allow_patterns):
-        asked.append((hub_id, allow_patterns))
+    def snapshot_download(hub_id, revision, allow_patterns):
+        asked.append((hub_id, revision, allow_patterns))
         raise ConnectionError("no network")
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot_download)
@@ -351,11 +351,16 @@ def test_a_hub_id_is_fetched_by_name(tmp_path, monkeypatch, build):
         FileNotFoundError, match=re.escape("owner/name: no such folder here, and the Hugging Face hub")
     ):
         build("owner/name")
-    assert asked == [("owner/name", ["config.json", "model.safetensors"])]
+    with pytest.raises(FileNotFoundError, match="^owner/name@v1.0: no such folder here"):
+        build("owner/name@v1.0")
+    with pytest.raises(FileNotFoundError, match="^owner/name@: no such file or folder"):
+        build("owner/name@")
+    wanted = ["config.json", "model.safetensors"]
+    assert asked == [("owner/name", None, wanted), ("owner/name", "v1.0", wanted)]
 
 
 def test_a_fetched_repository_is_loaded(tmp_path, monkeypatch, huggingface_ast, fbank):
     huggingface_ast.save_pretrained(tmp_path)
-    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda hub_id, allow_patterns: str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda hub_id, **asked: str(tmp_path))
     out = got("MIT/ast-finetuned-audioset-10-10-0.4593", fbank)
     torch.testing.assert_close(out, expected(huggingface_ast, fbank), rtol=1e-4, atol=1e-5)
