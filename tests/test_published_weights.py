@@ -351,9 +351,9 @@ def test_a_hub_id_is_fetched_by_name(tmp_path, monkeypatch, build):
         FileNotFoundError, match=re.escape("owner/name: no such folder here, and the Hugging Face hub")
     ):
         build("owner/name")
-    with pytest.raises(FileNotFoundError, match="^owner/name@v1.0: no such folder here"):
+    with pytest.raises(FileNotFoundError, match=r"^owner/name@v1\.0: no such folder here"):
         build("owner/name@v1.0")
-    with pytest.raises(FileNotFoundError, match="^owner/name@: no such file or folder"):
+    with pytest.raises(FileNotFoundError, match=r"^owner/name@: no such file or folder"):
         build("owner/name@")
     wanted = ["config.json", "model.safetensors"]
     assert asked == [("owner/name", None, wanted), ("owner/name", "v1.0", wanted)]
