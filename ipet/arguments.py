@@ -304,6 +304,22 @@ def add_training(parser: Parser) -> None:
     )
     add("-weight_decay", "-weigth_decay", type=not_negative, default=5e-7, help="L2")
     add("-classification_loss", choices=("cce", "bce"), help="cross-entropy, or binary for each class")
+    add_switch(group, "-class_weights", default=False, help="rare classes weigh more in the loss")
+    add_switch(group, "-balanced_sampler", default=False, help="clips of rare classes are drawn more often")
+    add(
+        "-shots",
+        type=size,
+        default=None,
+        metavar="K",
+        help="train on K clips of each class, drawn by the seed; on all if not given",
+    )
+    add(
+        "-patience",
+        type=size,
+        default=None,
+        metavar="N",
+        help="stop after N epochs that are no better on the validation list; never if not given",
+    )
     add(
         "-rand_seed",
         "-seed",

@@ -29,11 +29,25 @@ LOSSES = {
 }
 
 
+def inverse_frequency(targets: np.ndarray, over_clips: bool) -> np.ndarray:
+    """[N, C] multi-hot -> [C] float32 weights, inverse to the classes' clips; a class without any gets 0.
+
+    Args:
+        over_clips: the mean over clips of their classes' weights is 1; otherwise that over classes.
+    """
+    counts = targets.sum(axis=0)
+    weights = np.divide(1, counts, out=np.zeros(len(counts)), where=counts > 0)
+    mean = (counts * weights).sum() / counts.sum() if over_clips else weights.mean()
+    return (weights / mean).astype(np.float32)
+
+
 class ClassificationTrainer(Trainer):
     """One label a clip (``metric = "accuracy"``) or several (``metric = "mAP"``).
 
     Args:
         loss: ``cce``, cross-entropy of soft targets, or ``bce``, binary cross-entropy of each class.
+        class_weights: in training, classes weigh inversely to their number of training clips, w [C]: with
+            ``cce`` a clip by its class, with ``bce`` a class's term; evaluation losses are not weighted.
 
     Raises:
         ValueError: an unknown loss.
@@ -41,15 +55,23 @@ class ClassificationTrainer(Trainer):
 
     metric = "accuracy"
 
-    def __init__(self, *args, loss: str, **kwargs):
+    def __init__(self, *args, loss: str, class_weights: bool = False, **kwargs):
         if loss not in LOSSES:
             raise ValueError(f"the classification loss is {loss!r}; accepted: {', '.join(LOSSES)}")
-        self.loss = loss
+        self.loss, self.weights = loss, None
         super().__init__(*args, **kwargs)
+        if class_weights:
+            weights = inverse_frequency(self.datasets.train.targets(), over_clips=loss == "cce")
+            self.weights = torch.from_numpy(weights).to(self.device)
 
     def losses(self, logits: Tensor, target: Tensor) -> Tensor:
         """[B, C] logits, [B, C] targets -> [B]."""
-        return LOSSES[self.loss](logits, target)
+        if self.weights is None:
+            return LOSSES[self.loss](logits, target)
+        if self.loss == "cce":
+            return LOSSES["cce"](logits, target) * (target @ self.weights)
+        terms = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
+        return (terms * self.weights).mean(dim=1)
 
     def without_hearing(self, name: str) -> float | None:
         """Accuracy of always answering the training list's most frequent class."""
@@ -63,7 +85,8 @@ class ClassificationTrainer(Trainer):
         targets = self.datasets.evaluation[name].targets()
         num_segments = outputs.shape[1]
         logits = torch.from_numpy(outputs).flatten(0, 1)  # [N S, C]
-        loss = self.losses(logits, torch.from_numpy(targets).repeat_interleave(num_segments, dim=0)).mean()
+        repeated = torch.from_numpy(targets).repeat_interleave(num_segments, dim=0)
+        loss = LOSSES[self.loss](logits, repeated).mean()
         if num_segments == 1:
             scores = outputs[:, 0]  # the logits: sigmoids of large ones would be equal
         else:

@@ -226,6 +226,42 @@ class TrainClips(Clips):
             raise ValueError(f"mixup's probability is {mixup}; it must lie in [0, 1]")
         self.mixup, self.seed, self.corrupt = mixup, seed, corrupt
 
+    def rarity(self) -> np.ndarray:
+        """[N] the probability of each clip when clips are drawn by how rare their classes are.
+
+        It is proportional to the sum over the clip's classes of 1 / (their number of clips). Where each
+        clip has one class, all classes are equally probable.
+        """
+        targets = self.targets()
+        weight = (targets / np.maximum(targets.sum(axis=0), 1)).sum(axis=1)
+        return weight / weight.sum()
+
+    def few(self, shots: int, seed: int) -> "TrainClips":
+        """The same with few clips: the first ones, in an order that the seed draws, that a class still lacks.
+
+        Args:
+            shots: clips of each class; a class may have more where clips have several classes.
+
+        Raises:
+            ValueError: a class has fewer.
+        """
+        targets = self.targets().astype(bool)
+        counts = targets.sum(axis=0)
+        if counts.min() < shots:
+            scarce = self.labels.names[int(counts.argmin())]
+            raise ValueError(
+                f"-shots {shots}: the class {scarce!r} has {counts.min()} training clips; expected at least "
+                f"{shots} of each class"
+            )
+        lacking, chosen = np.full(len(counts), shots), []
+        for i in np.random.default_rng([seed, shots]).permutation(len(self)):
+            if (lacking[targets[i]] > 0).any():
+                chosen.append(int(i))
+                lacking -= targets[i]
+        other = copy.copy(self)
+        other.clips = [self.clips[i] for i in sorted(chosen)]
+        return other
+
     def __getitem__(self, epoch_and_index: tuple[int, int]) -> Batch:
         epoch, index = epoch_and_index
         rng = np.random.default_rng([self.seed, epoch, index])
@@ -330,11 +366,20 @@ class EpochBatches(Sampler):
         batch_size: of a global batch.
         seed: of the order.
         rank, world_size: whose share.
+        probabilities: [N] of the clips, if as many are to be drawn with replacement instead.
     """
 
-    def __init__(self, num_clips: int, batch_size: int, seed: int = 0, rank: int = 0, world_size: int = 1):
+    def __init__(
+        self,
+        num_clips: int,
+        batch_size: int,
+        seed: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
+        probabilities: np.ndarray | None = None,
+    ):
         self.num_clips, self.batch_size, self.seed = num_clips, batch_size, seed
-        self.rank, self.world_size = rank, world_size
+        self.rank, self.world_size, self.probabilities = rank, world_size, probabilities
         self.epoch, self.first = 1, 0  # the next pass: of which epoch, and from which batch on
 
     def __len__(self) -> int:
@@ -342,7 +387,11 @@ class EpochBatches(Sampler):
 
     def global_batches(self) -> Iterator[np.ndarray]:
         """The epoch's batches, over all ranks."""
-        order = np.random.default_rng([self.seed, self.epoch]).permutation(self.num_clips)
+        rng = np.random.default_rng([self.seed, self.epoch])
+        if self.probabilities is None:
+            order = rng.permutation(self.num_clips)
+        else:
+            order = rng.choice(self.num_clips, self.num_clips, p=self.probabilities)
         for start in range(0, self.num_clips, self.batch_size):
             yield order[start : start + self.batch_size]
 

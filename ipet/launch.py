@@ -139,6 +139,8 @@ def work(args, folder: Path, build_datasets, build_model, trainer) -> None:
         )
     recipe = recipe_of(args, device)
     cells = choose_cells(args, folder)
+    if args.shots is not None:
+        build_datasets = partial(build_few, build_datasets, args.shots)
     lock, bad = check(args, folder, cells, build_datasets)
     if bad:
         build_datasets = partial(build_without, build_datasets, bad)
@@ -249,7 +251,7 @@ def title_of(cell: Cell, several_seeds: bool) -> str:
 
 def task_of(args) -> dict:
     """What a trainer takes for its task."""
-    values = {"loss": args.classification_loss}
+    values = {"loss": args.classification_loss, "class_weights": args.class_weights}
     return values | ({"scoring": args.scoring, "top": args.as_norm} if "scoring" in args else {})
 
 
@@ -349,10 +351,18 @@ def recipe_of(args, device: torch.device) -> Recipe:
         checkpoint_activations=args.checkpoint_activations,
         checkpoint_every=args.checkpoint_every,
         on_nonfinite=args.on_nonfinite,
+        balanced=args.balanced_sampler,
+        patience=args.patience,
         keep_features=int(getattr(args, "keep_features", 0) * 2**30),
         num_workers=readers if args.num_workers is None else args.num_workers,
         loggers=args.logger,
     )
+
+
+def build_few(build_datasets, shots: int, args, cell: Cell) -> Datasets:
+    """The lists with so many training clips of each class, others for each seed."""
+    datasets = build_datasets(args, cell)
+    return datasets._replace(train=datasets.train.few(shots, cell.seed))
 
 
 def build_without(build_datasets, paths: Container[Path], args, cell: Cell) -> Datasets:

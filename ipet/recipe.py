@@ -35,6 +35,8 @@ class Recipe:
         keep_features: bytes for what is kept in ``KeptFeatures``; 0: none.
         checkpoint_every: see ``interruption.Timer``.
         on_nonfinite: what a step whose loss or gradient is not finite does: ``stop``, or ``skip``.
+        balanced: clips are drawn, with replacement, by how rare their classes are; see ``TrainClips.rarity``.
+        patience: epochs that may be no better on the validation list before the training ends; None: all.
         num_workers: processes that read clips, for each training process.
         loggers: see ``Logbook``.
 
@@ -64,6 +66,8 @@ class Recipe:
     keep_features: int = 0
     checkpoint_every: str = "10m"
     on_nonfinite: str = "stop"
+    balanced: bool = False
+    patience: int | None = None
 
     def __post_init__(self):
         if self.schedule not in SCHEDULES:

@@ -92,8 +92,18 @@ class Trainer:
         self.datasets, self.recipe, self.device = datasets, recipe, device
         self.folder, self.describe, self.title = Path(folder), describe or {}, title
         self.updates = Updates(self.model, recipe, device, self.losses)
+        if recipe.patience is not None and datasets.watched != "valid":
+            raise ValueError(
+                f"-patience {recipe.patience} ends a training by its validation list, and there is none; "
+                "expected a set with a validation list, or no -patience"
+            )
         self.batches = EpochBatches(
-            len(datasets.train), recipe.batch_size, recipe.seed, distributed.rank(), distributed.world_size()
+            len(datasets.train),
+            recipe.batch_size,
+            recipe.seed,
+            distributed.rank(),
+            distributed.world_size(),
+            datasets.train.rarity() if recipe.balanced else None,
         )
         pin = device.type == "cuda"
         self.loader = train_loader(datasets.train, self.batches, recipe.num_workers, pin)
@@ -156,13 +166,18 @@ class Trainer:
         self.timer.saved()
         try:
             with self.stop:
-                while self.epoch < self.recipe.epochs:
+                while self.epoch < self.recipe.epochs and not self.is_stale():
                     self.run_epoch(logbook)
             if self.stop.number is not None:
                 raise Stopped(self.stop.number)
             return self.finish()
         finally:
             logbook.close()
+
+    def is_stale(self) -> bool:
+        """Whether as many epochs as the recipe's patience have been no better than an earlier one."""
+        patience = self.recipe.patience
+        return patience is not None and self.epoch > 0 and self.epoch - self.best_epoch() >= patience
 
     def run_epoch(self, logbook: Logbook | NoLogbook) -> None:
         """Train and evaluate one epoch, or the rest of one, and save what is needed to go on behind it."""

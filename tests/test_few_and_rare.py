@@ -1,0 +1,139 @@
+"""Few training clips, rare classes, and an end when nothing gets better."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+from ipet.classification import ClassificationTrainer, inverse_frequency
+from ipet.datasets import Cut, EpochBatches, TrainClips
+from ipet.lists import Clip, Labels
+
+from helpers import run_here, tiny, write_lists
+
+NAMES = ("dog", "rain", "bell")
+W2V = ["-frame_length", 40, "-batch_size", 4]
+
+
+def train_clips(*classes):
+    """A list whose clips have these classes."""
+    clips = [Clip(Path(f"{i}.wav"), tuple(c), f"clip {i}") for i, c in enumerate(classes)]
+    return TrainClips(clips, Labels(Path("labels.csv"), NAMES, NAMES), Cut(100))
+
+
+def chosen(clips):
+    return [int(clip.path.stem) for clip in clips.clips]
+
+
+# Few ------------------------------------------------------------------------------------------------
+
+
+def test_every_class_has_its_shots_others_for_another_seed():
+    clips = train_clips(*[[i % 3] for i in range(60)])
+    few = clips.few(4, seed=1)
+    assert [sum(clip.classes == (c,) for clip in few.clips) for c in range(3)] == [4, 4, 4]
+    assert chosen(few) == sorted(chosen(few)) == chosen(clips.few(4, seed=1))
+    assert chosen(few) != chosen(clips.few(4, seed=2)) and len(clips) == 60
+    assert chosen(clips.few(20, seed=1)) == list(range(60))
+
+
+def test_a_clip_of_several_classes_counts_for_each():
+    clips = train_clips(*[[0, 1], [0, 2], [1, 2]] * 10)
+    few = clips.few(3, seed=0)
+    counts = few.targets().sum(axis=0)
+    assert (counts >= 3).all() and len(few) <= 3 * 3
+
+
+def test_a_class_with_fewer_clips_is_named():
+    with pytest.raises(ValueError, match=r"-shots 2: the class .bell. has 1 training clips; expected"):
+        train_clips([0], [0], [1], [1], [2]).few(2, seed=0)
+
+
+def test_a_run_trains_on_its_shots(tmp_path):
+    lists = write_lists(tmp_path / "lists", train=16, valid=4, test=4)
+    flags = tiny(lists, tmp_path / "runs", *W2V, "-epoch", 1, "-shots", 2, "-seed", 1, 2)
+    folder = run_here("w2v_speechcommands", *flags)
+    for seed in (1, 2):
+        text = (folder / f"seed_{seed}/metrics.jsonl").read_text()
+        rows = [json.loads(line) for line in text.splitlines()]
+        assert sum(row["kind"] == "step" for row in rows) == 2  # of 4 clips each: 2 of each of 4 classes
+
+
+# Rare -----------------------------------------------------------------------------------------------
+
+
+def test_classes_are_drawn_alike_however_rare_they_are():
+    clips = train_clips(*[[0]] * 90, *[[1]] * 9, [2])
+    rarity = clips.rarity()
+    assert rarity.sum() == pytest.approx(1) and rarity[99] == pytest.approx(1 / 3)
+    batches = EpochBatches(100, 10, seed=3, probabilities=rarity)
+    drawn = []
+    for batches.epoch in range(1, 31):
+        epoch = np.concatenate(list(batches.global_batches()))
+        assert len(epoch) == 100
+        drawn += [clips.clips[i].classes[0] for i in epoch]
+    assert np.bincount(drawn) / len(drawn) == pytest.approx([1 / 3] * 3, abs=0.03)
+
+
+def test_the_processes_share_out_what_is_drawn():
+    rarity = train_clips(*[[i % 3] for i in range(13)]).rarity()
+    whole = np.concatenate(list(EpochBatches(13, 4, 5, probabilities=rarity).global_batches()))
+    shares = [list(EpochBatches(13, 4, 5, rank, 2, rarity)) for rank in range(2)]
+    for step in range(4):
+        batch = whole[4 * step : 4 * step + 4].tolist()
+        for rank in range(2):
+            own = [index for _, index in shares[rank][step]]
+            assert own[: len(batch[rank::2])] == batch[rank::2]
+
+
+@pytest.mark.parametrize("over_clips", [True, False])
+def test_weights_are_inverse_to_the_number_of_clips(over_clips):
+    targets = train_clips([0], [0], [0], [1]).targets()
+    weights = inverse_frequency(targets, over_clips)
+    assert weights[1] == pytest.approx(3 * weights[0]) and weights[2] == 0
+    mean = (targets.sum(axis=0) * weights).sum() / 4 if over_clips else weights.mean()
+    assert mean == pytest.approx(1)
+
+
+def test_the_loss_of_a_rare_class_weighs_more():
+    trainer = ClassificationTrainer.__new__(ClassificationTrainer)
+    trainer.weights = torch.tensor([0.5, 2.0, 1.0])
+    logits, target = torch.randn(4, 3), F.one_hot(torch.tensor([0, 1, 1, 2]), 3).float()
+    trainer.loss = "cce"
+    plain = F.cross_entropy(logits, target, reduction="none")
+    torch.testing.assert_close(trainer.losses(logits, target), plain * torch.tensor([0.5, 2, 2, 1]))
+    trainer.loss = "bce"
+    terms = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
+    torch.testing.assert_close(trainer.losses(logits, target), (terms * trainer.weights).mean(dim=1))
+
+
+@pytest.mark.parametrize("flag", ["-class_weights", "-balanced_sampler"])
+def test_a_run_minds_rare_classes(tmp_path, flag):
+    lists = write_lists(tmp_path / "lists", train=13, valid=5, test=7)
+    flags = tiny(lists, tmp_path / "runs", *W2V, "-epoch", 1)
+    losses = []
+    for name, more in (("plain", []), ("minded", [flag, "True"])):
+        folder = run_here("w2v_speechcommands", *flags, *more, "-name", name)
+        lines = (folder / "seed_1234/metrics.jsonl").read_text().splitlines()
+        losses.append([row["loss"] for row in map(json.loads, lines) if row["kind"] == "step"])
+    assert len(losses[0]) == len(losses[1]) == 4 and losses[0] != losses[1]
+
+
+# Patience -------------------------------------------------------------------------------------------
+
+
+def test_a_training_ends_when_the_validation_list_gets_no_better(tmp_path):
+    lists = write_lists(tmp_path / "lists", train=8, valid=5, test=4)
+    flags = tiny(lists, tmp_path / "runs", *W2V, "-lr", 1e-9, "-head_lr", 1e-9, "-epoch", 20, "-patience", 3)
+    result = json.loads((run_here("w2v_speechcommands", *flags) / "seed_1234/result.json").read_text())
+    assert len(result["history"]) == result["best_epoch"] + 3 < 20
+
+
+def test_without_a_validation_list_there_is_nothing_to_wait_for(tmp_path):
+    lists = write_lists(tmp_path / "lists", train_1=8, eval_1=4)
+    flags = ["-frame_length", 64, "-epoch", 2, "-batch_size", 4, "-fold", 1, "-patience", 1]
+    with pytest.raises(ValueError, match="-patience 1 ends a training by its validation list, and there is"):
+        run_here("ast_esc50", *tiny(lists, tmp_path / "runs", *flags))
