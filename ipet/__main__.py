@@ -247,7 +247,13 @@ def predict(argv: list[str]) -> int:
     add("-timeline", action="store_true", help="window by window, of recordings of any length")
     add("-events", action="store_true", help="from when to when each class is heard")
     add("-hop", type=positive, default=None, metavar="SECONDS", help="between windows; half a window")
-    add("-threshold", type=probability, default=0.5, help="probability from which on a class is heard")
+    add(
+        "-threshold",
+        type=probability,
+        default=None,
+        help="probability from which on a class is heard; if not given each class's own, which the "
+        "validation list chose, or 0.5",
+    )
     flags = parser.parse_args(argv)
     if flags.timeline and flags.events:
         parser.error("-timeline and -events: one of the two, please")

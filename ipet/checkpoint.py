@@ -241,6 +241,12 @@ def save_adapter(folder: str | Path, state: Mapping[str, Tensor], description: d
     write_json(folder / "adapter.json", {"schema": SCHEMA, **description})
 
 
+def add_to_description(folder: str | Path, **values) -> None:
+    """Say more, JSON values, of a saved adapter."""
+    path = Path(folder) / "adapter.json"
+    write_json(path, read_json(path) | values)
+
+
 def load_adapter(folder: str | Path, model: nn.Module) -> dict:
     """Put a saved adapter into a model of the same shape; returns its description.
 

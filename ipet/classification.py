@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ipet.calibration import best_thresholds, calibration_error, fit_temperature, probabilities
 from ipet.checkpoint import write_atomically
 from ipet.metrics import (
     accuracy,
@@ -98,6 +99,24 @@ class ClassificationTrainer(Trainer):
             values = {"mAP": mean_average_precision(scores, targets), "mAUC": auc, "d_prime": d_prime(auc)}
         kept = {"scores": scores, "targets": targets.astype(np.uint8)}
         return {"loss": loss.item(), **values}, kept
+
+    def calibrate(self, outputs: np.ndarray) -> dict:
+        """The temperature that fits the validation list; of clips of several classes also thresholds."""
+        targets = self.datasets.evaluation["valid"].targets()
+        temperature = fit_temperature(outputs, targets, self.loss)
+        calibration = {"temperature": temperature}
+        if self.metric == "mAP":
+            predicted = probabilities(outputs, self.loss, temperature)
+            calibration["thresholds"] = best_thresholds(predicted, targets).tolist()
+        return calibration
+
+    def calibration_errors(self, outputs: np.ndarray, calibration: dict) -> dict:
+        """The expected calibration error on the test list, as trained and with the temperature."""
+        targets = self.datasets.evaluation["test"].targets()
+        return {
+            name: calibration_error(probabilities(outputs, self.loss, temperature), targets, self.loss)
+            for name, temperature in (("error_before", 1.0), ("error", calibration["temperature"]))
+        }
 
     def write_more(self, predictions: dict[str, np.ndarray]) -> None:
         """The average precision of every class, where a clip may have several."""

@@ -145,7 +145,7 @@ def predict(
     kind: str = "clips",
     top: int = 5,
     hop: float | None = None,
-    threshold: float = 0.5,
+    threshold: float | None = None,
     csv_file: Path | None = None,
     jsonl_file: str | None = None,
 ) -> int:
@@ -186,7 +186,7 @@ def predict(
 
 
 def long_rows(
-    model: TunedModel, path: Path, kind: str, top: int, hop: float | None, threshold: float
+    model: TunedModel, path: Path, kind: str, top: int, hop: float | None, threshold: float | None
 ) -> list[tuple]:
     """The rows of one recording of any length."""
     timeline = model.timeline(path, hop)

@@ -21,6 +21,7 @@ from torch import Tensor
 from ipet.audio import SAMPLE_RATE, read_audio, stream_audio
 from ipet.backbones.audio_spectrogram_transformer import build_ast
 from ipet.backbones.wav2vec2 import build_wav2vec2
+from ipet.calibration import probabilities
 from ipet.checkpoint import load_adapter, read_json, read_tensors
 from ipet.datasets import Batch, Cut, collate, single
 from ipet.features import LogMel, Waveform
@@ -66,13 +67,19 @@ class TunedModel:
         cut: how a clip becomes the length that the backbone hears.
         description: what ``adapter.json`` says.
 
-    ``labels``, an attribute, names the classes; ``several``, whether a clip may have more than one.
+    Attributes: ``labels`` names the classes; ``several``, whether a clip may have more than one;
+    ``temperature`` and ``thresholds`` [C], fitted on the validation list where there was one, say how sure
+    an answer is, and from which probability on a class should be said.
     """
 
     def __init__(self, model: Classifier, cut: Cut, description: dict):
         self.model, self.cut, self.description = model, cut, description
         self.labels = tuple(label["name"] for label in description["labels"])
-        self.several = description["loss"] == "bce"
+        self.loss = description["loss"]
+        self.several = self.loss == "bce"
+        calibration = description.get("calibration", {})
+        self.temperature = float(calibration.get("temperature", 1.0))
+        self.thresholds = np.array(calibration.get("thresholds", [0.5] * len(self.labels)))
         self.device = next(model.parameters()).device
         self.precision = "fp32"
         self.of_windows = copy.copy(model.front_end)  # a window of a long recording is one segment
@@ -133,7 +140,7 @@ class TunedModel:
 
     def answer(self, logits: Tensor) -> np.ndarray:
         """[S, C] logits of a clip's segments -> [C] probabilities, their mean."""
-        return (logits.sigmoid() if self.several else logits.softmax(dim=-1)).mean(dim=0).numpy()
+        return probabilities(logits.numpy(), self.loss, self.temperature)
 
     def predict(self, audio: Audio, top: int = 5) -> list[Label]:
         """The most probable classes of a recording, the first one first."""
@@ -182,15 +189,15 @@ class TunedModel:
             start, end = places.pop(0)
             yield Window(start / SAMPLE_RATE, end / SAMPLE_RATE, self.answer(logits))
 
-    def events(self, timeline: Iterable[Window], threshold: float = 0.5) -> list[Event]:
-        """What was heard when: windows in a row in which a class reaches a probability.
+    def events(self, timeline: Iterable[Window], threshold: float | None = None) -> list[Event]:
+        """What was heard when: windows in a row in which a class reaches a probability, its own if not given.
 
         Where a clip has one class alone, it has to be the most probable one, too.
         """
         events: list[Event] = []
         begun: dict[int, Event] = {}
         for window in timeline:
-            heard = window.probabilities >= threshold
+            heard = window.probabilities >= (self.thresholds if threshold is None else threshold)
             if not self.several:
                 heard &= np.arange(len(heard)) == window.probabilities.argmax()
             for i in [i for i in begun if not heard[i]]:

@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from ipet import distributed
 from ipet.checkpoint import (
+    add_to_description,
     load_latest_training,
     load_trainable_state,
     name_some,
@@ -115,7 +116,8 @@ class Trainer:
         self.best: dict[str, Tensor] = {}
         self.stop, self.timer = StopRequest(), Timer(recipe.checkpoint_every)
         self.started = time.perf_counter()  # of what ``seconds`` does not count yet
-        self.predictions: dict[str, np.ndarray] | None = None  # of the last evaluation
+        self.outputs: np.ndarray | None = None  # [N, S, E], of the last evaluation
+        self.predictions: dict[str, np.ndarray] | None = None  # what is kept of them
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
 
@@ -145,6 +147,14 @@ class Trainer:
     def without_hearing(self, name: str) -> float | None:
         """The metric of the best constant answer on the evaluation list of that name, if it has one."""
         return None
+
+    def calibrate(self, outputs: np.ndarray) -> dict:
+        """[N, S, E] outputs of the validation list -> what ``adapter.json`` says of how sure the model is."""
+        return {}
+
+    def calibration_errors(self, outputs: np.ndarray, calibration: dict) -> dict:
+        """[N, S, E] outputs of the test list -> how far its answers are from what they should be."""
+        return {}
 
     def write_more(self, predictions: dict[str, np.ndarray]) -> None:
         """Write what a task keeps beside ``predictions.npz``; in the main process alone."""
@@ -345,7 +355,8 @@ class Trainer:
 
     def evaluate(self, name: str) -> dict[str, float]:
         """The metrics of the evaluation list of that name."""
-        values, self.predictions = self.measure(name, self.predict(self.datasets.evaluation[name]))
+        self.outputs = self.predict(self.datasets.evaluation[name])
+        values, self.predictions = self.measure(name, self.outputs)
         return {f"{name}_{key}": value for key, value in values.items()}
 
     # Keeping --------------------------------------------------------------------------------
@@ -439,7 +450,12 @@ class Trainer:
             last = trainable_state(self.model)
             result["test_at_last_epoch"] = self.evaluate("test")
             load_trainable_state(self.model, self.best, "the best epoch")
+            self.evaluate("valid")
+            calibration = self.calibrate(self.outputs)
             result["test_at_best_epoch"] = self.evaluate("test")
+            result["calibration"] = calibration | self.calibration_errors(self.outputs, calibration)
+            if distributed.is_main():
+                add_to_description(self.folder / "best", calibration=calibration)
             load_trainable_state(self.model, last, "the last epoch")
         elif self.predictions is None:  # going on behind the last epoch
             self.evaluate("eval")

@@ -8,7 +8,10 @@ import pytest
 from helpers import EXPERIMENTS, ROOT
 
 LEVELS = [
-    {"audio", "metrics", "distributed", "dropout", "heads", "interruption", "kept", "precision", "schedule"},
+    {
+        *("audio", "metrics", "calibration", "distributed", "dropout", "heads"),
+        *("interruption", "kept", "precision", "schedule"),
+    },
     {"attention"},
     {"tuning"},
     {"features", "lists", "augment", "checkpoint", "memory", "methods", "recipe", "scoring"},

@@ -121,13 +121,15 @@ def test_two_clips_of_the_test_list_are_told_as_the_run_told_them(out, monkeypat
     assert lines[1] == f"Heard by a new model with {cell}/best/adapter.safetensors:"
     # The four clips that are tested: the second and the third; mids in the order of the table.
     assert [line.split(" is ")[1] for line in lines[2::2]] == ["Wind_chime", "Musical_instrument"]
-    names = [label["name"] for label in read_json(cell / "best/adapter.json")["labels"]]
+    description = read_json(cell / "best/adapter.json")
+    names = [label["name"] for label in description["labels"]]
+    temperature = description["calibration"]["temperature"]
     for line, logits in zip(lines[3::2], np.load(cell / "predictions.npz")["scores"][[1, 2]]):
         told = dict(re.findall(r"(\w+) ([\d.]+) %", line))
         best = sorted(zip(-logits, names))
         assert list(told) == [name for _, name in best]
         for logit, name in best:
-            assert float(told[name]) == pytest.approx(100 / (1 + np.exp(logit)), abs=0.06)
+            assert float(told[name]) == pytest.approx(100 / (1 + np.exp(logit / temperature)), abs=0.06)
 
 
 def test_a_target_and_a_nontarget_are_held_against_the_threshold(out, monkeypatch, capsys):

@@ -80,9 +80,10 @@ def test_a_loaded_adapter_answers_as_it_did_in_evaluation(case, backbones, lists
         logits = torch.stack(list(model.run(map(model.read, paths))))
         torch.testing.assert_close(logits.double().sigmoid().mean(dim=1).numpy(), kept, rtol=1e-4, atol=1e-5)
     else:
-        want = torch.from_numpy(kept)
+        want = torch.from_numpy(kept) / model.temperature
         want = want.sigmoid() if model.several else want.softmax(dim=-1)
         np.testing.assert_allclose(got, want.numpy(), rtol=1e-4, atol=1e-6)
+    assert (model.temperature == 1) == (name != "test")  # fitted where there is a validation list
     assert model.several == ("several" in case or not np.allclose(got.sum(axis=1), 1, atol=1e-4))
     ranked = model.predict(paths[0], top=2)
     assert [label.name for label in ranked] == [model.labels[i] for i in np.argsort(-got[0])[:2]]
