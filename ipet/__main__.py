@@ -224,7 +224,7 @@ def adapter_parser(command: str, usage: str, epilog: str) -> Parser:
     """The flags that the commands on a saved adapter share."""
     parser = Parser(usage=f"python3 -m ipet {command} {usage}", formatter_class=Help, epilog=epilog)
     add = parser.add_argument
-    add("adapter", type=Path, metavar="ADAPTER", help="last/ or best/ of a run, or a copy of it")
+    add("adapter", metavar="ADAPTER", help="last/ or best/ of a run, a copy of it, or a hub id")
     add(
         "-pretrained",
         default=None,
@@ -319,7 +319,41 @@ VERIFY_EXAMPLE = """example:
   python3 -m ipet verify runs/IPET/ast_voxceleb/first/seed_1234/last one.wav other.wav
 """
 
-COMMANDS = {"report": report, "sweep": sweep, "predict": predict, "embed": embed, "verify": verify}
+
+def push(argv: list[str]) -> int:
+    """Hand a saved adapter on, by the Hugging Face hub."""
+    parser = Parser(
+        usage="python3 -m ipet push ADAPTER OWNER/NAME [flags]", formatter_class=Help, epilog=PUSH_EXAMPLE
+    )
+    add = parser.add_argument
+    add("adapter", type=Path, metavar="ADAPTER", help="last/ or best/ of a run, or a copy of it")
+    add("hub_id", metavar="OWNER/NAME", help="the repository, made if it is not there")
+    add("-public", action="store_true", help="a new repository is seen by everybody")
+    add("-card", action="store_true", help="write README.md beside the adapter, for you to edit, and stop")
+    flags = parser.parse_args(argv)
+
+    from ipet.share import push, write_card
+
+    if flags.card:
+        print(f"{write_card(flags.adapter, flags.hub_id)}: edit it, then push")
+    else:
+        print(push(flags.adapter, flags.hub_id, private=not flags.public))
+    return 0
+
+
+PUSH_EXAMPLE = """example:
+  python3 -m ipet push runs/IPET/ast_esc50/first/seed_1234/fold_1/last somebody/sounds
+Needs a login (hf auth login, or HF_TOKEN). Whoever has access uses it by ipet.load("somebody/sounds").
+"""
+
+COMMANDS = {
+    "report": report,
+    "sweep": sweep,
+    "predict": predict,
+    "embed": embed,
+    "verify": verify,
+    "push": push,
+}
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -10,7 +10,7 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -136,23 +136,35 @@ def published_file(pretrained: str, accepted: str) -> Path:
         if found is None:
             raise FileNotFoundError(f"{path}: holds neither {names[0]} nor {names[1]}")
         return found
-    hub_id, _, revision = pretrained.partition("@")
-    if not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*(@[\w-][\w./-]*)?", pretrained):
-        raise FileNotFoundError(f"{pretrained}: no such file or folder; accepted: {accepted}")
+    for name in names:
+        folder = fetch(pretrained, ["config.json", name], accepted)
+        if (folder / name).is_file():
+            return folder / name
+    raise FileNotFoundError(f"{pretrained}: holds neither {names[0]} nor {names[1]}")
+
+
+def fetch(name: str, files: Sequence[str], accepted: str) -> Path:
+    """The folder of these files of a hub's repository, downloaded if they have not been.
+
+    Args:
+        name: ``owner/name``, maybe with ``@`` and a revision.
+        accepted: what the error says would do.
+
+    Raises:
+        FileNotFoundError: it is no hub id, or the hub did not give it.
+    """
+    hub_id, _, revision = name.partition("@")
+    if not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*(@[\w-][\w./-]*)?", name):
+        raise FileNotFoundError(f"{name}: no such file or folder; accepted: {accepted}")
     from huggingface_hub import snapshot_download  # slow to import, and seldom needed
 
     try:
-        for name in names:
-            wanted = ["config.json", name]
-            folder = Path(snapshot_download(hub_id, revision=revision or None, allow_patterns=wanted))
-            if (folder / name).is_file():
-                return folder / name
+        return Path(snapshot_download(hub_id, revision=revision or None, allow_patterns=list(files)))
     except Exception as error:  # the hub's client raises a dozen kinds, of four libraries
         raise FileNotFoundError(
-            f"{pretrained}: no such folder here, and the Hugging Face hub did not give it "
+            f"{name}: no such folder here, and the Hugging Face hub did not give it "
             f"({type(error).__name__}); accepted: {accepted}"
         ) from error
-    raise FileNotFoundError(f"{pretrained}: holds neither {names[0]} nor {names[1]}")
 
 
 def save_published(

@@ -22,7 +22,7 @@ from ipet.audio import SAMPLE_RATE, read_audio, stream_audio
 from ipet.backbones.audio_spectrogram_transformer import build_ast
 from ipet.backbones.wav2vec2 import build_wav2vec2
 from ipet.calibration import probabilities
-from ipet.checkpoint import load_adapter, read_json, read_tensors
+from ipet.checkpoint import fetch, load_adapter, read_json, read_tensors
 from ipet.datasets import Batch, Cut, collate, single
 from ipet.features import LogMel, Waveform
 from ipet.heads import Classifier, LinearHead, SpeakerHead
@@ -246,7 +246,8 @@ def load(
     """A model from a folder with ``adapter.safetensors`` and ``adapter.json``.
 
     Args:
-        folder: ``last/`` or ``best/`` of a run, or a copy of it.
+        folder: ``last/`` or ``best/`` of a run, a copy of it, or a hub id ``owner/name``, maybe with ``@``
+            and a revision.
         device: where it computes; a GPU, if there is one, if not given.
         pretrained: the backbone's weights, where they are not to be had under the name that
             ``adapter.json`` holds; see ``build_ast`` and ``build_wav2vec2``.
@@ -256,7 +257,9 @@ def load(
         FileNotFoundError: no such folder, or no such weights.
         ValueError: files that do not belong together, or another backbone, with the reason.
     """
-    folder = Path(folder).expanduser()
+    name, folder = str(folder), Path(folder).expanduser()
+    if not folder.exists():
+        folder = fetch(name, ("adapter.json", "adapter.safetensors"), "a saved adapter's folder, or a hub id")
     path = folder / "adapter.json"
     description = read_json(path)
     with described(path):

@@ -17,7 +17,7 @@ LEVELS = [
     {"features", "lists", "augment", "checkpoint", "memory", "methods", "recipe", "scoring"},
     {"datasets", "backbones", "multitask", "logbook", "cache", "corruption", "summary", "plots"},
     {"splits", "models", "updates", "inference", "report", "sweep"},
-    {"trainer", "commands"},
+    {"trainer", "commands", "share"},
     {"classification"},
     {"verification"},
     {"launch"},
