@@ -5,6 +5,7 @@ Light on purpose: nothing here imports torch, so that ``-h`` answers at once.
 
 import argparse
 import difflib
+import json
 import math
 import sys
 from pathlib import Path
@@ -26,6 +27,7 @@ METHODS = (
 )
 
 FINE_TUNING = ("finetune", "finetune_transformer")
+AUDIOSET_MEAN, AUDIOSET_STD = -4.2677393, 4.5689974  # of its log-mels (AST, Gong et al. 2021)
 UNSIZED = (*FINE_TUNING, "linear", "bitfit")
 
 
@@ -650,6 +652,34 @@ def wav2vec2_arguments(argv=None, task: str = "classification", **defaults) -> a
 def lists(dataset: str) -> dict[str, Path]:
     """Where ``data/prepare.py`` writes a dataset's lists, as a default."""
     return {"path_list": REPOSITORY / "data" / dataset}
+
+
+def own_lists(argv=None, log_mels: bool = False) -> dict:
+    """What the folder that ``-path_list`` names says itself, as defaults.
+
+    That is how many folds it has, ``cce`` or ``bce`` for clips of one label or several, and, with
+    ``log_mels``, the mean and standard deviation that ``data/prepare.py -stats`` left in stats.json, or
+    AudioSet's.
+    A folder that cannot be read is left to what reads the lists, which says what is wrong.
+    """
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("-path_list", type=Path, default=REPOSITORY / "data" / "own")
+    folder = parser.parse_known_args(argv)[0].path_list.expanduser()
+    found = {"path_list": folder, "classification_loss": "cce"}
+    found["fold"] = len(list(folder.glob("train_[0-9]*.json")))
+    if log_mels:
+        found |= {"norm_mean": AUDIOSET_MEAN, "norm_std": AUDIOSET_STD}
+    try:
+        first = folder / ("train_1.json" if found["fold"] else "train.json")
+        clips = json.loads(first.read_text(encoding="utf-8"))["data"]
+        if any("," in clip["labels"] for clip in clips):
+            found["classification_loss"] = "bce"
+        if log_mels and (folder / "stats.json").is_file():
+            stats = json.loads((folder / "stats.json").read_text(encoding="utf-8"))
+            found |= {"norm_mean": float(stats["mean"]), "norm_std": float(stats["std"])}
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        pass
+    return found
 
 
 # What the modules take, as plain values -----------------------------------------------------------

@@ -114,6 +114,11 @@ def split_datasets(
     )
 
 
+def own_datasets(cell: Cell, cuts: Cuts, **lists) -> Datasets:
+    """What lies in a folder of one's own: ``fold_datasets`` of a fold, ``split_datasets`` otherwise."""
+    return (split_datasets if cell.fold is None else fold_datasets)(cell, cuts, **lists)
+
+
 def verification_datasets(
     cell: Cell,
     cuts: Cuts,

@@ -5,7 +5,8 @@ import re
 
 import pytest
 
-from helpers import EXPERIMENTS, ROOT
+from helpers import ALL_EXPERIMENTS as EXPERIMENTS
+from helpers import ROOT
 
 LEVELS = [
     {

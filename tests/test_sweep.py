@@ -16,7 +16,7 @@ import pytest
 from ipet.__main__ import main
 from ipet.arguments import REPOSITORY
 
-from helpers import EXPERIMENTS, load_script, write_lists
+from helpers import ALL_EXPERIMENTS, load_script, write_lists
 
 optuna = pytest.importorskip("optuna", reason="sweeps need optuna")
 
@@ -426,7 +426,7 @@ def test_the_learning_rate_of_fine_tuning_has_a_default_of_its_own(toy):
     assert "+        epoch=3, batch_size=4, lr=0.5, lr_finetune=0.75,\n" in patch
 
 
-@pytest.mark.parametrize("name", EXPERIMENTS)
+@pytest.mark.parametrize("name", ALL_EXPERIMENTS)
 def test_the_arguments_of_every_experiment_can_be_patched(name, tmp_path):
     source = (REPOSITORY / name / "arguments.py").read_text()
     changed = sweeps.with_defaults(source, {"lr": "0.125", "adapter_hidden_dim": "7", "method": '"lora"'})

@@ -1,0 +1,14 @@
+"""Train and evaluate this experiment: python3 main.py -name first -tags mine -path_data DIR."""
+
+from arguments import get_args
+
+if __name__ == "__main__":
+    args = get_args()  # first: -h and a misspelt flag are answered before torch is loaded
+
+    from ipet.launch import run
+
+    from dataset import build_datasets
+    from model import build_model
+    from trainer import Trainer
+
+    run(args, build_datasets, build_model, Trainer)
