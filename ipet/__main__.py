@@ -8,6 +8,7 @@ import signal
 import sys
 from pathlib import Path
 
+from ipet import __version__
 from ipet.arguments import (
     PROTOCOLS,
     REPOSITORY,
@@ -32,6 +33,9 @@ def main(argv: list[str] | None = None) -> int:
         print("usage: python3 -m ipet COMMAND [flags]      (COMMAND -h lists its flags)\n")
         print("\n".join(f"  {name:<8} {command.__doc__}" for name, command in COMMANDS.items()))
         return 0 if argv else 2
+    if argv[0] in ("-version", "--version"):
+        print(f"ipet {__version__}")
+        return 0
     if argv[0] not in COMMANDS:
         known = ", ".join(COMMANDS)
         hint = suggest(argv[0], list(COMMANDS))

@@ -9,6 +9,7 @@ import sys
 import numpy as np
 import pytest
 
+import ipet
 from ipet.__main__ import main
 from ipet.report import find_runs, shortest_ends
 from ipet.summary import planned_cells
@@ -351,6 +352,7 @@ def test_without_matplotlib_the_tables_are_written_all_the_same(folds, tmp_path,
 def test_an_unknown_command_or_format_says_what_is_accepted(tmp_path, capsys):
     assert main(["reprot"]) == 2
     assert "unknown command 'reprot'; did you mean 'report'? (accepted: report" in capsys.readouterr().err
+    assert main(["--version"]) == 0 and capsys.readouterr().out == f"ipet {ipet.__version__}\n"
     with pytest.raises(SystemExit):
         main(["report", str(tmp_path), "-format", "html"])
     assert "unknown format 'html'; accepted: text, markdown, csv, latex" in capsys.readouterr().err
