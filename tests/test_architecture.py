@@ -12,7 +12,7 @@ LEVELS = [
     {"attention"},
     {"tuning"},
     {"features", "lists", "augment", "checkpoint", "memory", "methods", "recipe", "scoring"},
-    {"datasets", "backbones", "multitask", "logbook", "cache", "corruption", "summary", "plots"},
+    {"datasets", "backbones", "multitask", "logbook", "cache", "corruption", "moments", "summary", "plots"},
     {"splits", "models", "updates", "inference", "report", "sweep"},
     {"trainer", "commands"},
     {"classification"},
