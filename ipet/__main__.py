@@ -313,7 +313,45 @@ VERIFY_EXAMPLE = """example:
   python3 -m ipet verify runs/IPET/ast_voxceleb/first/seed_1234/last one.wav other.wav
 """
 
-COMMANDS = {"report": report, "sweep": sweep, "predict": predict, "embed": embed, "verify": verify}
+
+def doctor(argv: list[str]) -> int:
+    """Examine lists and their recordings, and propose how to train on them."""
+    parser = Parser(
+        usage="python3 -m ipet doctor LISTS [-path_data DIR] [-json FILE]",
+        formatter_class=Help,
+        epilog=DOCTOR_EXAMPLE,
+    )
+    add = parser.add_argument
+    add("lists", type=Path, metavar="LISTS", help="a folder that data/prepare.py wrote, or one list of it")
+    add(
+        "-path_data",
+        type=Path,
+        default=None,
+        metavar="DIR",
+        help="where the lists' paths start; the lists' folder if not given",
+    )
+    add("-json", default=None, metavar="FILE", help="write all that was found there; - is the screen")
+    flags = parser.parse_args(argv)
+
+    from ipet.doctor import doctor
+
+    return doctor(flags.lists, flags.path_data, flags.json)
+
+
+DOCTOR_EXAMPLE = """example:
+  python3 -m ipet doctor data/drums -path_data /data/drums -json drums.json
+The exit status is 1 where something must be mended: recordings that cannot be used, the same audio in
+training and evaluation, or with different labels, and classes that are evaluated without being trained.
+"""
+
+COMMANDS = {
+    "report": report,
+    "sweep": sweep,
+    "predict": predict,
+    "embed": embed,
+    "verify": verify,
+    "doctor": doctor,
+}
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -13,6 +13,7 @@ from ipet.audio import read_audio
 from ipet.features import LogMel
 from ipet.moments import HOP_MS, WINDOW_MS, Moments, log_mel_moments, merge, plain_log_mel
 
+
 def clip_moments(path: Path, front_end: LogMel, num_frames: int | None) -> Moments:
     """The moments of one recording's log-mels; none where it is shorter than a frame.
 
