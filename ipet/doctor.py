@@ -22,7 +22,7 @@ from ipet.proposals import (
     training_command,
 )
 
-SHOWN, CLASSES_SHOWN = 3, 24
+SHOWN, CLASSES_SHOWN = 3, 32
 WIDTH = 100  # characters of a printed command's line
 
 
@@ -202,9 +202,14 @@ def one_finding(finding: Finding) -> str:
     more = len(finding.examples) - SHOWN
     lines = [
         f"- {finding.text}: {len(finding.examples):,}",
-        *(f"    {example}" for example in finding.examples[:SHOWN]),
+        *map(one_example, finding.examples[:SHOWN]),
     ]
     return "\n".join([*lines, *([f"    and {more:,} more"] if more > 0 else [])])
+
+
+def one_example(example: str) -> str:
+    """An example's line; where it is long, a line for each of the recordings that sound the same."""
+    return "    " + (re.sub(" ([=~]) ", r"\n      \1 ", example) if len(example) > WIDTH else example)
 
 
 def doctor(path: Path, root: Path | None = None, json_file: str | None = None) -> int:

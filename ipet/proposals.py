@@ -24,7 +24,7 @@ class Backbone(NamedTuple):
     two steps in fp32 on a CPU, in which most of ``fixed`` is torch. In bf16 a step takes about two thirds.
     """
 
-    name: str
+    name: str  # also of the run
     kind: str  # ast or w2v, as an experiment's name begins
     fixed: float  # bytes
     frame: float  # bytes of a frame of 10 ms
@@ -42,8 +42,8 @@ BACKBONES = (
         16,
         f"-pretrained wav2vec2_small {SHORT} -frozen_dropout False",
     ),
-    Backbone("published AST", "ast", 1.5e9, 0.9e6, 48),
-    Backbone("published wav2vec 2.0", "w2v", 1.3e9, 1.15e6, 48),
+    Backbone("published_ast", "ast", 1.5e9, 0.9e6, 48),
+    Backbone("published_wav2vec2", "w2v", 1.3e9, 1.15e6, 48),
 )
 PATCHOUT = "-patchout 0.5"  # which ast_small's memory was measured with
 
@@ -125,7 +125,7 @@ def training_command(
         batch: what ``batch_flags`` returned.
     """
     experiment = experiment_of(backbone, num_folds, several, trials)
-    words = ["-name", "first", "-tags", lists.name, "-path_list", str(lists)]
+    words = ["-name", backbone.name, "-tags", lists.name, "-path_list", str(lists)]
     words += ["-path_data", str(root)] if root != lists else []
     words += ["-fold", str(num_folds)] if num_folds else []
     words += ["-frame_length", str(num_frames)]
