@@ -256,6 +256,7 @@ COPIES = {
     "gain": ("a.wav", RATE, 0.1, 0),
     "resampled": ("a.wav", 44_100, 0.5, 0),
     "delayed": ("a.wav", RATE, 1, 57),
+    "delayed by 0.11 s": ("a.wav", RATE, 1, 110),
     "resampled and delayed": ("a.wav", 22_050, 0.5, 13),
     "MP3": ("a.mp3", 44_100, 0.7, 31),
     "MP3 of low quality": ("a.mp3", RATE, 0.7, 0),
