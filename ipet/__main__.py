@@ -8,7 +8,7 @@ import signal
 import sys
 from pathlib import Path
 
-from ipet import __version__
+import ipet
 from ipet.arguments import (
     PROTOCOLS,
     REPOSITORY,
@@ -34,7 +34,7 @@ def main(argv: list[str] | None = None) -> int:
         print("\n".join(f"  {name:<8} {command.__doc__}" for name, command in COMMANDS.items()))
         return 0 if argv else 2
     if argv[0] in ("-version", "--version"):
-        print(f"ipet {__version__}")
+        print(f"ipet {ipet.__version__}")
         return 0
     if argv[0] not in COMMANDS:
         known = ", ".join(COMMANDS)
@@ -350,6 +350,37 @@ PUSH_EXAMPLE = """example:
 Needs a login (hf auth login, or HF_TOKEN). Whoever has access uses it by ipet.load("somebody/sounds").
 """
 
+
+def doctor(argv: list[str]) -> int:
+    """Examine lists and their recordings, and propose how to train on them."""
+    parser = Parser(
+        usage="python3 -m ipet doctor LISTS [-path_data DIR] [-json FILE]",
+        formatter_class=Help,
+        epilog=DOCTOR_EXAMPLE,
+    )
+    add = parser.add_argument
+    add("lists", type=Path, metavar="LISTS", help="a folder that data/prepare.py wrote, or one list of it")
+    add(
+        "-path_data",
+        type=Path,
+        default=None,
+        metavar="DIR",
+        help="where the lists' paths start; the lists' folder if not given",
+    )
+    add("-json", default=None, metavar="FILE", help="write all that was found there; - is the screen")
+    flags = parser.parse_args(argv)
+
+    from ipet.doctor import doctor
+
+    return doctor(flags.lists, flags.path_data, flags.json)
+
+
+DOCTOR_EXAMPLE = """example:
+  python3 -m ipet doctor data/drums -path_data /data/drums -json drums.json
+The exit status is 1 where something must be mended: recordings that cannot be used, the same audio in
+training and evaluation, or with different labels, and classes that are evaluated without being trained.
+"""
+
 COMMANDS = {
     "report": report,
     "sweep": sweep,
@@ -357,6 +388,7 @@ COMMANDS = {
     "embed": embed,
     "verify": verify,
     "push": push,
+    "doctor": doctor,
 }
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import soundfile
@@ -32,6 +33,14 @@ class ClipError(ValueError):
         super().__init__(message.rsplit("ClipError: ", 1)[-1].strip())
 
 
+class Decoded(NamedTuple):
+    """A recording as its file holds it."""
+
+    samples: np.ndarray  # [T, channels] float32
+    sample_rate: int  # Hz
+    kind: str  # as libsndfile calls it, such as ``WAV PCM_16``
+
+
 def read_audio(path: str | Path) -> Tensor:
     """Decode a WAV, FLAC, OGG or MP3 file of any sample rate and channel count.
 
@@ -42,16 +51,28 @@ def read_audio(path: str | Path) -> Tensor:
         FileNotFoundError: there is no such file, or it is a folder.
         ClipError: the file is empty, truncated, not audio, holds no sample, or NaN or infinity.
     """
+    decoded = decode(path)
+    waveform = mix_down(decoded.samples, decoded.sample_rate)
+    check_left(path, len(waveform))
+    return torch.from_numpy(waveform)
+
+
+def decode(path: str | Path) -> Decoded:
+    """A recording as its file holds it; see ``read_audio`` for its errors."""
     with open_audio(path) as file:
-        samples = file.read(dtype="float32", always_2d=True)  # [T, channels]
-        sample_rate, num_frames = file.samplerate, file.frames
+        samples = file.read(dtype="float32", always_2d=True)
+        sample_rate, num_frames, kind = file.samplerate, file.frames, f"{file.format} {file.subtype}"
     check_whole(path, len(samples), num_frames)
     check_finite(path, samples)
+    return Decoded(samples, sample_rate, kind)
+
+
+def mix_down(samples: np.ndarray, sample_rate: int) -> np.ndarray:
+    """[T, channels] samples at any rate -> [T] at 16 kHz: their mean, resampled by soxr (HQ)."""
     waveform = samples.mean(axis=1)
     if sample_rate != SAMPLE_RATE:
         waveform = soxr.resample(waveform, sample_rate, SAMPLE_RATE, quality="HQ")
-    check_left(path, len(waveform))
-    return torch.from_numpy(waveform)
+    return waveform
 
 
 def stream_audio(path: str | Path, seconds: float = 10.0) -> Iterator[Tensor]:

@@ -1,0 +1,250 @@
+"""python3 -m ipet doctor: examine lists and their recordings, and propose how to train on them."""
+
+import json
+import re
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from functools import reduce
+from pathlib import Path
+
+import numpy as np
+
+from ipet.diagnosis import GRAVITIES, Finding, Lists, Patient, class_counts, read_lists
+from ipet.examination import examine_all
+from ipet.moments import Moments, merge
+from ipet.proposals import (
+    BACKBONES,
+    batch_flags,
+    fitting_clips,
+    frame_length,
+    memory_at_hand,
+    training_command,
+)
+
+SHOWN, CLASSES_SHOWN = 3, 32
+WIDTH = 100  # characters of a printed command's line
+
+
+# Proposals ----------------------------------------------------------------------------------------
+
+
+def propose(patient: Patient) -> dict:
+    """Frames, normalisation, clips of a step and commands; empty where there is nothing to train on."""
+    lists, sound = patient.lists, patient.sound
+    clips = {clip.path: clip for name in lists.training for clip in lists.clips[name] if clip.path in sound}
+    if not clips:
+        return {}
+    seconds = [sound[path].seconds for path in clips]
+    total = reduce(merge, (sound[path].moments for path in sorted(clips)), Moments())
+    num_frames = frame_length(seconds)
+    norm = (total.mean, total.std) if total.squares else None
+    memory, kind = memory_at_hand()
+    smallest = min(len(lists.clips[name]) for name in lists.training)
+    several = any(len(clip.classes) > 1 for clip in clips.values())
+    proposal = {
+        "frame_length": num_frames,
+        "heard_whole": {
+            frames: float(np.mean([100 * s <= frames for s in seconds]))
+            for frames in (*(f for f in (128, 256, 512) if f < num_frames), num_frames)
+        },
+        "norm_mean": norm and norm[0],
+        "norm_std": norm and norm[1],
+        "memory_bytes": memory,
+        "memory": kind,
+        "clips_that_fit": {b.name: fitting_clips(b, num_frames, memory) for b in BACKBONES},
+        "commands": {},
+    }
+    if lists.apart:
+        for backbone in BACKBONES:
+            batch = batch_flags(backbone, num_frames, smallest, memory)
+            proposal["commands"][backbone.name] = training_command(
+                backbone,
+                lists.folder,
+                lists.root,
+                lists.num_folds,
+                several,
+                lists.trials,
+                num_frames,
+                norm,
+                batch,
+            )
+    return proposal
+
+
+# What is printed and written ----------------------------------------------------------------------
+
+
+def summarise(patient: Patient) -> dict:
+    """Counts, lengths and formats, as JSON values."""
+    lists, sound = patient.lists, patient.sound
+    counts = class_counts(lists)
+    of_lists = {
+        name: {
+            "clips": len(clips),
+            "hours": sum(sound[c.path].seconds for c in clips if c.path in sound) / 3600,
+            "classes": int(np.count_nonzero(counts[name])),
+            "unusable": sum(clip.path in patient.broken for clip in clips),
+        }
+        for name, clips in lists.clips.items()
+    }
+    found = list(sound.values())
+    seconds = np.array([e.seconds for e in found] or [0.0])
+    low, median, high, top = np.quantile(seconds, [0, 0.5, 0.95, 1]).tolist()
+    return {
+        "lists": of_lists,
+        "recordings": {
+            "number": len(patient.places),
+            "usable": len(found),
+            "hours": float(seconds.sum() / 3600),
+            "sample_rates": dict(Counter(e.sample_rate for e in found).most_common()),
+            "channels": dict(Counter(e.num_channels for e in found).most_common()),
+            "kinds": dict(Counter(e.kind for e in found).most_common()),
+            "seconds": {"min": low, "median": median, "95 %": high, "max": top},
+        },
+        "classes": {
+            name: {of: int(counts[of][c]) for of in counts} for c, name in enumerate(lists.labels.names)
+        },
+    }
+
+
+def aligned(rows: Sequence[Sequence]) -> str:
+    """Rows as text, the first column to the left and the others to the right."""
+    rows = [[f"{value:,}" if isinstance(value, int) else str(value) for value in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    lines = ([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])] for row in rows)
+    return "\n".join("  ".join(line).rstrip() for line in lines)
+
+
+def listed(numbers: dict, unit: str = "") -> str:
+    """``16,000 Hz (737), 8,000 Hz (2)``."""
+    return ", ".join(
+        f"{k:,}{unit} ({n:,})" if isinstance(k, int) else f"{k} ({n:,})" for k, n in numbers.items()
+    )
+
+
+def class_table(lists: Lists, classes: dict) -> list[list]:
+    """Clips of each class, of the evaluation lists of folds or of every list; of many the first and last."""
+    shown = [of for of in lists.clips if not (lists.num_folds and of.startswith("train_"))]
+    rows = sorted(
+        ([name, *(of[s] for s in shown)] for name, of in classes.items()), key=lambda r: -sum(r[1:])
+    )
+    more = len(rows) - CLASSES_SHOWN
+    if more > 0:
+        rows = [
+            *rows[: CLASSES_SHOWN // 4],
+            [f"({more} others)", *[""] * len(shown)],
+            *rows[more + CLASSES_SHOWN // 4 :],
+        ]
+    return [["class", *shown], *rows]
+
+
+def written(patient: Patient, summary: dict, findings: list[Finding], proposal: dict) -> str:
+    """The report as text."""
+    lists, all_of = patient.lists, summary["recordings"]
+    parts = [
+        f"{lists.folder}: {all_of['number']:,} recordings, {all_of['hours']:.2f} hours, "
+        f"{len(lists.labels)} classes",
+        aligned(
+            [
+                ["list", "clips", "hours", "classes", "unusable"],
+                *(
+                    [n, v["clips"], f"{v['hours']:.2f}", v["classes"], v["unusable"]]
+                    for n, v in summary["lists"].items()
+                ),
+            ]
+        ),
+        aligned(class_table(lists, summary["classes"])),
+    ]
+    spread = ", ".join(f"{name} {value:.2f}" for name, value in all_of["seconds"].items())
+    parts.append(
+        f"rates     {listed(all_of['sample_rates'], ' Hz')}\nchannels  {listed(all_of['channels'])}\n"
+        f"files     {listed(all_of['kinds'])}\nseconds   {spread}"
+    )
+    for gravity, title in GRAVITIES.items():
+        chosen = [finding for finding in findings if finding.gravity == gravity]
+        parts += [f"{title}\n" + "\n".join(map(one_finding, chosen))] if chosen else []
+    if not findings:
+        parts.append("Nothing was found to be wrong.")
+    if proposal:
+        parts.append(proposals_text(proposal))
+        parts += [f"From {name}:\n{wrapped(command)}" for name, command in proposal["commands"].items()]
+    return "\n\n".join(parts)
+
+
+def proposals_text(proposal: dict) -> str:
+    """Length, normalisation and memory, a line each."""
+    heard = [f"{100 * share:.0f} % with {frames}" for frames, share in proposal["heard_whole"].items()]
+    lines = ["Proposals", f"-frame_length {proposal['frame_length']} (clips heard whole: {', '.join(heard)})"]
+    if proposal["norm_std"]:
+        lines.append(f"-norm_mean {proposal['norm_mean']:.4f} -norm_std {proposal['norm_std']:.4f} (AST's)")
+    fits = ", ".join(f"{number:,} from {name}" for name, number in proposal["clips_that_fit"].items())
+    lines.append(
+        f"{proposal['memory_bytes'] / 2**30:.1f} GiB of {proposal['memory']} hold clips of a step: {fits}"
+    )
+    return "\n".join(lines)
+
+
+def wrapped(command: str) -> str:
+    """A command over several lines, if no quoted path forbids it."""
+    if "'" in command:
+        return command
+    lines = [""]
+    for words in re.split(r" (?=-[a-z])", command):
+        if len(lines[-1]) + len(words) > WIDTH:
+            lines.append("   ")
+        lines[-1] += f" {words}" if lines[-1] else words
+    return " \\\n".join(lines)
+
+
+def one_finding(finding: Finding) -> str:
+    """A finding's sentence, and the first of its examples."""
+    more = len(finding.examples) - SHOWN
+    lines = [
+        f"- {finding.text}: {len(finding.examples):,}",
+        *map(one_example, finding.examples[:SHOWN]),
+    ]
+    return "\n".join([*lines, *([f"    and {more:,} more"] if more > 0 else [])])
+
+
+def one_example(example: str) -> str:
+    """An example's line; where it is long, a line for each of the recordings that sound the same."""
+    return "    " + (re.sub(" ([=~]) ", r"\n      \1 ", example) if len(example) > WIDTH else example)
+
+
+def doctor(path: Path, root: Path | None = None, json_file: str | None = None) -> int:
+    """Examine lists and their recordings, print what was found and proposed; the exit status.
+
+    Args:
+        path: a folder of lists, or one list.
+        root: where the lists' paths start; their folder if not given.
+        json_file: where to write all of it; ``-`` is the standard output, in the text's place.
+
+    Returns:
+        1 where something must be mended, otherwise 0.
+
+    Raises: see ``read_lists``.
+    """
+    lists = read_lists(path, root)
+    sound, broken = examine_all(clip for clips in lists.clips.values() for clip in clips)
+    patient = Patient(lists, sound, broken)
+    summary, findings, proposal = summarise(patient), patient.findings(), propose(patient)
+    grave = list(dict.fromkeys(f.code for f in findings if f.gravity == "mend"))
+    if json_file is not None:
+        content = {
+            **summary,
+            "unusable": {lists.short(path): reason for path, reason in broken.items()},
+            "copies": [[lists.short(path) for path in group] for group in patient.copies],
+            "near_copies": [[lists.short(a[0]), lists.short(b[0]), alike] for a, b, alike in patient.near],
+            "findings": [finding._asdict() for finding in findings],
+            "proposals": proposal,
+            "status": int(bool(grave)),
+        }
+        text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+        if json_file == "-":
+            sys.stdout.write(text)
+            return int(bool(grave))
+        Path(json_file).write_text(text, encoding="utf-8")
+    print(written(patient, summary, findings, proposal))
+    print(f"\nTo be mended: {', '.join(grave)}." if grave else "\nNothing must be mended.")
+    return int(bool(grave))

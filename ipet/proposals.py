@@ -1,0 +1,142 @@
+"""What lists ask of a training: frames of a clip, clips of a step, and the commands themselves."""
+
+import math
+import os
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+FEWEST_FRAMES, MOST_FRAMES = 64, 1024  # of 10 ms; AST was pretrained on 1,024
+COVERED = 95  # % of the clips that are heard whole
+PATCH = 16  # frames of AST's patches: lengths are multiples
+USED = 0.8  # share of the memory at hand that a training may fill
+LEAST_STEPS = 8  # an epoch
+SHORT = "-mixup 0 -epoch 12 -lr 2e-3 -head_lr 1e-2 -lr_schedule cosine -warmup_epoch 0.5 -adapter_scalar 4"
+
+
+class Backbone(NamedTuple):
+    """Weights that a training may start from, and what a step of IPET on them takes.
+
+    Peak memory is taken to be ``fixed`` + frames x clips of a step x ``frame``: peaks of processes that took
+    two steps in fp32 on a CPU, in which most of ``fixed`` is torch. In bf16 a step takes about two thirds.
+    """
+
+    name: str  # also of the run
+    kind: str  # ast or w2v, as an experiment's name begins
+    fixed: float  # bytes
+    frame: float  # bytes of a frame of 10 ms
+    batch_size: int
+    flags: str = ""  # of main.py; none: the experiment's published settings
+
+
+BACKBONES = (
+    Backbone("ast_small", "ast", 0.85e9, 32e3, 16, f"-pretrained ast_small -freqm 0 -timem 0 {SHORT}"),
+    Backbone(
+        "wav2vec2_small",
+        "w2v",
+        0.85e9,
+        0.15e6,
+        16,
+        f"-pretrained wav2vec2_small {SHORT} -frozen_dropout False",
+    ),
+    Backbone("published_ast", "ast", 1.5e9, 0.9e6, 48),
+    Backbone("published_wav2vec2", "w2v", 1.3e9, 1.15e6, 48),
+)
+PATCHOUT = "-patchout 0.5"  # which ast_small's memory was measured with
+
+
+def frame_length(seconds: Sequence[float]) -> int:
+    """Frames of 10 ms that cover the 95th percentile of some clips' lengths, from 64 to 1,024.
+
+    A multiple of 16, the length of a patch.
+    """
+    ordered = sorted(seconds)
+    longest = ordered[math.ceil(COVERED / 100 * len(ordered)) - 1]
+    frames = PATCH * math.ceil(round(100 * longest, 3) / PATCH)
+    return min(max(frames, FEWEST_FRAMES), MOST_FRAMES)
+
+
+def peak_bytes(backbone: Backbone, num_frames: int, num_clips: int) -> float:
+    """The memory that a training step of so many clips is taken to need; see ``Backbone``."""
+    return backbone.fixed + backbone.frame * num_frames * num_clips
+
+
+def fitting_clips(backbone: Backbone, num_frames: int, memory: float) -> int:
+    """Clips of a step that fit into the memory at hand; 0 where not even one does."""
+    return max(0, int((USED * memory - backbone.fixed) / (backbone.frame * num_frames)))
+
+
+def memory_at_hand() -> tuple[int, str]:
+    """Bytes that a training may use, and of what: the GPU's free memory, or else RAM."""
+    if torch.cuda.is_available():
+        return torch.cuda.mem_get_info()[0], "GPU memory"
+    found = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        found += [1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable")]
+        limit, used = (Path(f"/sys/fs/cgroup/memory.{name}").read_text() for name in ("max", "current"))
+        found += [int(limit) - int(used)] if limit.strip().isdigit() else []
+    except OSError:
+        pass  # not Linux, or no control groups
+    return min(found), "RAM"
+
+
+def batch_flags(backbone: Backbone, num_frames: int, num_training: int, memory: float) -> list[str]:
+    """``-batch_size``, and ``-micro_batch_size`` where it would not fit into the memory at once.
+
+    Args:
+        num_training: clips of the smallest training list; an epoch of fewer than 8 steps learns little.
+    """
+    size = min(backbone.batch_size, max(4, num_training // LEAST_STEPS))
+    fitting = max(1, fitting_clips(backbone, num_frames, memory))
+    micro = [] if fitting >= size else ["-micro_batch_size", str(fitting)]
+    return ["-batch_size", str(size), *micro]
+
+
+def experiment_of(backbone: Backbone, num_folds: int, several: bool, trials: bool) -> str:
+    """The experiment whose lists are of the same kind."""
+    same = "voxceleb" if trials else "esc50" if num_folds else "fsd50k" if several else "speechcommands"
+    return f"{backbone.kind}_{same}"
+
+
+def training_command(
+    backbone: Backbone,
+    lists: Path,
+    root: Path,
+    num_folds: int,
+    several: bool,
+    trials: bool,
+    num_frames: int,
+    norm: tuple[float, float] | None,
+    batch: Sequence[str],
+) -> str:
+    """The command that trains on some lists.
+
+    Args:
+        lists, root: the folder of the lists, and where their paths start.
+        num_folds: 0 where there are train, valid and test lists.
+        several: a clip may have several labels.
+        trials: speakers are verified.
+        num_frames: of ``-frame_length``.
+        norm: mean and standard deviation of the training log-mels, which AST takes.
+        batch: what ``batch_flags`` returned.
+    """
+    experiment = experiment_of(backbone, num_folds, several, trials)
+    words = ["-name", backbone.name, "-tags", lists.name, "-path_list", str(lists)]
+    words += ["-path_data", str(root)] if root != lists else []
+    words += ["-fold", str(num_folds)] if num_folds else []
+    words += ["-frame_length", str(num_frames)]
+    if norm and backbone.kind == "ast":
+        words += ["-norm_mean", f"{norm[0]:.4f}", "-norm_std", f"{norm[1]:.4f}"]
+    words += [*batch, *backbone.flags.split()]
+    if backbone.flags:
+        words += PATCHOUT.split() if backbone.kind == "ast" else []
+        words += ["-classification_loss", "bce" if several else "cce"]
+        words += ["-nb_seg", "2"] if trials else []
+    elif several and num_folds:
+        words += ["-classification_loss", "bce"]
+    words += ["-add_musan_rir", "False"] if trials else []
+    return f"(cd {experiment} && python3 main.py {shlex.join(words)})"
