@@ -97,6 +97,60 @@ REPORT_EXAMPLE = """example:
 """
 
 
+def compare(argv: list[str]) -> int:
+    """Explain what two runs differ in, and which is better on the same clips."""
+    parser = Parser(prog="python3 -m ipet compare", formatter_class=Help, epilog=COMPARE_EXAMPLE)
+    for name in ("a", "b"):
+        parser.add_argument(name, type=Path, metavar=name.upper(), help="a run's folder, or a passport.json")
+    parser.add_argument(
+        "-json", default=None, metavar="FILE", help="also write it there; - prints JSON alone"
+    )
+    flags = parser.parse_args(argv)
+
+    from ipet.compare import compare
+
+    return compare(flags.a, flags.b, flags.json)
+
+
+COMPARE_EXAMPLE = """example:
+  python3 -m ipet compare runs/IPET/ast_esc50/first runs/IPET/ast_esc50/second
+"""
+
+
+def rerun(argv: list[str]) -> int:
+    """Make a run again from its passport.json, and say whether it is the same bit for bit."""
+    usage = "python3 -m ipet rerun PASSPORT [flags] [-- flags of main.py]"
+    parser = Parser(usage=usage, formatter_class=Help, epilog=RERUN_EXAMPLE)
+    add = parser.add_argument
+    add("passport", type=Path, metavar="PASSPORT", help="the passport.json of a run")
+    add(
+        "-path_run",
+        type=Path,
+        default=None,
+        metavar="DIR",
+        help="where runs are written; beside the run if not given",
+    )
+    add("-name", type=part_of_path, default=None, help="of the new run; the run's and _again if not given")
+    own, further = split(argv)
+    flags = parser.parse_args(own)
+
+    from ipet.rerun import rerun
+
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a scheduler's end is as orderly as Ctrl-C
+    return rerun(flags.passport, REPOSITORY, flags.path_run, flags.name, further)
+
+
+RERUN_EXAMPLE = """example:
+  python3 -m ipet rerun runs/IPET/ast_esc50/first/passport.json
+  python3 -m ipet rerun passport.json -- -path_data /data/ESC-50-master -path_list data/esc50
+"""
+
+
+def split(argv: list[str]) -> tuple[list[str], list[str]]:
+    """The flags before ``--``, and those of main.py behind it."""
+    return (argv[: argv.index("--")], argv[argv.index("--") + 1 :]) if "--" in argv else (argv, [])
+
+
 def sweep_parser() -> Parser:
     """The flags of ``sweep``."""
     parser = Parser(
@@ -154,7 +208,7 @@ def sweep_parser() -> Parser:
 def sweep(argv: list[str]) -> int:
     """Choose the settings of an experiment on validation data."""
     parser = sweep_parser()
-    own, further = (argv[: argv.index("--")], argv[argv.index("--") + 1 :]) if "--" in argv else (argv, [])
+    own, further = split(argv)
     flags = parser.parse_args(own)
     choose_sampler(parser, flags)
 
@@ -383,6 +437,8 @@ training and evaluation, or with different labels, and classes that are evaluate
 
 COMMANDS = {
     "report": report,
+    "compare": compare,
+    "rerun": rerun,
     "sweep": sweep,
     "predict": predict,
     "embed": embed,

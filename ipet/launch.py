@@ -31,6 +31,7 @@ from ipet.datasets import Datasets, check_recordings, unusable
 from ipet.interruption import Stopped
 from ipet.lists import Clip, check_disjoint, utterance_key
 from ipet.logbook import check_loggers, lock_run, open_run, record_start
+from ipet.passport import hashes, list_files, plain, write_passport
 from ipet.recipe import Recipe
 from ipet.splits import Cell
 from ipet.summary import cell_name, cell_order, planned_cells, read_results, summarise, table
@@ -160,6 +161,7 @@ def train_cells(
         used = {"device": str(device), "processes": distributed.world_size(), "recipe": asdict(recipe)}
         used["recipe"].pop("seed")  # each cell has its own
         used["threads"] = torch.get_num_threads()
+        used["lists"] = hashes(list_files(json_values(args), [cell_name(*cell) for cell in cells]))
         record_start(folder, Path(sys.argv[0]).resolve().parent, used)
 
     for cell in cells:
@@ -256,10 +258,12 @@ def task_of(args) -> dict:
 
 
 def write_summary(args, folder: Path) -> dict:
-    """Write the summary of the cells that are finished, and return it."""
-    summary = summarise(read_results(folder), args.protocol[0])
+    """Write the summary of the cells that are finished, and the run's passport; return the summary."""
+    results = read_results(folder)
+    summary = summarise(results, args.protocol[0])
     write_json(folder / "summary.json", summary)
     write_atomically(folder / "summary.txt", (table(summary) + "\n").encode())
+    write_passport(folder, results, summary)
     return summary
 
 
@@ -394,7 +398,7 @@ def check(args, folder: Path, cells: list[Cell], build_datasets) -> tuple[FileLo
                     datasets.without(bad)
             elif args.path_cache is None:  # what is in a cache has been decoded once
                 check_recordings(recordings)
-            arguments = {key: plain(value) for key, value in sorted(vars(args).items())}
+            arguments = json_values(args)
             arguments["experiment"] = Path(sys.argv[0]).resolve().parent.name
             arguments["cells"] = [cell_name(*cell) for cell in cells]
             arguments["lists_sha256"] = digest.hexdigest()  # a run does not go on with other lists
@@ -469,11 +473,9 @@ def check_leakage(datasets: Datasets) -> None:
         )
 
 
-def plain(value):
-    """An argument as a JSON value."""
-    if isinstance(value, Path):
-        return str(value)
-    return list(value) if isinstance(value, tuple) else value
+def json_values(args) -> dict:
+    """The arguments as JSON values."""
+    return {key: plain(value) for key, value in sorted(vars(args).items())}
 
 
 def describe(args, model, datasets) -> dict:

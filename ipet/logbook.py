@@ -1,5 +1,7 @@
 """A run's folder and what is written into it while it runs."""
 
+import contextlib
+import hashlib
 import importlib.metadata
 import importlib.util
 import json
@@ -11,6 +13,7 @@ import sys
 import time
 from pathlib import Path
 
+import torch
 from filelock import FileLock, Timeout
 
 from ipet.checkpoint import read_json, write_atomically, write_json
@@ -264,7 +267,7 @@ def record_start(folder: str | Path, sources: Path, used: dict) -> None:
     Args:
         folder: of the run.
         sources: the experiment's folder.
-        used: device, processes, and how is trained: JSON values.
+        used: device, processes, lists, and how is trained: JSON values.
     """
     for stale in Path(folder).glob("error_rank*.log"):
         stale.unlink()  # of a start that failed
@@ -274,7 +277,7 @@ def record_start(folder: str | Path, sources: Path, used: dict) -> None:
 
 
 def environment(folder: Path) -> dict:
-    """What a run depends on: when, where, the command, versions, the git commit of ``folder``."""
+    """What a run depends on: when, where, the command, versions, the git commit of ``folder``, hardware."""
     return {
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
@@ -282,7 +285,36 @@ def environment(folder: Path) -> dict:
         "platform": platform.platform(),
         "packages": {name: version_of(name) for name in PACKAGES},
         "git": git_commit(folder),
+        "ipet_sha256": package_sha256(),
+        "hardware": hardware(),
     }
+
+
+def package_sha256() -> str:
+    """SHA-256 over this package's files: which code ran, also outside git and of a changed checkout."""
+    digest, folder = hashlib.sha256(), Path(__file__).resolve().parent
+    for path in sorted(folder.rglob("*.py")):
+        digest.update(f"{path.relative_to(folder).as_posix()}\n".encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
+def hardware() -> dict:
+    """This machine's processor, cores, memory in bytes, and GPUs."""
+    return {
+        "cpu": processor(),
+        "cores": os.cpu_count(),
+        "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
+    }
+
+
+def processor() -> str:
+    """The processor's model, where the system tells it."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
 
 
 def version_of(package: str) -> str | None:

@@ -1,6 +1,6 @@
 """Evaluation metrics and their 95 % intervals: pure functions of scores and targets, on NumPy arrays."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from scipy.stats import binomtest, norm
@@ -148,20 +148,25 @@ def wilson_interval(accuracy: float, num_clips: int) -> tuple[float, float]:
 
 
 def bootstrap_interval(
-    metric: Callable[[np.ndarray], float], num_items: int, num_resamples: int = 200, seed: int = 0
+    metric: Callable[[np.ndarray], float],
+    num_items: int | Sequence[int],
+    num_resamples: int = 200,
+    seed: int = 0,
 ) -> tuple[float, float]:
     """The percentile interval of a metric when its items are drawn again, with replacement.
 
     Args:
         metric: [N] int counts, how often each item was drawn -> value; NaN where it has none.
-        num_items: N, the trials or clips.
+        num_items: N, the trials or clips; several numbers: of groups, each drawn in itself, whose counts
+            stand one after another.
 
     Source: the bootstrap (Efron 1979). Items count as independent: trials that share a speaker, and clips
     cut from one recording, are not, and the interval is then narrower than it should be.
     """
     rng = np.random.default_rng(seed)
+    sizes = [num_items] if isinstance(num_items, int) else num_items
     values = [
-        metric(np.bincount(rng.integers(num_items, size=num_items), minlength=num_items))
+        metric(np.concatenate([np.bincount(rng.integers(n, size=n), minlength=n) for n in sizes]))
         for _ in range(num_resamples)
     ]
     low, high = np.nanquantile(values, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
@@ -172,11 +177,19 @@ def eer_interval(
     scores: np.ndarray, targets: np.ndarray, num_resamples: int = 200, seed: int = 0
 ) -> tuple[float, float]:
     """[N], [N] -> the bootstrap interval of the EER over trials; see ``det_curve`` for its errors."""
+    return bootstrap_interval(counted_eer(scores, targets), len(scores), num_resamples, seed)
+
+
+def counted_eer(scores: np.ndarray, targets: np.ndarray) -> Callable[[np.ndarray], float]:
+    """[N], [N] -> the EER as a function of [N] int, how often each trial counts; NaN where it has none.
+
+    See ``det_curve`` for its errors.
+    """
     scores, targets = check_trials(scores, targets)
     order = np.argsort(-scores, kind="stable")  # once: a resample changes counts, never the order
     targets, last = targets[order], last_of_ties(scores[order])
 
-    def resampled(counts: np.ndarray) -> float:
+    def counted(counts: np.ndarray) -> float:
         counts = counts[order]
         hits = np.cumsum(counts * targets)
         accepted = np.cumsum(counts)
@@ -187,7 +200,23 @@ def eer_interval(
         miss = 1 - hits[last] / num_targets
         return equal_error(np.concatenate([[0.0], false_alarm]), np.concatenate([[1.0], miss]))
 
-    return bootstrap_interval(resampled, len(scores), num_resamples, seed)
+    return counted
+
+
+def counted_accuracy(scores: np.ndarray, targets: np.ndarray) -> Callable[[np.ndarray], float]:
+    """[N, C], [N, C] one-hot -> the accuracy as a function of [N] int, how often each clip counts."""
+    right = scores.argmax(axis=1) == targets.argmax(axis=1)
+    return lambda counts: float(counts @ right / counts.sum())
+
+
+def counted_mean_average_precision(scores: np.ndarray, targets: np.ndarray) -> Callable[[np.ndarray], float]:
+    """[N, C], [N, C] multi-hot -> the macro mAP as a function of [N] int, how often each clip counts."""
+    if not np.any(targets):
+        return lambda counts: float("nan")
+    return CountedAveragePrecision(scores, targets).mean
+
+
+COUNTED = {"accuracy": counted_accuracy, "mAP": counted_mean_average_precision, "EER": counted_eer}
 
 
 def last_of_ties(ordered: np.ndarray) -> np.ndarray:

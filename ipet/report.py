@@ -410,14 +410,22 @@ PLOTS = {"accuracy": draw_confusion, "mAP": draw_per_class, "EER": draw_trials}
 def predictions(run: Run) -> Iterable[tuple[np.ndarray, np.ndarray]]:
     """Scores and targets of each reported cell: [N, C] twice, or [N] twice of trials."""
     for cell in run.reported:
-        path = run.folder / cell / "predictions.npz"
-        try:
-            with np.load(path) as arrays:
-                yield arrays["scores"], arrays["targets"]
-        except FileNotFoundError:
-            raise FileNotFoundError(f"{path}: no such file; plots of its clips are left out") from None
-        except DAMAGE as error:
-            raise ValueError(told(path, error)) from None
+        yield read_predictions(run.folder / cell / "predictions.npz")
+
+
+def read_predictions(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Scores and targets of a cell: [N, C] twice, or [N] twice of trials.
+
+    Raises:
+        FileNotFoundError, ValueError: the file is missing or damaged; the message names it.
+    """
+    try:
+        with np.load(path) as arrays:
+            return arrays["scores"], arrays["targets"]
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{path}: no such file; what needs its scores is left out") from None
+    except DAMAGE as error:
+        raise ValueError(told(path, error)) from None
 
 
 def class_names(run: Run) -> list[str]:

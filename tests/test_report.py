@@ -14,52 +14,11 @@ from ipet.__main__ import main
 from ipet.report import find_runs, shortest_ends
 from ipet.summary import planned_cells
 
+from helpers import one_hot, result, write_run
+
 pytest.importorskip("matplotlib", reason="the plots need matplotlib")
 
 PNG = b"\x89PNG\r\n\x1a\n"
-
-
-def result(*curve, metric="accuracy", watched="eval", higher_is_better=True, **more):
-    """What a finished cell says, with these values of its metric after its epochs."""
-    best = max(curve) if higher_is_better else min(curve)
-    return {
-        "metric": metric,
-        "higher_is_better": higher_is_better,
-        "watched": watched,
-        "best_epoch": curve.index(best) + 1,
-        "history": [{"epoch": i, f"{watched}_{metric}": v} for i, v in enumerate(curve, start=1)],
-        "tuning": {"method": "ipet"},
-        "trainable_parameters": 1_250,
-        "all_parameters": 100_000,
-        "seconds": 1_830.0,
-        "peak_memory_bytes": 3 * 2**30,
-        "checkpoint_bytes": 5 * 2**20 // 2,
-        "macs": 48_600_000_000,
-        "without_hearing": None,
-        **more,
-    }
-
-
-def write_run(folder, experiment, cells, names=("cat", "dog"), predictions=None, **arguments):
-    """A run's folder: its arguments, and the results, labels and predictions of its finished cells."""
-    arguments = {"experiment": experiment, "rand_seed": [7], "fold": 0, "protocol": ["last"], **arguments}
-    arguments["path_list"] = "/lists/esc50"
-    arguments["cells"] = planned_cells(arguments["rand_seed"], arguments["fold"], arguments["protocol"])
-    folder.mkdir(parents=True)
-    (folder / "arguments.json").write_text(json.dumps(arguments))
-    for cell, value in cells.items():
-        path = folder / cell
-        (path / "last").mkdir(parents=True)
-        (path / "result.json").write_text(json.dumps(value))
-        labels = [{"mid": f"/m/{i}", "name": name} for i, name in enumerate(names)]
-        (path / "last" / "adapter.json").write_text(json.dumps({"labels": labels}))
-        if predictions is not None:
-            np.savez(path / "predictions.npz", **predictions)
-    return folder
-
-
-def one_hot(*classes, num_classes=2):
-    return np.eye(num_classes, dtype=np.float32)[list(classes)]
 
 
 @pytest.fixture

@@ -1,0 +1,213 @@
+"""A run made again from its passport, and whether it came out the same, bit for bit."""
+
+import contextlib
+import io
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import torch
+
+from ipet.compare import as_text, differences, flat, read_side, short, unequal
+from ipet.logbook import environment
+from ipet.passport import hashes, list_files, plain, read_passport
+from ipet.summary import planned_cells
+from ipet.sweep import end_with_parent, settings_of, stop
+
+OWN = {"name", "path_run", "resume"}  # of the new run; not taken from a passport
+COMMAS = {"logger", "usable_gpu"}  # flags of one word; other lists are several
+# What main.py derives from other flags where it is not given, in the order in which it does.
+DERIVED = ("method", "lr", "pretrained", "path_data", "path_trial", "tags")
+BY_AUTHORS = ("adapter_init", "adapter_residual")  # -authors True sets them where they are not given
+TOLD = ("python", "packages.", "ipet_sha256", "hardware.cpu", "hardware.gpus")  # of an environment
+
+
+def rerun(
+    path: Path, repository: Path, path_run: Path | None, name: str | None, further: Sequence[str]
+) -> int:
+    """Train and evaluate again what a passport tells of, and compare the two; returns the exit status.
+
+    A passport may come from elsewhere: of it, only the name of an experiment of this repository and values
+    of that experiment's own flags are used.
+
+    Args:
+        path: the ``passport.json``.
+        repository: the folder of the experiments.
+        path_run: where runs are written; None: where the passport's run lies, or else main.py's own.
+        name: of the new run; None: the run's with ``_again``.
+        further: flags of main.py that replace the passport's.
+
+    Returns:
+        0 where every cell is the same, bit for bit; 1 where one is not, or main.py failed.
+
+    Raises:
+        FileNotFoundError, ValueError: there is no such passport, it is damaged, or main.py would refuse it.
+        KeyboardInterrupt: main.py was asked to end, and did.
+    """
+    path = Path(path).expanduser()
+    passport = read_passport(path)
+    if not passport["results"]["cells"]:
+        raise ValueError(f"{path}: no cell of this run is finished; there is nothing to compare with")
+    experiment = find_experiment(path, passport["experiment"], repository)
+    arguments = passport["arguments"]
+
+    def resolve(flags: Sequence[str]) -> dict:
+        said = io.StringIO()
+        try:
+            with contextlib.redirect_stderr(said):
+                return settings_of(experiment, flags)
+        except SystemExit:
+            reason = said.getvalue().strip().removeprefix("error: ").removesuffix(" (-h lists the flags)")
+            raise ValueError(f"{path}: {experiment.name} does not take its arguments: {reason}") from None
+
+    flags = flags_of(arguments, resolve, path)
+    own = [f"-name={name or str(arguments.get('name')) + '_again'}"]
+    place = path_run or runs_folder(path, arguments)
+    own += [f"-path_run={place}"] if place else []
+    resolve([*flags, *own])  # what is wrong from here on is wrong in ``further``
+    settings = settings_of(experiment, [*flags, *further, *own])
+    folder = settings["path_run"] / settings["project"] / settings["tags"] / settings["name"]
+    # main.py runs in the experiment's folder: paths that are relative to this one are resolved by now.
+    own = [f"-{key}={settings[key]}" for key in sorted(OWN)]
+    command = [sys.executable, "-u", "main.py", *flags_of(json_values(settings), resolve, path), *own]
+    for note in notes(passport, experiment, settings):
+        print(f"note: {note}", flush=True)
+    print(f"{experiment.name}: {path} again, in {folder}", flush=True)
+    status = run(command, experiment, passport["starts"])
+    if status:
+        print(f"error: main.py ended with exit status {status}; nothing was compared", file=sys.stderr)
+        return 1
+    errors: list[str] = []
+    found = differences(read_side(path, errors), read_side(folder, errors), errors)
+    print(f"\n{as_text(found)}\n")
+    for error in dict.fromkeys(errors):
+        print(f"error: {error}", file=sys.stderr)
+    return verdict(passport["results"]["cells"], found["training"])
+
+
+def find_experiment(path: Path, name: str, repository: Path) -> Path:
+    """The folder of an experiment, by its name in the repository and nothing else.
+
+    Raises:
+        ValueError: there is none of that name.
+    """
+    known = {main.parent.name: main.parent for main in sorted(repository.glob("*/main.py"))}
+    known = {key: folder for key, folder in known.items() if (folder / "arguments.py").is_file()}
+    if name not in known:
+        raise ValueError(f"{path}: experiment {name!r} is none of this repository: {', '.join(known)}")
+    return known[name]
+
+
+def runs_folder(path: Path, arguments: Mapping) -> Path | None:
+    """The ``-path_run`` below which a passport lies in its own run; None where it lies elsewhere."""
+    folder = path.resolve().parent
+    end = tuple(arguments.get(key) for key in ("project", "tags", "name"))
+    return folder.parents[2] if folder.parts[-3:] == end else None
+
+
+def json_values(settings: Mapping) -> dict:
+    """Settings as a passport's arguments hold them."""
+    return {key: plain(value) for key, value in settings.items()}
+
+
+def flags_of(arguments: Mapping, resolve: Callable[[Sequence[str]], Mapping], path: Path) -> list[str]:
+    """The flags of main.py that resolve to these arguments; those that are defaults are left out.
+
+    Args:
+        arguments: as ``arguments.json`` holds them; the run's name and place are left out.
+        resolve: flags -> what main.py makes of them, by name.
+        path: what an error names.
+
+    Raises:
+        ValueError: an argument is no flag, or main.py would make something else of it.
+    """
+    defaults = json_values(resolve([]))
+    wanted = {key: value for key, value in arguments.items() if key not in OWN}
+    unknown = [key for key in wanted if key not in defaults and wanted[key]]  # off: of another version
+    if unknown:
+        raise ValueError(f"{path}: argument {unknown[0]!r} is no flag of its experiment")
+    wanted = {key: value for key, value in wanted.items() if key in defaults}
+    if not wanted.get("fold"):
+        wanted.pop("protocol", None)  # no choice where there are no folds
+    given = [key for key, value in wanted.items() if key not in DERIVED and value != defaults[key]]
+    given += [key for key in BY_AUTHORS if wanted.get("authors") and key in wanted and key not in given]
+    flags = [word for key in given for word in spell(key, wanted[key])]
+    for key in DERIVED:
+        if key in wanted and json_values(resolve(flags))[key] != wanted[key]:
+            flags += spell(key, wanted[key])
+    other = unequal(
+        wanted, {key: value for key, value in json_values(resolve(flags)).items() if key in wanted}
+    )
+    if other:
+        key, (was, now) = next(iter(other.items()))
+        raise ValueError(f"{path}: -{key} was {was!r}; this version makes {now!r} of the run's arguments")
+    return flags
+
+
+def spell(name: str, value) -> list[str]:
+    """A flag with its value, as main.py reads it; nothing for None, which is what is not given."""
+    if value is None:
+        return []
+    if isinstance(value, list) and name not in COMMAS:
+        return [f"-{name}", *map(str, value)]
+    text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
+    return [f"-{name}={text}"]  # in one word, so that -1e-05 is a value and no flag
+
+
+def notes(passport: Mapping, experiment: Path, settings: Mapping) -> list[str]:
+    """What may make the numbers other ones, or the run another one, before it begins."""
+    found, start = [], passport["starts"][-1] if passport["starts"] else {}
+    was, now = flat(start), flat(environment(experiment))
+    now |= {
+        "device": "cuda" if torch.cuda.is_available() else "cpu",
+        "processes": settings["nproc"] or max(1, torch.cuda.device_count()),
+    }
+    was["device"] = str(was.get("device")).partition(":")[0]
+    for name in [name for name in now if name.startswith((*TOLD, "device", "processes"))]:
+        if name in was and was[name] != now[name]:
+            found.append(f"{name} was {short(was[name])} and is {short(now[name])}")
+    sources = hashes({path.name: path for path in experiment.glob("*.py")})
+    found += [f"{experiment.name}/{name} has changed" for name in unequal(passport["sources"], sources)]
+    cells = planned_cells(settings["rand_seed"], settings["fold"], settings["protocol"])
+    lists = hashes(list_files(json_values(settings), cells))
+    for name in passport["lists"]:
+        if lists.get(name) != passport["lists"][name]:
+            found.append(f"list {name} {'is another' if name in lists else 'is not there'}")
+    more = [cell for cell in cells if cell not in passport["results"]["cells"]]
+    if more:
+        found.append(f"not finished in the run, trained now all the same: {', '.join(more)}")
+    return found
+
+
+def run(command: Sequence[str], experiment: Path, starts: Sequence[Mapping]) -> int:
+    """Run main.py to its end, with as many threads as it had; its exit status.
+
+    Raises:
+        KeyboardInterrupt: this process was asked to end; main.py was asked to save, and has ended.
+    """
+    threads = starts[-1].get("threads") if starts else None
+    threads = {"OMP_NUM_THREADS": str(threads)} if isinstance(threads, int) and 0 < threads < 1024 else {}
+    process = subprocess.Popen(
+        command,
+        cwd=experiment,
+        env={**threads, **os.environ},  # sums in another order are other sums
+        stdin=subprocess.DEVNULL,
+        start_new_session=True,  # Ctrl-C is for this process, which then asks main.py to end
+        preexec_fn=end_with_parent,
+    )
+    try:
+        return process.wait()
+    finally:
+        stop(process)
+
+
+def verdict(cells: Mapping, training: Mapping) -> int:
+    """Say whether every cell of the first run came out the same; 0 or 1."""
+    other = [cell for cell in cells if cell not in training or not training[cell]["same"]]
+    if other:
+        print(f"not the same: {len(other)} of {len(cells)} cells: {', '.join(other)}")
+        return 1
+    print(f"bit for bit the same: {len(cells)} of {len(cells)} cells")
+    return 0
