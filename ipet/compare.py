@@ -504,8 +504,8 @@ def paired_lines(paired: Mapping) -> list[str]:
     lines = [
         f"{'paired':<12} {paired['metric']}, {title_of(paired['of'])}: A - B = {difference} percentage "
         f"points, 95 % {low} to {high}; {better} is better",
-        f"  bootstrap over the {sizes} {what} of each of {len(paired['cells'])} cells, the same ones for "
-        "both runs; other seeds are not in it",
+        f"  bootstrap over the {sizes} {what} of each of the {len(paired['cells'])} shared cells, the same "
+        "ones for both runs; other seeds are not in it",
     ]
     if paired["left_out"]:
         lines.append(f"  left out, evaluated on other {what}: {', '.join(paired['left_out'])}")

@@ -1,5 +1,6 @@
 """A run made again from its passport, and whether it came out the same, bit for bit."""
 
+import argparse
 import contextlib
 import io
 import os
@@ -40,18 +41,18 @@ def rerun(
         further: flags of main.py that replace the passport's.
 
     Returns:
-        0 where every cell is the same, bit for bit; 1 where one is not, or main.py failed.
+        0 where every cell is the same, bit for bit; 1 where one is not, or main.py failed; 130 where this
+        process was asked to end.
 
     Raises:
         FileNotFoundError, ValueError: there is no such passport, it is damaged, or main.py would refuse it.
-        KeyboardInterrupt: main.py was asked to end, and did.
     """
     path = Path(path).expanduser()
     passport = read_passport(path)
     if not passport["results"]["cells"]:
         raise ValueError(f"{path}: no cell of this run is finished; there is nothing to compare with")
     experiment = find_experiment(path, passport["experiment"], repository)
-    arguments = passport["arguments"]
+    arguments = passport["arguments"] | lists_of(path, passport["arguments"], further)
 
     def resolve(flags: Sequence[str]) -> dict:
         said = io.StringIO()
@@ -75,7 +76,11 @@ def rerun(
     for note in notes(passport, experiment, settings):
         print(f"note: {note}", flush=True)
     print(f"{experiment.name}: {path} again, in {folder}", flush=True)
-    status = run(command, experiment, passport["starts"])
+    try:
+        status = run(command, experiment, passport["starts"])
+    except KeyboardInterrupt:  # and main.py has saved what it did
+        print("error: interrupted; the same command goes on with -- -resume", file=sys.stderr)
+        return 130
     if status:
         print(f"error: main.py ended with exit status {status}; nothing was compared", file=sys.stderr)
         return 1
@@ -98,6 +103,23 @@ def find_experiment(path: Path, name: str, repository: Path) -> Path:
     if name not in known:
         raise ValueError(f"{path}: experiment {name!r} is none of this repository: {', '.join(known)}")
     return known[name]
+
+
+def lists_of(path: Path, arguments: Mapping, further: Sequence[str]) -> dict[str, str]:
+    """The folder of the lists, which an experiment may read its defaults from: the passport's or a given one.
+
+    Raises:
+        ValueError: it is not there.
+    """
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("-path_list", type=Path, default=Path(str(arguments.get("path_list"))))
+    folder = parser.parse_known_args(further)[0].path_list.expanduser().resolve()
+    if not folder.is_dir():
+        raise ValueError(
+            f"{path}: the run's lists, {folder}, are not there; where they lie here goes behind --: "
+            "-- -path_list DIR -path_data DIR"
+        )
+    return {"path_list": str(folder)}
 
 
 def runs_folder(path: Path, arguments: Mapping) -> Path | None:
@@ -123,7 +145,8 @@ def flags_of(arguments: Mapping, resolve: Callable[[Sequence[str]], Mapping], pa
     Raises:
         ValueError: an argument is no flag, or main.py would make something else of it.
     """
-    defaults = json_values(resolve([]))
+    place = spell("path_list", arguments.get("path_list"))  # some experiments take defaults from there
+    defaults = json_values(resolve(place))
     wanted = {key: value for key, value in arguments.items() if key not in OWN}
     unknown = [key for key in wanted if key not in defaults and wanted[key]]  # off: of another version
     if unknown:
@@ -133,7 +156,7 @@ def flags_of(arguments: Mapping, resolve: Callable[[Sequence[str]], Mapping], pa
         wanted.pop("protocol", None)  # no choice where there are no folds
     given = [key for key, value in wanted.items() if key not in DERIVED and value != defaults[key]]
     given += [key for key in BY_AUTHORS if wanted.get("authors") and key in wanted and key not in given]
-    flags = [word for key in given for word in spell(key, wanted[key])]
+    flags = place + [word for key in given for word in spell(key, wanted[key])]
     for key in DERIVED:
         if key in wanted and json_values(resolve(flags))[key] != wanted[key]:
             flags += spell(key, wanted[key])

@@ -150,7 +150,7 @@ COMMON = [
     ["-adapter", "False", "-adapter_hidden_dim", "7"],
     ["-adapter", "False", "-embedding_prompt", "False", "-usable_gpu", "0,1"],
     ["-method", "lora", "-lora_rank", "4", "-head_lr", "1e-2"],
-    ["-method", "prefix", "-budget", "1.5M"],
+    ["-method", "prefix", "-budget", "1.5M", "-shots", "4", "-class_weights", "True", "-patience", "3"],
     ["-authors", "True", "-adapter_position", "parallel", "-adapter_init", "zero", "-logger="],
     ["-method", "finetune", "-path_list", "lists", "-on_bad_audio", "skip", "-checkpoint_every", "3m"],
     [
@@ -193,6 +193,22 @@ def test_the_arguments_of_every_experiment_become_flags_that_give_them_again(nam
         again["rand_seed"], again["protocol"] = again["rand_seed"] or (1234,), again["protocol"] or ("last",)
         got = {key: plain(value) for key, value in again.items() if key not in OWN}
         assert got == {key: value for key, value in arguments.items() if key not in OWN}, flags
+
+
+@pytest.mark.parametrize(
+    "further", [[], ["-norm_mean=-4.2677393"], ["-fold", "1", "-classification_loss", "cce"]]
+)
+def test_defaults_that_the_lists_give_are_told_from_what_was_given(tmp_path, further):
+    lists = write_lists(tmp_path, train_1=2, eval_1=2, train_2=2, eval_2=2)
+    (lists / "stats.json").write_text('{"mean": -3.5, "std": 2.5}')
+
+    def resolve(flags):
+        return settings_of(ROOT / "ast_custom", flags)
+
+    arguments = {key: plain(value) for key, value in resolve(["-path_list", str(lists), *further]).items()}
+    again = resolve(flags_of(arguments, resolve, Path("p")))
+    got = {key: plain(value) for key, value in again.items() if key not in OWN}
+    assert got == {key: value for key, value in arguments.items() if key not in OWN}
 
 
 def test_a_tuple_among_the_flags_is_spelt_as_its_flag_reads_it():
@@ -266,6 +282,7 @@ def test_another_number_is_not_the_same_and_the_passport_alone_suffices(run, tmp
         (lambda p: p["arguments"].update(rand_seed=[1, "-resume"]), "-rand_seed was [1, '-resume']"),
         (lambda p: p["arguments"].update(protocol=["-h"]), "does not take its arguments"),
         (lambda p: p["results"].update(cells={}), "no cell of this run is finished"),
+        (lambda p: p["arguments"].update(path_list="/nowhere"), "the run's lists, /nowhere, are not there"),
     ],
 )
 def test_of_a_passport_from_elsewhere_only_known_flags_are_used(
@@ -287,6 +304,26 @@ def test_where_main_py_fails_nothing_is_compared(run, monkeypatch, capsys):
     out, err = capsys.readouterr()
     assert err == "error: main.py ended with exit status 75; nothing was compared\n"
     assert "bit for bit" not in out
+
+
+def test_an_interrupted_rerun_says_how_it_goes_on(run, monkeypatch, capsys):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("ipet.rerun.run", interrupted)
+    assert main(["rerun", str(run / "passport.json")]) == 130
+    assert capsys.readouterr().err == "error: interrupted; the same command goes on with -- -resume\n"
+
+
+def test_lists_that_lie_elsewhere_here_are_given_behind_two_dashes(run, tmp_path, here, capsys):
+    found = read_passport(run / "passport.json")
+    lists = shutil.copytree(found["arguments"]["path_list"], tmp_path / "lists")
+    found["arguments"] |= {"path_list": "/nowhere", "path_data": "/nowhere"}
+    path = tmp_path / "passport.json"
+    path.write_text(json.dumps(found))
+    flags = ["-path_run", str(tmp_path / "runs"), "--", "-path_list", str(lists), "-path_data", str(lists)]
+    assert main(["rerun", str(path), *flags]) == 0
+    assert capsys.readouterr().out.endswith("bit for bit the same: 2 of 2 cells\n")
 
 
 def test_the_planned_cells_of_a_passport_are_those_that_a_rerun_trains(run):
