@@ -41,6 +41,8 @@ def main(argv: list[str] | None = None) -> int:
         hint = suggest(argv[0], list(COMMANDS))
         print(f"error: unknown command {argv[0]!r}{hint} (accepted: {known})", file=sys.stderr)
         return 2
+    # A scheduler's end is as orderly as Ctrl-C.
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         return COMMANDS[argv[0]](argv[1:])
     except (ValueError, OSError) as error:  # what a user can mend; anything else shows its traceback
@@ -55,6 +57,8 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("error: interrupted; the same command goes on", file=sys.stderr)
         return 130
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def report(argv: list[str]) -> int:
@@ -136,7 +140,6 @@ def rerun(argv: list[str]) -> int:
 
     from ipet.rerun import rerun
 
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a scheduler's end is as orderly as Ctrl-C
     return rerun(flags.passport, REPOSITORY, flags.path_run, flags.name, further)
 
 
@@ -214,7 +217,6 @@ def sweep(argv: list[str]) -> int:
 
     from ipet.sweep import sweep
 
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a scheduler's end is as orderly as Ctrl-C
     return sweep(
         find_experiment(parser, flags.experiment),
         grid=dict(flags.grid),

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import re
+import signal
 import sys
 
 import numpy as np
@@ -311,6 +312,9 @@ def test_without_matplotlib_the_tables_are_written_all_the_same(folds, tmp_path,
 def test_an_unknown_command_or_format_says_what_is_accepted(tmp_path, capsys):
     assert main(["reprot"]) == 2
     assert "unknown command 'reprot'; did you mean 'report'? (accepted: report" in capsys.readouterr().err
+    assert main(["report", str(tmp_path / "nothing")]) == 1
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL  # as it was
+    capsys.readouterr()
     assert main(["--version"]) == 0 and capsys.readouterr().out == f"ipet {ipet.__version__}\n"
     with pytest.raises(SystemExit):
         main(["report", str(tmp_path), "-format", "html"])
