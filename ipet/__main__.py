@@ -140,7 +140,7 @@ def rerun(argv: list[str]) -> int:
 
     from ipet.rerun import rerun
 
-    return rerun(flags.passport, REPOSITORY, flags.path_run, flags.name, further)
+    return rerun(flags.passport, experiments(), flags.path_run, flags.name, further)
 
 
 RERUN_EXAMPLE = """example:
@@ -267,10 +267,19 @@ def choose_sampler(parser: Parser, flags) -> None:
 def find_experiment(parser: Parser, path: Path) -> Path:
     """The folder of an experiment, given by its path or its name in the repository."""
     for folder in (path, REPOSITORY / path):
-        if (folder / "main.py").is_file() and (folder / "arguments.py").is_file():
+        if is_experiment(folder):
             return folder.resolve()
-    known = [found.parent.name for found in sorted(REPOSITORY.glob("*/main.py"))]
-    parser.error(f"{path}: no experiment{suggest(path.name, known)}")
+    parser.error(f"{path}: no experiment{suggest(path.name, list(experiments()))}")
+
+
+def experiments() -> dict[str, Path]:
+    """The folders of the repository's experiments, by name."""
+    return {folder.name: folder for folder in sorted(REPOSITORY.iterdir()) if is_experiment(folder)}
+
+
+def is_experiment(folder: Path) -> bool:
+    """Whether a folder holds what sweep and rerun start."""
+    return (folder / "main.py").is_file() and (folder / "arguments.py").is_file()
 
 
 SWEEP_EXAMPLE = """example:

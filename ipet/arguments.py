@@ -97,6 +97,7 @@ def number(kind: type, low: float = -math.inf, high: float = math.inf, above: bo
         name += f", at most {high}"
 
     def parse(text: str):
+        """The number that a flag's word says."""
         try:
             value = kind(text)
         except ValueError:
@@ -306,15 +307,6 @@ def add_training(parser: Parser) -> None:
     )
     add("-weight_decay", "-weigth_decay", type=not_negative, default=5e-7, help="L2")
     add("-classification_loss", choices=("cce", "bce"), help="cross-entropy, or binary for each class")
-    add_switch(group, "-class_weights", default=False, help="rare classes weigh more in the loss")
-    add_switch(group, "-balanced_sampler", default=False, help="clips of rare classes are drawn more often")
-    add(
-        "-shots",
-        type=size,
-        default=None,
-        metavar="K",
-        help="train on K clips of each class, drawn by the seed; on all if not given",
-    )
     add(
         "-patience",
         type=size,
@@ -338,6 +330,21 @@ def add_training(parser: Parser) -> None:
         default=None,
         help="without a validation list: the first is reported, all are shown; nested has its own trainings "
         f"(default: {PROTOCOL}, or a resumed run's)",
+    )
+
+
+def add_choice(parser: Parser) -> None:
+    """Which training clips are heard, and how much they weigh."""
+    group = parser.add_argument_group("few or rare clips")
+    add = group.add_argument
+    add_switch(group, "-class_weights", default=False, help="rare classes weigh more in the loss")
+    add_switch(group, "-balanced_sampler", default=False, help="clips of rare classes are drawn more often")
+    add(
+        "-shots",
+        type=size,
+        default=None,
+        metavar="K",
+        help="train on K clips of each class, drawn by the seed; on all if not given",
     )
 
 
@@ -525,7 +532,7 @@ def parse(argv, add_groups, defaults: dict) -> argparse.Namespace:
     defaults = dict(defaults)
     lr, lr_finetune = defaults.pop("lr", None), defaults.pop("lr_finetune", None)
     parser = Parser(usage="python3 main.py -name NAME [flags]", formatter_class=Help, epilog=EXAMPLE)
-    for add in (add_run, add_data, add_training, add_tuning, *add_groups, add_hardware):
+    for add in (add_run, add_data, add_training, add_choice, add_tuning, *add_groups, add_hardware):
         add(parser)
     parser.set_defaults(**defaults)
     parser.add_to_help("lr", f" (default: {lr}, for fine-tuning {lr_finetune})")

@@ -89,10 +89,9 @@ class ClassificationTrainer(Trainer):
         logits = torch.from_numpy(outputs).flatten(0, 1)  # [N S, C]
         repeated = torch.from_numpy(targets).repeat_interleave(num_segments, dim=0)
         loss = LOSSES[self.loss](logits, repeated).mean()
-        if num_segments == 1:
-            scores = outputs[:, 0]  # the logits: sigmoids of large ones would be equal
-        else:
-            scores = torch.from_numpy(outputs).double().sigmoid().mean(dim=1).numpy()  # [N, C]
+        # [N, C]: of one segment the logits, as sigmoids of large ones would be equal; of several the mean of
+        # their sigmoids, whatever the loss.
+        scores = outputs[:, 0] if num_segments == 1 else probabilities(outputs.astype(np.float64), "bce")
         if self.metric == "accuracy":
             values = {"accuracy": accuracy(scores, targets)}
         else:

@@ -323,6 +323,7 @@ def paired_difference(
     sizes = [num_items for num_items, _ in groups.values()]
 
     def difference(counts: np.ndarray) -> float:
+        """The mean difference where each clip of each group counts so often."""
         parts = np.split(counts, np.cumsum(sizes)[:-1])
         pairs = [(pair, part) for (_, pairs), part in zip(groups.values(), parts) for pair in pairs]
         return float(np.mean([one(part) - other(part) for (one, other), part in pairs]))

@@ -145,9 +145,9 @@ class Clips(Dataset):
 
 def check_recordings(clips: Iterable[Clip]) -> None:
     """Open every recording's header; raises ClipError for the first unusable one."""
-    for _, said in look_at(clips, open_header, num_workers=8):
+    for clip, said in look_at(clips, open_header, num_workers=8):
         if said is not None:
-            raise ClipError(said)
+            raise ClipError(f"{clip.where}: {said}")
 
 
 def unusable(clips: Iterable[Clip], sound: Container[Path] = ()) -> dict[Path, str]:
@@ -158,7 +158,7 @@ def unusable(clips: Iterable[Clip], sound: Container[Path] = ()) -> dict[Path, s
     """
     doubtful = (clip for clip in clips if clip.path not in sound)
     looked_at = look_at(doubtful, read_audio, num_workers=os.cpu_count() or 1)
-    return {clip.path: said for clip, said in looked_at if said is not None}
+    return {clip.path: f"{clip.where}: {said}" for clip, said in looked_at if said is not None}
 
 
 def open_header(path: Path) -> None:
@@ -182,7 +182,7 @@ def look_at(
         try:
             look(clip.path)
         except (ClipError, OSError) as error:
-            return f"{clip.where}: {error}"
+            return str(error)
         return None
 
     distinct = list({clip.path: clip for clip in clips}.values())

@@ -2,7 +2,6 @@
 
 import json
 import re
-import sys
 from collections import Counter
 from collections.abc import Sequence
 from functools import reduce
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ipet.checkpoint import write_json
 from ipet.diagnosis import GRAVITIES, Finding, Lists, Patient, class_counts, read_lists
 from ipet.examination import examine_all
 from ipet.moments import Moments, merge
@@ -240,11 +240,10 @@ def doctor(path: Path, root: Path | None = None, json_file: str | None = None) -
             "proposals": proposal,
             "status": int(bool(grave)),
         }
-        text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
         if json_file == "-":
-            sys.stdout.write(text)
+            print(json.dumps(content, indent=2, ensure_ascii=False))
             return int(bool(grave))
-        Path(json_file).write_text(text, encoding="utf-8")
+        write_json(json_file, content)
     print(written(patient, summary, findings, proposal))
     print(f"\nTo be mended: {', '.join(grave)}." if grave else "\nNothing must be mended.")
     return int(bool(grave))

@@ -14,7 +14,7 @@ from ipet.datasets import look_at
 from ipet.features import LogMel
 from ipet.fingerprint import Fingerprint, coarse_log_mel, fingerprint
 from ipet.lists import Clip
-from ipet.moments import Moments, log_mel_moments, plain_log_mel
+from ipet.moments import Moments, log_mel_moments, one_thread, plain_log_mel
 
 FULL_SCALE = 0.999  # of the largest sample of a format; MP3s decode to more
 
@@ -91,17 +91,10 @@ def examine_all(
     found: dict[Path, Examination] = {}
 
     def look(path: Path) -> None:
+        """Examine a recording; the threads share what is found."""
         found[path] = examine(path, front_end, coarse)
 
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)  # the threads are the recordings'
-    try:
+    with one_thread():
         looked_at = list(look_at(clips, look, num_workers or os.cpu_count() or 1))
-    finally:
-        torch.set_num_threads(before)
-    broken = {
-        clip.path: said.removeprefix(f"{clip.where}: ").removeprefix(f"{clip.path}: ")
-        for clip, said in looked_at
-        if said is not None
-    }
+    broken = {clip.path: said.removeprefix(f"{clip.path}: ") for clip, said in looked_at if said is not None}
     return {clip.path: found[clip.path] for clip, said in looked_at if said is None}, broken

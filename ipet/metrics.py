@@ -84,7 +84,8 @@ def check_trials(scores: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, n
             "expected [N] and [N]"
         )
     if not np.isin(targets, (0, 1)).all():
-        raise ValueError("the targets hold other values than 0 and 1")
+        other = targets[~np.isin(targets, (0, 1))][0]
+        raise ValueError(f"the targets hold other values than 0 and 1, such as {other}")
     targets = targets.astype(bool)
     if targets.all() or not targets.any():
         raise ValueError(
@@ -190,6 +191,7 @@ def counted_eer(scores: np.ndarray, targets: np.ndarray) -> Callable[[np.ndarray
     targets, last = targets[order], last_of_ties(scores[order])
 
     def counted(counts: np.ndarray) -> float:
+        """The EER where each trial counts so often."""
         counts = counts[order]
         hits = np.cumsum(counts * targets)
         accepted = np.cumsum(counts)

@@ -1,6 +1,8 @@
 """Mean and standard deviation of log-mels, recording by recording: what AST experiments normalise by."""
 
+import contextlib
 import math
+from collections.abc import Iterator
 from functools import reduce
 from typing import NamedTuple
 
@@ -24,6 +26,17 @@ class Moments(NamedTuple):
     def std(self) -> float:
         """The standard deviation of the values, of which there must be one at least."""
         return math.sqrt(self.squares / self.count)
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Inside the block torch computes on one thread: several threads each have a recording of their own."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def moments(x: Tensor) -> Moments:

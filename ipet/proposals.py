@@ -1,13 +1,14 @@
 """What lists ask of a training: frames of a clip, clips of a step, and the commands themselves."""
 
 import math
-import os
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
+
+from ipet.logbook import physical_memory
 
 FEWEST_FRAMES, MOST_FRAMES = 64, 1024  # of 10 ms; AST was pretrained on 1,024
 COVERED = 95  # % of the clips that are heard whole
@@ -73,7 +74,7 @@ def memory_at_hand() -> tuple[int, str]:
     """Bytes that a training may use, and of what: the GPU's free memory, or else RAM."""
     if torch.cuda.is_available():
         return torch.cuda.mem_get_info()[0], "GPU memory"
-    found = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    found = [physical_memory()]
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
         found += [1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable")]

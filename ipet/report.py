@@ -229,6 +229,7 @@ def shown(row: Mapping) -> dict[str, str]:
     """A row as it is read: percent, MiB, hours."""
 
     def unit(name: str, form: Callable[[float], str]) -> str:
+        """A value in its unit, or a dash."""
         return "-" if row[name] is None else form(row[name])
 
     share = "-" if row["value"] is None else in_percent(row["trainable_parameters"] / row["all_parameters"])
@@ -274,6 +275,7 @@ def as_text(rows: Sequence[Mapping], notes: Sequence[str]) -> str:
     widths = [max(map(len, column)) for column in zip(head, *body)]
 
     def line(values: Sequence[str]) -> str:
+        """A row, words to the left and numbers to the right."""
         aligned = [
             value.ljust(width) if name in WORDS else value.rjust(width)
             for name, value, width in zip(head, values, widths)
@@ -307,6 +309,7 @@ def as_latex(rows: Sequence[Mapping], notes: Sequence[str]) -> str:
     head, body = columns(rows)
 
     def line(values: Sequence[str]) -> str:
+        """A row of a tabular."""
         return " & ".join(re.sub(r"([%_&#$])", r"\\\1", v).replace(" - ", "--") for v in values) + r" \\"
 
     alignment = "".join("l" if name in WORDS else "r" for name in head)

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -26,7 +27,11 @@ TOLD = ("python", "packages.", "ipet_sha256", "hardware.cpu", "hardware.gpus")  
 
 
 def rerun(
-    path: Path, repository: Path, path_run: Path | None, name: str | None, further: Sequence[str]
+    path: Path,
+    experiments: Mapping[str, Path],
+    path_run: Path | None,
+    name: str | None,
+    further: Sequence[str],
 ) -> int:
     """Train and evaluate again what a passport tells of, and compare the two; returns the exit status.
 
@@ -35,7 +40,7 @@ def rerun(
 
     Args:
         path: the ``passport.json``.
-        repository: the folder of the experiments.
+        experiments: the folders of those that may be run, by name.
         path_run: where runs are written; None: where the passport's run lies, or else main.py's own.
         name: of the new run; None: the run's with ``_again``.
         further: flags of main.py that replace the passport's.
@@ -51,18 +56,13 @@ def rerun(
     passport = read_passport(path)
     if not passport["results"]["cells"]:
         raise ValueError(f"{path}: no cell of this run is finished; there is nothing to compare with")
-    experiment = find_experiment(path, passport["experiment"], repository)
+    if passport["experiment"] not in experiments:
+        known = ", ".join(experiments)
+        raise ValueError(f"{path}: experiment {passport['experiment']!r} is none of this repository: {known}")
+    experiment = experiments[passport["experiment"]]
     arguments = passport["arguments"] | lists_of(path, passport["arguments"], further)
 
-    def resolve(flags: Sequence[str]) -> dict:
-        said = io.StringIO()
-        try:
-            with contextlib.redirect_stderr(said):
-                return settings_of(experiment, flags)
-        except SystemExit:
-            reason = said.getvalue().strip().removeprefix("error: ").removesuffix(" (-h lists the flags)")
-            raise ValueError(f"{path}: {experiment.name} does not take its arguments: {reason}") from None
-
+    resolve = partial(resolved, path, experiment)
     flags = flags_of(arguments, resolve, path)
     own = [f"-name={name or str(arguments.get('name')) + '_again'}"]
     place = path_run or runs_folder(path, arguments)
@@ -84,25 +84,22 @@ def rerun(
     if status:
         print(f"error: main.py ended with exit status {status}; nothing was compared", file=sys.stderr)
         return 1
-    errors: list[str] = []
-    found = differences(read_side(path, errors), read_side(folder, errors), errors)
-    print(f"\n{as_text(found)}\n")
-    for error in dict.fromkeys(errors):
-        print(f"error: {error}", file=sys.stderr)
-    return verdict(passport["results"]["cells"], found["training"])
+    return outcome(path, folder, passport["results"]["cells"])
 
 
-def find_experiment(path: Path, name: str, repository: Path) -> Path:
-    """The folder of an experiment, by its name in the repository and nothing else.
+def resolved(path: Path, experiment: Path, flags: Sequence[str]) -> dict:
+    """What an experiment makes of the flags that a passport's arguments became.
 
     Raises:
-        ValueError: there is none of that name.
+        ValueError: it does not take them; the message names the passport, and says why.
     """
-    known = {main.parent.name: main.parent for main in sorted(repository.glob("*/main.py"))}
-    known = {key: folder for key, folder in known.items() if (folder / "arguments.py").is_file()}
-    if name not in known:
-        raise ValueError(f"{path}: experiment {name!r} is none of this repository: {', '.join(known)}")
-    return known[name]
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            return settings_of(experiment, flags)
+    except SystemExit:
+        reason = said.getvalue().strip().removeprefix("error: ").removesuffix(" (-h lists the flags)")
+        raise ValueError(f"{path}: {experiment.name} does not take its arguments: {reason}") from None
 
 
 def lists_of(path: Path, arguments: Mapping, further: Sequence[str]) -> dict[str, str]:
@@ -226,8 +223,14 @@ def run(command: Sequence[str], experiment: Path, starts: Sequence[Mapping]) -> 
         stop(process)
 
 
-def verdict(cells: Mapping, training: Mapping) -> int:
-    """Say whether every cell of the first run came out the same; 0 or 1."""
+def outcome(path: Path, folder: Path, cells: Mapping) -> int:
+    """Compare a passport with the new run; 0 where every cell of the passport came out the same, else 1."""
+    errors: list[str] = []
+    found = differences(read_side(path, errors), read_side(folder, errors), errors)
+    print(f"\n{as_text(found)}\n")
+    for error in dict.fromkeys(errors):
+        print(f"error: {error}", file=sys.stderr)
+    training = found["training"]
     other = [cell for cell in cells if cell not in training or not training[cell]["same"]]
     if other:
         print(f"not the same: {len(other)} of {len(cells)} cells: {', '.join(other)}")

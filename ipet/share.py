@@ -5,10 +5,11 @@
 
 from pathlib import Path
 
+from ipet.audio import SAMPLE_RATE
 from ipet.checkpoint import read_json, write_atomically
+from ipet.summary import SHARES, in_percent
 
 FILES = ("adapter.safetensors", "adapter.json", "README.md")  # nothing else leaves the machine
-SHARES = ("accuracy", "mAP", "mAUC", "EER", "error")  # metrics whose values are shown in percent
 
 
 def card(description: dict, result: dict | None, hub_id: str) -> str:
@@ -23,8 +24,8 @@ def card(description: dict, result: dict | None, hub_id: str) -> str:
     several = any(name.endswith("_mAP") for name in description["metrics"])
     names = [label["name"] for label in description["labels"]]
     shown = ", ".join(names[:40]) + (f" and {len(names) - 40} others" if len(names) > 40 else "")
-    cut = description["front_end"].get("num_frames")
-    seconds = f"{cut / 100:g} s" if cut else f"{description['cut']['num_samples'] / 16_000:g} s"
+    num_frames = description["front_end"].get("num_frames")  # of 10 ms
+    seconds = num_frames / 100 if num_frames else description["cut"]["num_samples"] / SAMPLE_RATE
     settings = ", ".join(f"{key} {value}" for key, value in tuning.items() if key != "method")
     published = str(backbone["pretrained"]).count("/") == 1 and not Path(backbone["pretrained"]).exists()
     front = [
@@ -37,13 +38,13 @@ def card(description: dict, result: dict | None, hub_id: str) -> str:
         ("trained by", f"`{description['experiment']}` of IPET"),
         ("backbone", f"`{backbone['pretrained']}`, frozen; SHA-256 `{backbone['sha256'][:16]}...`"),
         ("tuned by", f"{tuning['method']}{f' ({settings})' if settings else ''}"),
-        ("hears", f"16 kHz mono, {seconds} at once"),
+        ("hears", f"16 kHz mono, {seconds:g} s at once"),
         ("epoch", f"{description['metrics']['epoch']}: {description['chosen']}"),
     ]
     if result:
         trained = result["trainable_parameters"]
-        share = 100 * trained / result["all_parameters"]
-        rows.append(("trained parameters", f"{trained:,}, {share:.2f} % of all"))
+        share = in_percent(trained / result["all_parameters"])
+        rows.append(("trained parameters", f"{trained:,}, {share} % of all"))
     lines = ["---", *front, "---", "", f"# {hub_id.rpartition('/')[2]}", "", "| | |", "|---|---|"]
     lines += [f"| {name} | {value.replace('|', '/')} |" for name, value in rows]
     lines += ["", "## What it was measured to do", "", "| list and metric | value |", "|---|---:|"]
@@ -60,7 +61,7 @@ def measured(description: dict, result: dict | None) -> list[tuple[str, str]]:
     tested = (result or {}).get(f"test_at_{chosen}_epoch", {})
     metrics = {k: v for k, v in description["metrics"].items() if k.partition("_")[0] in ("eval", "valid")}
     return [
-        (name, f"{100 * value:.2f} %" if name.partition("_")[2].startswith(SHARES) else f"{value:.4f}")
+        (name, f"{in_percent(value)} %" if name.partition("_")[2].startswith(SHARES) else f"{value:.4f}")
         for name, value in {**tested, **metrics}.items()
     ]
 
@@ -72,11 +73,11 @@ def notes(description: dict, result: dict | None) -> list[str]:
         said.append("The epoch was chosen on the clips that it is evaluated on: the numbers are optimistic.")
     for bounds in (result or {}).get("interval", {}).values():
         if bounds:
-            low, high = (f"{100 * bound:.2f}" for bound in bounds)
+            low, high = map(in_percent, bounds)
             said.append(f"95 % interval of the {result['metric']}: {low} - {high} %.")
     if (result or {}).get("without_hearing") is not None:
-        always = 100 * result["without_hearing"]
-        said.append(f"Always answering the most frequent training class: {always:.2f} %.")
+        always = in_percent(result["without_hearing"])
+        said.append(f"Always answering the most frequent training class: {always} %.")
     if "temperature" in description.get("calibration", {}):
         said.append("Probabilities are calibrated on the validation list.")
     return [*said, "Recordings of another kind than those it was trained on were not tried."]

@@ -12,7 +12,7 @@ from ipet.classification import ClassificationTrainer, inverse_frequency
 from ipet.datasets import Cut, EpochBatches, TrainClips
 from ipet.lists import Clip, Labels
 
-from helpers import run_here, tiny, write_lists
+from helpers import rows, run_here, tiny, write_lists
 
 NAMES = ("dog", "rain", "bell")
 W2V = ["-frame_length", 40, "-batch_size", 4]
@@ -57,9 +57,7 @@ def test_a_run_trains_on_its_shots(tmp_path):
     flags = tiny(lists, tmp_path / "runs", *W2V, "-epoch", 1, "-shots", 2, "-seed", 1, 2)
     folder = run_here("w2v_speechcommands", *flags)
     for seed in (1, 2):
-        text = (folder / f"seed_{seed}/metrics.jsonl").read_text()
-        rows = [json.loads(line) for line in text.splitlines()]
-        assert sum(row["kind"] == "step" for row in rows) == 2  # of 4 clips each: 2 of each of 4 classes
+        assert len(rows(folder / f"seed_{seed}", "step")) == 2  # of 4 clips each: 2 of each of 4 classes
 
 
 # Rare -----------------------------------------------------------------------------------------------
@@ -117,8 +115,7 @@ def test_a_run_minds_rare_classes(tmp_path, flag):
     losses = []
     for name, more in (("plain", []), ("minded", [flag, "True"])):
         folder = run_here("w2v_speechcommands", *flags, *more, "-name", name)
-        lines = (folder / "seed_1234/metrics.jsonl").read_text().splitlines()
-        losses.append([row["loss"] for row in map(json.loads, lines) if row["kind"] == "step"])
+        losses.append([row["loss"] for row in rows(folder / "seed_1234", "step")])
     assert len(losses[0]) == len(losses[1]) == 4 and losses[0] != losses[1]
 
 

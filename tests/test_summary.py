@@ -2,28 +2,15 @@
 
 import json
 import re
+from functools import partial
 
 import pytest
 
 from ipet.summary import cell_name, common_epoch, protocols, read_results, spread, summarise, table
 
+import helpers
 
-def result(*accuracies, watched="eval", metric="accuracy", higher_is_better=True, **more):
-    """What a cell leaves behind, with these accuracies after its epochs."""
-    history = [{"epoch": i, f"{watched}_{metric}": a} for i, a in enumerate(accuracies, start=1)]
-    best = max(accuracies) if higher_is_better else min(accuracies)
-    return {
-        "metric": metric,
-        "higher_is_better": higher_is_better,
-        "watched": watched,
-        "best_epoch": accuracies.index(best) + 1,
-        "history": history,
-        "trainable_parameters": 1_250,
-        "all_parameters": 100_000,
-        "seconds": 60.0,
-        "peak_memory_bytes": 2**30,
-        **more,
-    }
+result = partial(helpers.result, seconds=60.0, peak_memory_bytes=2**30)
 
 
 def folds(seed=7):

@@ -6,12 +6,11 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial, reduce
 from pathlib import Path
 
-import torch
 from tqdm import tqdm
 
 from ipet.audio import read_audio
 from ipet.features import LogMel
-from ipet.moments import HOP_MS, WINDOW_MS, Moments, log_mel_moments, merge, plain_log_mel
+from ipet.moments import HOP_MS, WINDOW_MS, Moments, log_mel_moments, merge, one_thread, plain_log_mel
 
 
 def clip_moments(path: Path, front_end: LogMel, num_frames: int | None) -> Moments:
@@ -43,15 +42,10 @@ def log_mel_stats(
     """
     front_end = plain_log_mel(num_mels)
     of_clip = partial(clip_moments, front_end=front_end, num_frames=num_frames)
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)  # the threads are the clips'
-    try:
-        with ThreadPoolExecutor(workers) as pool:
-            found = pool.map(of_clip, (root / wav for wav in wavs))
-            bar = tqdm(found, "log-mels", len(wavs), unit="clip", leave=False, disable=None)
-            total = reduce(merge, bar, Moments())  # in the list's order
-    finally:
-        torch.set_num_threads(before)
+    with one_thread(), ThreadPoolExecutor(workers) as pool:
+        found = pool.map(of_clip, (root / wav for wav in wavs))
+        bar = tqdm(found, "log-mels", len(wavs), unit="clip", leave=False, disable=None)
+        total = reduce(merge, bar, Moments())  # in the list's order
     if not total.squares:
         found = "no two different log-mels" if total.count else "no frame of 25 ms"
         raise ValueError(f"{root}: found {found} in {len(wavs):,} training clips")

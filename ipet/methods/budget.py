@@ -50,6 +50,7 @@ def solve_budget(backbone: nn.Module, method: str, budget: int, head_parameters:
         return head_parameters + count_parameters(tuned)[0]
 
     def fits(k: int) -> bool:
+        """Whether the k-th sizes along the ratio keep to the budget."""
         return trained(sizes_along(ratio, k)) <= budget
 
     if not fits(1):

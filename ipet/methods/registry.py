@@ -36,6 +36,7 @@ def register(name: str, sizes: tuple[str, ...] = (), largest: Callable | None = 
     """Register the decorated function as a method's ``apply``; see ``Method``."""
 
     def add(apply: Callable) -> Callable:
+        """Enter the function, and leave it as it is."""
         METHODS[name] = Method(apply, sizes, largest)
         return apply
 
