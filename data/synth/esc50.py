@@ -1,10 +1,10 @@
 """Generated clips in the layout of ESC-50: 5 s each, one class a clip, 5 folds.
 
 Each class is a function of ``sounds``. Two clips are cut from one source, that is from one place: its room,
-its microphone and its background; as in ESC-50 a source lies in one fold alone, so that what is evaluated
-was recorded elsewhere. Backgrounds are as loud as the sounds or louder, up to ten times in amplitude, so that
-even a backbone that knows sounds has something to learn. A clip depends on the seed and its own name alone: a
-larger set holds a smaller one's clips, bit for bit.
+its microphone and what goes on in its background, music, machines or things put down; as in ESC-50 a source
+lies in one fold alone, so that what is evaluated was recorded elsewhere. A background says nothing about the
+class and may be the louder of the two: even a backbone that knows sounds has to learn which is asked for. A
+clip depends on the seed and its own name alone: a larger set holds a smaller one's clips, bit for bit.
 
 Source of the layout: https://github.com/karolpiczak/ESC-50 (Piczak 2015).
 """
@@ -15,8 +15,10 @@ from functools import partial
 from typing import NamedTuple
 
 import numpy as np
+from numpy.random import Generator
 
 from .acoustics import draw_scene, record
+from .backgrounds import broken_chords, clatter, hum, patter, signals
 from .sounds import CLASSES
 from .writing import Plan, check_size, wav_bytes
 
@@ -24,6 +26,9 @@ COLUMNS = ["filename", "fold", "target", "category", "esc10", "src_file", "take"
 ESC10 = {0, 1, 10, 11, 12, 20, 21, 38, 40, 41}  # targets of the ten-class subset
 FOLDS, SECONDS, SAMPLE_RATE = 5, 5.0, 44_100
 TAKES = "AB"  # cuts of a source
+BACKGROUNDS = (hum, clatter, patter, signals, broken_chords)
+SNR_DB = (-15, 5)  # of the sound over its background
+HISS_DB = 20  # of both over the noise of their recording
 SIZES = {  # targets, clips of each in each fold
     "tiny": ([0, 10, 16, 38, 42], 2),
     "demo": (list(CLASSES), 10),
@@ -56,10 +61,18 @@ class Take(NamedTuple):
 
 def render(take: Take, seed: int) -> bytes:
     """The bytes of a clip's file."""
-    scene = draw_scene(np.random.default_rng([seed, take.source]))
-    scene = scene._replace(snr_db=0.8 * scene.snr_db - 20)  # of -20 to 0 dB: see the module
+    there = np.random.default_rng([seed, take.source])
+    scene = draw_scene(there)._replace(snr_db=HISS_DB)
+    background = BACKGROUNDS[there.integers(len(BACKGROUNDS))](there, SECONDS, SAMPLE_RATE)
+    gain = 10 ** (-there.uniform(*SNR_DB) / 20) / (background.std() + 1e-12)
+
+    def heard(rng: Generator, seconds: float, sample_rate: int) -> np.ndarray:
+        sound = CLASSES[take.target](rng, seconds, sample_rate)
+        moment = rng.integers(len(background))  # of a place where the same goes on and on
+        return sound / (sound.std() + 1e-12) + gain * np.roll(background, moment)
+
     rng = np.random.default_rng([seed, *take])
-    return wav_bytes(record(CLASSES[take.target], rng, SECONDS, SAMPLE_RATE, scene), SAMPLE_RATE)
+    return wav_bytes(record(heard, rng, SECONDS, SAMPLE_RATE, scene), SAMPLE_RATE)
 
 
 def meta_table(takes: list[Take]) -> bytes:
