@@ -33,7 +33,7 @@ position, as those of AST have no positional embedding: the bias towards them is
 Source: Integrated Parameter-Efficient Tuning for General-Purpose Audio Models (ICASSP 2023).
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -43,15 +43,13 @@ import torch
 from timm.layers import PatchDropout
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers.models.hubert.modeling_hubert import HubertEncoderLayer
-from transformers.models.wav2vec2.modeling_wav2vec2 import Wav2Vec2EncoderLayer
-from transformers.models.wavlm.modeling_wavlm import WavLMEncoderLayer
 
 from ipet.attention import attention, split_heads
 
 INITS = ("zero", "normal")
 POSITIONS = ("parallel", "sequential", "houlsby")
 PREFIX_STD = 0.02  # of the transformers' own embeddings
+TUNED: dict[str, type["TunedLayer"]] = {}  # a library's layer, by its class's full name: how it is tuned
 
 
 @dataclass(frozen=True)
@@ -129,6 +127,17 @@ class Adapter(nn.Module):
         return u + a if self.residual else a
 
 
+def tunes(*layers: str) -> Callable:
+    """Register the decorated ``TunedLayer`` for library layers, given as ``package.module.Class``."""
+
+    def add(kind: type["TunedLayer"]) -> type["TunedLayer"]:
+        """Enter the class, and leave it as it is."""
+        TUNED.update(dict.fromkeys(layers, kind))
+        return kind
+
+    return add
+
+
 class TunedLayer(nn.Module):
     """A frozen library layer with its prompts, its prefixes and its adapter."""
 
@@ -149,6 +158,20 @@ class TunedLayer(nn.Module):
         if tuning.bottleneck and tuning.position == "houlsby":
             self.attention_adapter = Adapter(width, tuning)
 
+        self.register_forward_hook(heard_by_the_layers_hooks)
+
+    def __call__(self, *args, **kwargs):
+        """Recomputed in the backward pass where transformers' checkpointing is on, as its own layers are."""
+        forward = super().__call__
+        if self.training and getattr(self.layer, "gradient_checkpointing", False):
+            return self.layer._gradient_checkpointing_func(partial(forward, **kwargs), *args)
+        return forward(*args, **kwargs)
+
+    @property
+    def num_heads(self) -> int:
+        """H."""
+        return self.attention.num_heads
+
     def adapted(self, h: Tensor) -> Tensor:
         """[B, T, D], the attention's output -> h + s A1(h) (houlsby), or h."""
         return h if self.attention_adapter is None else h + self.attention_adapter(h)
@@ -167,13 +190,22 @@ class TunedLayer(nn.Module):
         if self.prompt is not None:
             parts.append(self.project(self.prompt))  # K(P), V(P)
         if self.prefix is not None:
-            parts.append(split_heads(self.prefix, self.attention.num_heads).split(1))
+            parts.append(split_heads(self.prefix, self.num_heads).split(1))
         if not parts:
             return None
         keys, values = (torch.cat(part, dim=2) for part in zip(*parts))
         return keys, values
 
 
+def heard_by_the_layers_hooks(tuned: TunedLayer, args: tuple, output):
+    """Call what was hooked to the library's layer, such as transformers' recorder of hidden states."""
+    for hook in tuned.layer._forward_hooks.values():
+        replaced = hook(tuned.layer, args, output)
+        output = output if replaced is None else replaced
+    return output
+
+
+@tunes("timm.models.vision_transformer.Block")
 class PreNormLayer(TunedLayer):
     """A layer of timm's vision transformers (AST); with ``Tuning()`` the layer as it is."""
 
@@ -216,10 +248,14 @@ class PreNormLayer(TunedLayer):
         return a.k_norm(k), v
 
 
+@tunes(
+    "transformers.models.wav2vec2.modeling_wav2vec2.Wav2Vec2EncoderLayer",
+    "transformers.models.hubert.modeling_hubert.HubertEncoderLayer",
+)
 class PostNormLayer(TunedLayer):
     """A layer of transformers' wav2vec 2.0 or HuBERT (base)."""
 
-    def __init__(self, layer: Wav2Vec2EncoderLayer | HubertEncoderLayer | WavLMEncoderLayer, tuning: Tuning):
+    def __init__(self, layer: nn.Module, tuning: Tuning):
         super().__init__(layer, layer.layer_norm.normalized_shape[0], tuning)
 
     @property
@@ -257,6 +293,7 @@ class PostNormLayer(TunedLayer):
         return split_heads(a.k_proj(prompt), a.num_heads), split_heads(a.v_proj(prompt), a.num_heads)
 
 
+@tunes("transformers.models.wavlm.modeling_wavlm.WavLMEncoderLayer")
 class WavLMLayer(PostNormLayer):
     """A layer of transformers' WavLM (base): the first one makes the position bias for all of them.
 
@@ -287,14 +324,6 @@ class WavLMLayer(PostNormLayer):
         g = a.gru_rel_pos_linear(split_heads(x, a.num_heads)).unflatten(-1, (2, 4)).sum(-1)  # [B, H, T, 2]
         update, reset = g.sigmoid().chunk(2, dim=-1)
         return update * (reset * a.gru_rel_pos_const - 1) + 2
-
-
-TUNED = {
-    timm_vit.Block: PreNormLayer,
-    Wav2Vec2EncoderLayer: PostNormLayer,
-    HubertEncoderLayer: PostNormLayer,
-    WavLMEncoderLayer: WavLMLayer,
-}
 
 
 def tune(backbone: nn.Module, tuning: Tuning) -> nn.Module:
@@ -336,7 +365,7 @@ def wrap_layers(backbone: nn.Module, tuning: Tuning) -> nn.Module:
     for module in list(backbone.modules()):
         for name, child in list(module.named_children()):
             if id(child) in known:
-                setattr(module, name, TUNED[type(child)](child, tuning).train(child.training))
+                setattr(module, name, TUNED[full_name(child)](child, tuning).train(child.training))
     return backbone
 
 
@@ -346,13 +375,15 @@ def library_layers(backbone: nn.Module) -> list[nn.Module]:
     Raises:
         TypeError: there is none of a known kind.
     """
-    layers = [module for module in backbone.modules() if type(module) in TUNED]
+    layers = [module for module in backbone.modules() if full_name(module) in TUNED]
     if not layers:
-        raise TypeError(
-            f"{type(backbone).__name__} holds no layer to tune; known kinds: "
-            + ", ".join(f"{kind.__module__}.{kind.__name__}" for kind in TUNED)
-        )
+        raise TypeError(f"{type(backbone).__name__} holds no layer to tune; known kinds: {', '.join(TUNED)}")
     return layers
+
+
+def full_name(module: nn.Module) -> str:
+    """A module's class, as ``package.module.Class``."""
+    return f"{type(module).__module__}.{type(module).__qualname__}"
 
 
 def tuned_layers(model: nn.Module) -> list[TunedLayer]:

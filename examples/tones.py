@@ -1,0 +1,29 @@
+"""What the examples train on: a second of a steady, a rising or a falling tone, in noise."""
+
+import torch
+from torch.utils.data import Dataset
+
+KINDS = ("steady", "rising", "falling")
+SAMPLE_RATE = 16_000
+
+
+class Tones(Dataset):
+    """``size`` clips, each a dictionary with ``input_values`` [16000] and ``labels``, a number of ``KINDS``."""
+
+    def __init__(self, size: int, seed: int):
+        self.size, self.seed = size, seed
+
+    def __len__(self) -> int:
+        return self.size
+
+    def __getitem__(self, index: int) -> dict:
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + index)
+        kind = index % len(KINDS)
+        low, noise = (
+            300 + 900 * torch.rand(1, generator=generator),
+            torch.randn(SAMPLE_RATE, generator=generator),
+        )
+        seconds = torch.arange(SAMPLE_RATE) / SAMPLE_RATE
+        octaves = (torch.zeros(SAMPLE_RATE), seconds, 1 - seconds)[kind]
+        phase = 2 * torch.pi * torch.cumsum(low * 2**octaves, dim=0) / SAMPLE_RATE
+        return {"input_values": 0.5 * phase.sin() + 0.2 * noise, "labels": torch.tensor(kind)}

@@ -1,0 +1,57 @@
+"""IPET with transformers' Trainer, which trains what requires a gradient.
+
+python3 examples/transformers_trainer.py [-epochs 6] [-out adapter]
+"""
+
+import argparse
+import tempfile
+from pathlib import Path
+
+import torch
+from plain_torch import pretrained
+from tones import Tones
+from transformers import Trainer, TrainingArguments
+
+import ipet
+
+
+def accuracy(prediction) -> dict[str, float]:
+    """Of the logits of all clips."""
+    return {"accuracy": float((prediction.predictions.argmax(-1) == prediction.label_ids).mean())}
+
+
+def main() -> None:
+    """Train, and compare a fresh model that the adapter was loaded into."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("-epochs", type=int, default=6)
+    parser.add_argument("-clips", type=int, default=120)
+    parser.add_argument("-out", type=Path, default=Path("adapter"), help="where the adapter is written")
+    args = parser.parse_args()
+    torch.manual_seed(0)
+
+    model = ipet.tune(pretrained(), num_prompts=8, bottleneck=32, scale=4.0)
+    with tempfile.TemporaryDirectory() as folder:
+        settings = TrainingArguments(
+            folder,
+            num_train_epochs=args.epochs,
+            per_device_train_batch_size=12,
+            learning_rate=1e-3,
+            gradient_checkpointing=True,  # of the tuned layers, as of transformers' own
+            save_strategy="no",  # it would save the frozen weights, too
+            report_to="none",
+        )
+        data = {"train_dataset": Tones(args.clips, seed=1), "eval_dataset": Tones(60, seed=2)}
+        trainer = Trainer(model, settings, **data, compute_metrics=accuracy)
+        trainer.train()
+        print(f"accuracy {trainer.evaluate()['eval_accuracy']:.3f}")
+
+        ipet.save_tuned(model, args.out)
+        fresh = ipet.load_tuned(pretrained(), args.out)
+        found = Trainer(fresh, settings, **data, compute_metrics=accuracy).evaluate()
+        print(f"a fresh model with {args.out}: accuracy {found['eval_accuracy']:.3f}")
+
+
+if __name__ == "__main__":
+    main()

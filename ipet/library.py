@@ -1,0 +1,222 @@
+"""IPET for models and training loops of your own.
+
+    model = Wav2Vec2ForSequenceClassification.from_pretrained("facebook/wav2vec2-base", num_labels=4)
+    ipet.tune(model, num_prompts=8, bottleneck=32)        # frozen, but for what is inserted and its head
+    ...                                                   # transformers' Trainer, Lightning, a loop
+    ipet.save_tuned(model, "adapter")                     # some MB
+
+    model = Wav2Vec2ForSequenceClassification.from_pretrained("facebook/wav2vec2-base", num_labels=4)
+    ipet.load_tuned(model, "adapter")
+
+The folder has PEFT's file names, ``adapter_model.safetensors`` and ``adapter_config.json``, and tensor names
+of our own. It loads into a model with the same frozen weights alone.
+"""
+
+import inspect
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import safetensors.torch
+from torch import Tensor, nn
+
+import ipet.layer_kinds  # noqa: F401, registers them
+from ipet.checkpoint import fingerprint, load_exactly, read_json, read_tensors, write_atomically, write_json
+from ipet.tuning import Tuning, freeze, trainable_parameters, tuned_layers, wrap_layers
+
+WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
+KIND, SCHEMA = "IPET", 1
+
+
+def tune(
+    model: nn.Module,
+    num_prompts: int = 8,
+    bottleneck: int = 32,
+    *,
+    scale: float = 0.1,
+    dropout: float = 0.1,
+    residual: bool = False,
+    init: str = "zero",
+    position: str = "parallel",
+    num_prefixes: int = 0,
+    train: Iterable[str] | None = None,
+) -> nn.Module:
+    """Freeze a model and insert prompts and adapters into each of its transformer layers, in place.
+
+    Args:
+        model: one of timm's ViTs, or a transformers model with the layers of wav2vec 2.0, HuBERT, WavLM,
+            UniSpeech, data2vec audio, SEW, AST or Whisper's encoder; or any module that holds one.
+        num_prompts, bottleneck, scale, dropout, residual, init, position, num_prefixes: see ``Tuning``.
+        train: parts that are trained as they are, modules or parameters by their names; None: the model's
+            head, which is timm's classifier, or what transformers puts on top of a base model.
+
+    Returns:
+        ``model``. What is trained requires a gradient, and nothing else does.
+
+    Raises:
+        ValueError: it is tuned already, nothing would be inserted, it has no part of that name, or a value
+            that ``Tuning`` refuses.
+        TypeError: it has no layer of a known kind.
+    """
+    tuning = Tuning(num_prompts, bottleneck, scale, dropout, residual, init, position, num_prefixes)
+    if not tuning:
+        raise ValueError(
+            "no prompts, no adapters, no prefixes: nothing would be inserted; expected one of them"
+        )
+    if tuned_layers(model):
+        raise ValueError(f"{type(model).__name__} is tuned already; expected a fresh one")
+    names = head_names(model) if train is None else list(train)
+    for name in names:
+        part_of(model, name)  # before anything is changed
+    wrap_layers(freeze(model), tuning)
+    for name in names:
+        part_of(model, name).requires_grad_(True)
+    model.tuning = {**tuning.settings, "train": names}
+    return model
+
+
+def head_names(model: nn.Module) -> list[str]:
+    """The parts on top of a model's backbone, as its library has them; none where it knows of no head."""
+    if hasattr(model, "get_classifier"):  # timm; of a distilled model two
+        found = model.get_classifier()
+        heads = [id(head) for head in (found if isinstance(found, tuple) else (found,))]
+        return [
+            name for name, module in model.named_modules() if id(module) in heads and has_parameters(module)
+        ]
+    library = sys.modules.get("transformers")
+    if library is None or not isinstance(model, library.PreTrainedModel):
+        return []
+    parts = dict(model.named_children()) | dict(model.named_parameters(recurse=False))
+    inner = {name for name, part in parts.items() if isinstance(part, library.PreTrainedModel)}
+    # A base model has none inside itself: its embeddings and its last norm are no head.
+    return [n for n, p in parts.items() if n not in inner and has_parameters(p)] if inner else []
+
+
+def has_parameters(part: nn.Module | nn.Parameter) -> bool:
+    """Whether there is something to train."""
+    return isinstance(part, nn.Parameter) or any(True for _ in part.parameters())
+
+
+def part_of(model: nn.Module, name: str) -> nn.Module | nn.Parameter:
+    """The module or parameter of that name.
+
+    Raises:
+        ValueError: there is none, or it has nothing to train.
+    """
+    part = dict(model.named_modules()).get(name) or dict(model.named_parameters()).get(name)
+    if not name or part is None or not has_parameters(part):
+        accepted = ", ".join(n for n, child in model.named_children() if has_parameters(child))
+        raise ValueError(
+            f"{type(model).__name__} has no part {name!r} to train; it has {accepted}, and theirs"
+        )
+    return part
+
+
+def tuned_state(model: nn.Module) -> dict[str, Tensor]:
+    """What is trained, under names of our own; and the buffers of its head (of a batch norm)."""
+    buffers = {
+        name: b for name, b in model.state_dict(keep_vars=True).items() if not isinstance(b, nn.Parameter)
+    }
+    heads = tuple(f"{name}." for name in settings_of(model)["train"])
+    return {**trainable_parameters(model), **{n: b for n, b in buffers.items() if n.startswith(heads)}}
+
+
+def settings_of(model: nn.Module) -> dict:
+    """What ``tune`` was given.
+
+    Raises:
+        ValueError: it was not this one that tuned the model.
+    """
+    settings = getattr(model, "tuning", None)
+    if not isinstance(settings, dict) or "train" not in settings:
+        raise ValueError(f"{type(model).__name__} was not tuned by ipet.tune; expected one that was")
+    return settings
+
+
+def frozen_fingerprint(model: nn.Module) -> str:
+    """SHA-256 of the parameters and buffers that are not trained; see ``fingerprint``."""
+    tuned = {id(tensor) for tensor in tuned_state(model).values()}
+    return fingerprint({n: t for n, t in model.state_dict(keep_vars=True).items() if id(t) not in tuned})
+
+
+def save_tuned(model: nn.Module, folder: str | Path) -> None:
+    """Write what was inserted and trained; see the module.
+
+    Raises:
+        ValueError: the model was not tuned by ``tune``.
+    """
+    folder, settings = Path(folder), settings_of(model)
+    state = {name: t.detach().cpu().contiguous() for name, t in tuned_state(model).items()}
+    write_atomically(folder / WEIGHTS, safetensors.torch.save(state))
+    config = {
+        "peft_type": KIND,
+        "schema": SCHEMA,
+        "model": type(model).__name__,
+        "tuning": settings,
+        "frozen_sha256": frozen_fingerprint(model),
+    }
+    write_json(folder / CONFIG, config)
+
+
+def load_tuned(model: nn.Module, folder: str | Path) -> nn.Module:
+    """Insert what ``save_tuned`` wrote into a model with the same frozen weights, in place.
+
+    Args:
+        model: fresh, as it was given to ``tune``.
+
+    Raises:
+        FileNotFoundError: a file is missing.
+        ValueError: the folder holds something else, or the model has other frozen weights or another head;
+            it is then tuned, and not to be used.
+    """
+    folder = Path(folder)
+    config, tensors = read_config(folder / CONFIG), read_tensors(folder / WEIGHTS)
+    check_sizes(config["tuning"], tensors, folder / CONFIG)
+    tune(model, **config["tuning"])
+    found = frozen_fingerprint(model)
+    if found != config["frozen_sha256"]:
+        raise ValueError(
+            f"{folder / CONFIG}: trained on frozen weights with SHA-256 {config['frozen_sha256'][:12]}... of "
+            f"{config['model']}; this {type(model).__name__} has {found[:12]}...; expected the same, in the "
+            "same precision"
+        )
+    load_exactly(tuned_state(model), tensors, str(folder / WEIGHTS))
+    return model
+
+
+def read_config(path: Path) -> dict:
+    """What ``save_tuned`` said of the tensors.
+
+    Raises:
+        ValueError: it is not of that kind, or of another version.
+    """
+    config = read_json(path)
+    config = config if isinstance(config, dict) else {}
+    kind, schema = config.get("peft_type"), config.get("schema")
+    if (kind, schema) != (KIND, SCHEMA):
+        raise ValueError(
+            f"{path}: kind {kind!r}, schema {schema!r}; expected {KIND!r}, {SCHEMA}, of ipet.save_tuned"
+        )
+    known = set(inspect.signature(tune).parameters) - {"model"}
+    tuning = config.get("tuning")
+    said = isinstance(tuning, dict) and tuning.keys() == known
+    if not said or not all(isinstance(config.get(name), str) for name in ("model", "frozen_sha256")):
+        raise ValueError(
+            f"{path}: damaged: not the tuning, model and frozen_sha256 that ipet.save_tuned writes"
+        )
+    return config
+
+
+def check_sizes(tuning: Mapping, tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Raise ValueError where a description has other sizes than its tensors: none is built of its word."""
+    places = {
+        "num_prompts": ("prompts.0", 1),
+        "num_prefixes": ("prefixes.0", 1),
+        "bottleneck": ("adapters.0.attention.up.weight", 1)
+        if tuning["position"] == "houlsby"
+        else ("adapters.0.up.weight", 1),
+    }
+    for name, (tensor, axis) in places.items():
+        found = tensors[tensor].shape[axis] if tensor in tensors else 0
+        if tuning[name] != found:
+            raise ValueError(f"{path}: {name} is {tuning[name]!r}, of the tensors {found}")
