@@ -1,6 +1,6 @@
 """IPET in a LightningModule.
 
-python3 examples/lightning_loop.py [-epochs 6] [-out adapter]
+python3 examples/lightning_loop.py [-epochs 10] [-out adapter]
 """
 
 import argparse
@@ -37,7 +37,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("-epochs", type=int, default=6)
+    parser.add_argument("-epochs", type=int, default=10)
     parser.add_argument("-clips", type=int, default=120)
     parser.add_argument("-out", type=Path, default=Path("adapter"), help="where the adapter is written")
     args = parser.parse_args()
@@ -48,7 +48,7 @@ def main() -> None:
     trainer = lightning.Trainer(max_epochs=args.epochs, accelerator="cpu", devices=1, **quiet)
     # Lightning keeps the mode that a module is in; the pretrained one is loaded in evaluation mode.
     trainer.fit(tuned.train(), DataLoader(Tones(args.clips, seed=1), batch_size=12, shuffle=True))
-    test = DataLoader(Tones(60, seed=2), batch_size=12)
+    test = DataLoader(Tones(args.clips // 2, seed=2), batch_size=12)
     print(f"accuracy {accuracy(tuned.model, test):.3f}")
 
     ipet.save_tuned(tuned.model, args.out)

@@ -1,6 +1,6 @@
 """IPET in a loop of one's own: tune, train what requires a gradient, save, load into a fresh model.
 
-python3 examples/plain_torch.py [-epochs 6] [-out adapter]
+python3 examples/plain_torch.py [-epochs 10] [-out adapter]
 """
 
 import argparse
@@ -35,7 +35,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("-epochs", type=int, default=6)
+    parser.add_argument("-epochs", type=int, default=10)
     parser.add_argument("-clips", type=int, default=120)
     parser.add_argument("-out", type=Path, default=Path("adapter"), help="where the adapter is written")
     args = parser.parse_args()
@@ -46,7 +46,7 @@ def main() -> None:
     print(f"{sum(p.numel() for p in trained):,} of {sum(p.numel() for p in model.parameters()):,} parameters")
     optimizer = torch.optim.Adam(trained, lr=1e-3)
     train = DataLoader(Tones(args.clips, seed=1), batch_size=12, shuffle=True)
-    test = DataLoader(Tones(60, seed=2), batch_size=12)
+    test = DataLoader(Tones(args.clips // 2, seed=2), batch_size=12)
     for epoch in range(1, args.epochs + 1):
         model.train()
         for batch in train:

@@ -8,7 +8,7 @@ SAMPLE_RATE = 16_000
 
 
 class Tones(Dataset):
-    """``size`` clips, each a dictionary with ``input_values`` [16000] and ``labels``, a number of ``KINDS``."""
+    """``size`` clips: ``input_values`` [16000] and ``labels``, which of ``KINDS``, of each."""
 
     def __init__(self, size: int, seed: int):
         self.size, self.seed = size, seed

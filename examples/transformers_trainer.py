@@ -1,6 +1,6 @@
 """IPET with transformers' Trainer, which trains what requires a gradient.
 
-python3 examples/transformers_trainer.py [-epochs 6] [-out adapter]
+python3 examples/transformers_trainer.py [-epochs 10] [-out adapter]
 """
 
 import argparse
@@ -25,7 +25,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("-epochs", type=int, default=6)
+    parser.add_argument("-epochs", type=int, default=10)
     parser.add_argument("-clips", type=int, default=120)
     parser.add_argument("-out", type=Path, default=Path("adapter"), help="where the adapter is written")
     args = parser.parse_args()
@@ -42,7 +42,7 @@ def main() -> None:
             save_strategy="no",  # it would save the frozen weights, too
             report_to="none",
         )
-        data = {"train_dataset": Tones(args.clips, seed=1), "eval_dataset": Tones(60, seed=2)}
+        data = {"train_dataset": Tones(args.clips, seed=1), "eval_dataset": Tones(args.clips // 2, seed=2)}
         trainer = Trainer(model, settings, **data, compute_metrics=accuracy)
         trainer.train()
         print(f"accuracy {trainer.evaluate()['eval_accuracy']:.3f}")

@@ -446,6 +446,37 @@ The exit status is 1 where something must be mended: recordings that cannot be u
 training and evaluation, or with different labels, and classes that are evaluated without being trained.
 """
 
+
+def export(argv: list[str]) -> int:
+    """Write a saved adapter with its backbone as one ONNX or torch.export file."""
+    parser = Parser(
+        usage="python3 -m ipet export ADAPTER OUT [flags]", formatter_class=Help, epilog=EXPORT_EXAMPLE
+    )
+    add = parser.add_argument
+    add("adapter", type=Path, metavar="ADAPTER", help="last/ or best/ of a run, a copy of it, or a hub id")
+    add("out", type=Path, metavar="OUT", help="folder of the files")
+    add("-format", choices=("onnx", "torch"), nargs="+", default=["onnx"], help="onnx; torch: torch.export's")
+    add("-pretrained", default=None, metavar="WEIGHTS", help="the backbone's, if they lie elsewhere now")
+    flags = parser.parse_args(argv)
+
+    from ipet.export import FORMATS, check_packages, export
+    from ipet.inference import load
+
+    for name in flags.format:
+        check_packages(name)
+    model = load(flags.adapter, "cpu", flags.pretrained)
+    for name, difference in export(model, flags.out, tuple(flags.format)).items():
+        print(f"{flags.out / FORMATS[name]}: differs from the model by at most {difference:.1e}")
+    return 0
+
+
+EXPORT_EXAMPLE = """example:
+  python3 -m ipet export runs/IPET/ast_esc50/first/seed_1234/fold_1/last exported
+  python3 -m ipet export runs/IPET/w2v_gtzan/first/seed_1234/fold_1/last exported -format onnx torch
+The file takes one segment of samples at 16 kHz and gives probabilities; model.json beside it says how
+long a segment is and what the classes are. ONNX needs: python3 -m pip install onnx onnxscript onnxruntime
+"""
+
 COMMANDS = {
     "report": report,
     "compare": compare,
@@ -455,6 +486,7 @@ COMMANDS = {
     "embed": embed,
     "verify": verify,
     "push": push,
+    "export": export,
     "doctor": doctor,
 }
 

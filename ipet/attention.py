@@ -34,7 +34,7 @@ def attention(q: Tensor, k: Tensor, v: Tensor, prepended, drop: float, mask=None
         [B, t, D].
     """
     if prepended is not None:
-        prompt_k, prompt_v = (part.to(k.dtype).expand(len(q), -1, -1, -1) for part in prepended)
+        prompt_k, prompt_v = (part.to(k.dtype).expand(q.shape[0], -1, -1, -1) for part in prepended)
         k = torch.cat([prompt_k, k], dim=2)
         v = torch.cat([prompt_v, v], dim=2)
         if mask is not None:

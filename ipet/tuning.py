@@ -197,10 +197,10 @@ class TunedLayer(nn.Module):
         return keys, values
 
 
-def heard_by_the_layers_hooks(tuned: TunedLayer, args: tuple, output):
+def heard_by_the_layers_hooks(tuned: TunedLayer, inputs: tuple, output):
     """Call what was hooked to the library's layer, such as transformers' recorder of hidden states."""
     for hook in tuned.layer._forward_hooks.values():
-        replaced = hook(tuned.layer, args, output)
+        replaced = hook(tuned.layer, inputs, output)
         output = output if replaced is None else replaced
     return output
 
@@ -303,7 +303,7 @@ class WavLMLayer(PostNormLayer):
     def forward(self, x: Tensor, attention_mask=None, position_bias=None, **kwargs) -> tuple[Tensor, Tensor]:
         """[B, T, D], mask [B, T] or None, bias [B H, T, T] or None -> [B, T, D] and the bias."""
         if position_bias is None:
-            position_bias = self.layer.attention.compute_bias(x.shape[1], x.shape[1]).repeat(len(x), 1, 1)
+            position_bias = self.layer.attention.compute_bias(x.shape[1], x.shape[1]).repeat(x.shape[0], 1, 1)
         return super().forward(x, attention_mask, position_bias=position_bias, **kwargs), position_bias
 
     def attend(self, x: Tensor, mask: Tensor | None, position_bias: Tensor, **kwargs) -> Tensor:
@@ -313,7 +313,7 @@ class WavLMLayer(PostNormLayer):
         # The library's form takes the weights out of the projections: it would pass by what wraps them.
         if prepended is None and type(a.q_proj) is nn.Linear:
             return a(x, attention_mask=mask, position_bias=position_bias, **kwargs)[0]
-        bias = self.gate(x) * position_bias.unflatten(0, (len(x), -1))  # [B, H, T, T]
+        bias = self.gate(x) * position_bias.unflatten(0, (x.shape[0], -1))  # [B, H, T, T]
         if mask is not None:
             bias = bias.masked_fill(mask.ne(1)[:, None, None], float("-inf"))
         return self.attend_all(x, prepended, bias)

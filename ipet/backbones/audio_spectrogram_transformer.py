@@ -111,7 +111,7 @@ class AudioSpectrogramTransformer(nn.Module):
         vit = self.vit
         x = vit.patch_embed(fbank.transpose(1, 2).unsqueeze(1))  # [B, f t, D]
         *layers, last = vit.blocks
-        tokens = [token.expand(len(x), -1, -1) for token in (vit.cls_token, vit.dist_token)]
+        tokens = [token.expand(x.shape[0], -1, -1) for token in (vit.cls_token, vit.dist_token)]
         x = torch.cat([*tokens, x], dim=1) + vit.pos_embed  # [B, 2 + f t, D]
         x = vit.patch_drop(x)
         for layer in layers:
