@@ -17,4 +17,5 @@ FOLDS = 1_000
 PROCESSES = 1_024  # on one machine, and readers of each
 SEED = 2**63 - 1
 MINUTES = 100_000  # of waiting: ten weeks
+NUMBERS = 1 << 30  # of a clip on its way to the backbone: 4 GiB
 PARAMETERS = 100_000_000_000  # of a budget

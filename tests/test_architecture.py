@@ -14,7 +14,7 @@ LEVELS = [
         *("audio", "metrics", "calibration", "distributed", "dropout", "heads"),
         *("interruption", "kept", "precision", "schedule"),
     },
-    {"attention"},
+    {"attention", "description"},
     {"tuning"},
     {"features", "lists", "augment", "checkpoint", "memory", "methods", "recipe", "scoring"},
     {

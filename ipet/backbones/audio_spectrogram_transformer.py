@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ipet.checkpoint import fingerprint, load_exactly, published_file, read_json, read_tensors, save_published
+from ipet.limits import PATCHES
 from ipet.tuning import PreNormLayer, Tuning
 
 IMAGENET = "deit_base_distilled_patch16_384"
@@ -63,7 +64,7 @@ class AudioSpectrogramTransformer(nn.Module):
         patchout: share of a clip's patches that training mode leaves out, others in every step.
 
     Raises:
-        ValueError: an unknown size, an input smaller than a patch, a share outside [0, 1).
+        ValueError: an unknown size, an input smaller than a patch or of too many, a share outside [0, 1).
 
     Source of ``patchout``: PaSST (Koutini et al. 2022), there unstructured.
     """
@@ -86,6 +87,12 @@ class AudioSpectrogramTransformer(nn.Module):
             )
         if not 0 <= patchout < 1:
             raise ValueError(f"the share of patches to leave out is {patchout:g}; it must lie in [0, 1)")
+        num_patches = ((num_mels - PATCH) // stride[0] + 1) * ((num_frames - PATCH) // stride[1] + 1)
+        if num_patches > PATCHES:
+            raise ValueError(
+                f"an input of {num_frames:,} frames and {num_mels:,} mels has {num_patches:,} patches; "
+                f"expected at most {PATCHES:,}: fewer frames, or longer strides"
+            )
         self.grid = ((num_mels - PATCH) // stride[0] + 1, (num_frames - PATCH) // stride[1] + 1)
         self.vit = timm.create_model(IMAGENET, in_chans=1, num_classes=0, **SIZES[size])
         self.width = self.vit.embed_dim
