@@ -73,6 +73,18 @@ def read_json(path: str | Path):
         raise ValueError(f"{path}: not JSON: {error}") from None
 
 
+def read_settings(path: str | Path) -> dict:
+    """The settings of a ``config.json``; see ``read_json``.
+
+    Raises:
+        ValueError: it holds something else.
+    """
+    settings = read_json(path)
+    if not isinstance(settings, dict):
+        raise ValueError(f"{path}: holds {shown(settings)}; expected the settings of a model")
+    return settings
+
+
 def read_tensors(path: str | Path) -> dict[str, Tensor]:
     """The tensors of a ``.safetensors`` file or of a pickle without code (``.pth``, ``.bin``, ``.pt``).
 
@@ -196,6 +208,7 @@ def fetch(name: str, files: Sequence[str], accepted: str) -> Path:
 
     Raises:
         FileNotFoundError: it is no hub id, or the hub did not give it.
+        ValueError: see ``check_download``.
     """
     hub_id, _, revision = name.partition("@")
     if not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*(@[\w-][\w./-]*)?", name):
@@ -203,12 +216,45 @@ def fetch(name: str, files: Sequence[str], accepted: str) -> Path:
     from huggingface_hub import snapshot_download  # slow to import, and seldom needed
 
     try:
-        return Path(snapshot_download(hub_id, revision=revision or None, allow_patterns=list(files)))
+        folder = Path(snapshot_download(hub_id, revision=revision or None, allow_patterns=list(files)))
     except Exception as error:  # the hub's client raises a dozen kinds, of four libraries
         raise FileNotFoundError(
             f"{name}: no such folder here, and the Hugging Face hub did not give it "
             f"({type(error).__name__}); accepted: {accepted}"
         ) from error
+    for file in files:
+        check_download(folder / file)
+    return folder
+
+
+def check_download(path: Path) -> None:
+    """Raise ValueError where a large file of the hub's cache is not what the hub says that it is.
+
+    The client names the file behind the link after the SHA-256 that the hub tells, and compares sizes only.
+    """
+    digest = path.resolve().name
+    if path.is_symlink() and re.fullmatch("[0-9a-f]{64}", digest) and path.is_file():
+        found = file_sha256(path)
+        if found != digest:
+            raise ValueError(
+                f"{path}: SHA-256 {found[:12]}..., the hub says {digest[:12]}...; delete {path.resolve()}, "
+                "and it is fetched again"
+            )
+
+
+def file_sha256(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(2**20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def pinned(path: Path) -> dict[str, str]:
+    """``revision``, the commit that a file of the hub's cache is of; nothing of another file."""
+    of_hub = path.parent.parent.name == "snapshots" and re.fullmatch("[0-9a-f]{40}", path.parent.name)
+    return {"revision": path.parent.name} if of_hub else {}
 
 
 def save_published(

@@ -1,6 +1,7 @@
 """adapter.json, which may come from anybody: every field checked before anything of its size is built."""
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -41,6 +42,10 @@ STRIDES = (
     lambda value: isinstance(value, list) and len(value) == 2 and all(map(whole(1, limits.FRAMES)[0], value)),
     "two whole numbers above 0",
 )
+REVISION = (
+    lambda value: isinstance(value, str) and re.fullmatch("[0-9a-f]{40}", value) is not None,
+    "a commit of 40 hexadecimal digits",
+)
 
 FIELDS = {  # of each part, those that must be there
     "labels": {"mid": TEXT, "name": TEXT},  # of each of them
@@ -58,6 +63,7 @@ BOUNDS = {  # of each part, those that may be there
         "num_frames": whole(1, limits.FRAMES),
         "num_mels": whole(1, limits.MELS),
         "stride": STRIDES,
+        "revision": REVISION,
     },
     "tuning": {
         "num_prompts": whole(1, limits.PROMPTS),

@@ -307,7 +307,7 @@ def new_backbone(settings: dict, pretrained: str | None, path: Path) -> torch.nn
     Raises:
         ValueError: it had random weights, which nobody has any more, or is of an unknown kind.
     """
-    pretrained = pretrained or settings["pretrained"]
+    pretrained = pretrained or pinned_name(settings)
     if pretrained == "random":
         raise ValueError(
             f"{path}: its backbone had random weights, which are not kept; expected pretrained ones"
@@ -321,6 +321,12 @@ def new_backbone(settings: dict, pretrained: str | None, path: Path) -> torch.nn
             pretrained,
         )
     return build_wav2vec2(pretrained=pretrained, model_type=settings["kind"])
+
+
+def pinned_name(settings: dict) -> str:
+    """Where a backbone's weights are: of a hub's repository the commit that it was trained on."""
+    name, revision = settings["pretrained"], settings.get("revision")
+    return f"{name}@{revision}" if revision and name.count("/") == 1 and "@" not in name else name
 
 
 def known_recordings(paths: Sequence[Path], suffixes: Sequence[str]) -> list[Path]:

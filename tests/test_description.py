@@ -83,6 +83,7 @@ def test_a_good_description_passes():
         ("cut.crop", "last", "cut.crop is 'last'; expected 'first' or 'centre' or 'random'"),
         ("backbone.pretrained", None, "backbone.pretrained is None; expected text"),
         ("backbone.stride", [0, 1], "backbone.stride is [0, 1]; expected two whole numbers above 0"),
+        ("backbone.revision", "main", "backbone.revision is 'main'; expected a commit of 40 hexadecimal"),
         ("calibration", 1, "calibration is 1; expected names and values"),
         ("calibration", {"temperature": 0}, "calibration.temperature is 0; expected a number from 1e-06"),
         ("calibration", {"thresholds": [0.5]}, "calibration.thresholds is [0.5]; expected a probability for"),
