@@ -4,6 +4,7 @@ import errno
 import math
 import os
 import re
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -64,7 +65,7 @@ def read_audio(path: str | Path) -> Tensor:
             or NaN or infinity; or its header claims what cannot be.
     """
     with open_whole(path) as file:
-        waveform = join([block.mean(axis=1) for block in read_blocks(path, file)])
+        waveform = join([mono(block) for block in read_blocks(path, file)])
         waveform = resample(waveform, file.samplerate)
     check_left(path, len(waveform))
     return torch.from_numpy(waveform)
@@ -107,7 +108,12 @@ def join(blocks: list[np.ndarray]) -> np.ndarray:
 
 def mix_down(samples: np.ndarray, sample_rate: int) -> np.ndarray:
     """[T, channels] samples at any rate -> [T] at 16 kHz: their mean, resampled by soxr (HQ)."""
-    return resample(samples.mean(axis=1), sample_rate)
+    return resample(mono(samples), sample_rate)
+
+
+def mono(samples: np.ndarray) -> np.ndarray:
+    """[T, channels] -> [T], their mean."""
+    return samples[:, 0] if samples.shape[1] == 1 else samples.mean(axis=1)
 
 
 def resample(waveform: np.ndarray, sample_rate: int) -> np.ndarray:
@@ -135,7 +141,7 @@ def stream_audio(path: str | Path, seconds: float = 10.0) -> Iterator[Tensor]:
         if file.samplerate != SAMPLE_RATE:
             resampler = soxr.ResampleStream(file.samplerate, SAMPLE_RATE, 1, dtype="float32", quality="HQ")
         for block in read_blocks(path, file, size):
-            waveform = block.mean(axis=1)
+            waveform = mono(block)
             if resampler is not None:
                 waveform = resampler.resample_chunk(waveform, last=len(block) < size)
             num_samples += len(waveform)
@@ -190,11 +196,11 @@ class Recordings:
             if file.samplerate == SAMPLE_RATE and file.format in SEEKABLE:  # no need to decode the rest
                 start = file.seek(min(start, file.frames))
                 if num_samples is None:
-                    return torch.from_numpy(join([b.mean(axis=1) for b in read_blocks(path, file)]))
+                    return torch.from_numpy(join([mono(block) for block in read_blocks(path, file)]))
                 samples = file.read(min(num_samples, file.frames - start), "float32", always_2d=True)
                 check_finite(path, samples)
                 check_left(path, len(samples))
-                return torch.from_numpy(samples.mean(axis=1))
+                return torch.from_numpy(mono(samples))
         return read_audio(path)[start:][:num_samples].clone()
 
     def length(self, path: str | Path) -> int:
@@ -236,16 +242,17 @@ def size_of(path: Path) -> int:
         ClipError: it may not be read.
     """
     try:
-        if not path.is_file():
-            found = "a link to nowhere" if path.is_symlink() else "no such file"
-            raise FileNotFoundError(f"{path}: {'not a file' if path.exists() else found}")
-        if not os.access(path, os.R_OK):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-        return path.stat().st_size
+        found = os.stat(path)
+    except (FileNotFoundError, ValueError):  # the latter: a NUL in its name
+        link = os.path.islink(path)
+        raise FileNotFoundError(f"{path}: {'a link to nowhere' if link else 'no such file'}") from None
     except OSError as error:
-        if error.strerror is None:
-            raise
         raise ClipError(f"{path}: {error.strerror}; {ACCEPTED}") from None
+    if not stat.S_ISREG(found.st_mode):
+        raise FileNotFoundError(f"{path}: not a file")
+    if not os.access(path, os.R_OK, effective_ids=os.access in os.supports_effective_ids):
+        raise ClipError(f"{path}: {os.strerror(errno.EACCES)}; {ACCEPTED}")
+    return found.st_size
 
 
 def check_size(path: str | Path, num_samples: int) -> None:
