@@ -205,6 +205,7 @@ UNREAL = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:Sparse invariant checks")
 @pytest.mark.parametrize("make", UNREAL.values(), ids=UNREAL)
 @pytest.mark.parametrize("zipped", [True, False])
 def test_a_tensor_that_the_file_does_not_hold_is_refused_by_its_name(tmp_path, make, zipped):
