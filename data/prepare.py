@@ -33,6 +33,7 @@ from preparation.speech_commands import prepare_speech_commands
 from preparation.voxceleb1 import prepare_voxceleb1
 
 from ipet.arguments import Parser, count, number, size
+from ipet.printable import escaped
 
 HERE = Path(__file__).resolve().parent
 
@@ -170,14 +171,14 @@ def main(argv: list[str] | None = None) -> int:
             texts["stats.json"], norm = stats_file(stats), norm_flags(stats)
         write_files(folder, texts)
     except (OSError, ValueError) as error:
-        print(f"prepare.py {args.name}: {error}", file=sys.stderr)
+        print(f"prepare.py {args.name}: {escaped(str(error))}", file=sys.stderr)
         return 1
 
     if lists.mixed_in_by and folder.name != DATASETS[args.name].folder:
         lists.notes.append(f"experiments look for these lists in a folder {DATASETS[args.name].folder}/")
     print(f"{args.name}: {root}\n\n{describe(lists.table)}")
     for note in lists.notes + leftovers(folder, texts):
-        print(f"Note: {note}.")
+        print(f"Note: {escaped(note)}.")
     if norm:
         print(f"\nLog-mels of {stats['num_clips']:,} training clips, {stats['num_frames']:,} frames:")
         print(f"  {shlex.join(norm)}")

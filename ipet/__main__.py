@@ -22,6 +22,7 @@ from ipet.arguments import (
     size,
     suggest,
 )
+from ipet.printable import escaped
 
 FORMATS = ("text", "markdown", "csv", "latex")
 
@@ -46,7 +47,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         return COMMANDS[argv[0]](argv[1:])
     except (ValueError, OSError) as error:  # what a user can mend; anything else shows its traceback
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {escaped(str(error))}", file=sys.stderr)
         return 1
     except ModuleNotFoundError as error:
         package = str(error.name).partition(".")[0]

@@ -10,6 +10,8 @@ import math
 import sys
 from pathlib import Path
 
+from ipet import limits
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 PROTOCOLS = ("last", "best_epoch", "common_epoch", "nested")
 SEED, PROTOCOL = 1234, "last"  # of a new run
@@ -103,8 +105,8 @@ def number(kind: type, low: float = -math.inf, high: float = math.inf, above: bo
         except ValueError:
             value = math.nan
         inside = (low < value if above else low <= value) and value <= high
-        if not (inside and math.isfinite(value)):
-            raise argparse.ArgumentTypeError(f"{text!r} is not {name}")
+        if not inside or math.isinf(value):
+            raise argparse.ArgumentTypeError(f"{text[:40]!r} is not {name}")
         return value
 
     return parse
@@ -112,7 +114,7 @@ def number(kind: type, low: float = -math.inf, high: float = math.inf, above: bo
 
 def part_of_path(text: str) -> str:
     """A folder's name: no separators, not ``..``."""
-    if not text or text in (".", "..") or set(text) & set("/\\\0"):
+    if not text.isprintable() or text in ("", ".", "..") or set(text) & set("/\\"):
         raise argparse.ArgumentTypeError(f"{text!r} cannot be a folder's name")
     return text
 
@@ -148,8 +150,11 @@ def parameters(text: str) -> int:
         value = float(text[:-1] if unit > 1 else text) * unit
     except ValueError:
         value = math.nan
-    if not 1 <= value < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of parameters such as 300k, 1.5M or 250000")
+    if not 1 <= value <= limits.PARAMETERS:
+        raise argparse.ArgumentTypeError(
+            f"{text[:40]!r} is no number of parameters such as 300k, 1.5M or 250000, at most "
+            f"{limits.PARAMETERS}"
+        )
     return int(value)
 
 
@@ -159,7 +164,7 @@ def interval(text: str) -> str:
     return text
 
 
-count, size = number(int, 0), number(int, 1)
+count, size = number(int, 0, limits.WHOLE_NUMBER), number(int, 1, limits.WHOLE_NUMBER)
 positive, not_negative = number(float, 0, above=True), number(float, 0)
 probability = number(float, 0, 1)
 
@@ -204,7 +209,12 @@ def add_hardware(parser: Parser) -> None:
     group = parser.add_argument_group("hardware")
     add = group.add_argument
     add("-usable_gpu", type=gpu_numbers, default=None, metavar="0,1", help="GPUs to use; all if not given")
-    add("-nproc", type=size, default=None, help="processes; one a GPU, or one on the CPU, if not given")
+    add(
+        "-nproc",
+        type=number(int, 1, limits.PROCESSES),
+        default=None,
+        help="processes; one a GPU, or one on the CPU, if not given",
+    )
     add(
         "-precision",
         choices=("auto", "fp32", "bf16", "fp16"),
@@ -226,12 +236,17 @@ def add_hardware(parser: Parser) -> None:
     )
     add(
         "-timeout",
-        type=positive,
+        type=number(float, 0, limits.MINUTES, above=True),
         default=30.0,
         metavar="MINUTES",
         help="that a process may keep the others waiting within a step before they give the run up",
     )
-    add("-num_workers", type=count, default=None, help="clip readers a process; by device if not given")
+    add(
+        "-num_workers",
+        type=number(int, 0, limits.PROCESSES),
+        default=None,
+        help="clip readers a process; by device if not given",
+    )
     add_switch(
         group,
         "-flag_reproducible",
@@ -247,7 +262,7 @@ def add_data(parser: Parser) -> None:
     add = group.add_argument
     add("-path_list", type=Path, metavar="DIR", help="folder of the lists and labels.csv")
     add("-path_data", type=Path, metavar="DIR", help="where the lists' paths start; -path_list if not given")
-    add("-fold", type=count, default=0, help="how many folds; 0: none")
+    add("-fold", type=number(int, 0, limits.FOLDS), default=0, help="how many folds; 0: none")
     add("-path_cache", type=Path, default=None, metavar="DIR", help="keep decoded recordings there")
     add(
         "-on_bad_audio",
@@ -256,7 +271,12 @@ def add_data(parser: Parser) -> None:
         help="what a recording that cannot be used does: end the run, or leave its clips out, which "
         "skipped_clips.json then names; all are decoded before training",
     )
-    add("-nb_seg", type=size, default=1, help="segments of a clip in evaluation; 1: one cut")
+    add(
+        "-nb_seg",
+        type=number(int, 1, limits.SEGMENTS),
+        default=1,
+        help="segments of a clip in evaluation; 1: one cut",
+    )
     add_switch(
         group,
         "-whole_periods",
@@ -270,7 +290,11 @@ def add_data(parser: Parser) -> None:
         metavar="P",
         help="share of training clips mixed with another",
     )
-    add("-frame_length", type=size, help="frames of 10 ms that the backbone sees of a clip")
+    add(
+        "-frame_length",
+        type=number(int, 1, limits.FRAMES),
+        help="frames of 10 ms that the backbone sees of a clip",
+    )
 
 
 def add_training(parser: Parser) -> None:
@@ -317,7 +341,7 @@ def add_training(parser: Parser) -> None:
     add(
         "-rand_seed",
         "-seed",
-        type=count,
+        type=number(int, 0, limits.SEED),
         nargs="+",
         default=None,
         metavar="N",
@@ -366,9 +390,13 @@ def add_tuning(parser: Parser) -> None:
         help="trainable parameters, head included, that the method's sizes are solved for",
     )
     add_switch(group, "-embedding_prompt", default=True, help="False: ipet without prompts")
-    add("-embedding_prompt_num", type=size, help="prompts before every layer's input")
+    add(
+        "-embedding_prompt_num",
+        type=number(int, 1, limits.PROMPTS),
+        help="prompts before every layer's input",
+    )
     add_switch(group, "-adapter", default=True, help="False: ipet without adapters; both: finetune")
-    add("-adapter_hidden_dim", type=size, help="the bottleneck's width")
+    add("-adapter_hidden_dim", type=number(int, 1, limits.BOTTLENECK), help="the bottleneck's width")
     add(
         "-adapter_position",
         choices=("parallel", "sequential", "houlsby"),
@@ -384,10 +412,10 @@ def add_tuning(parser: Parser) -> None:
         default=False,
         help="the adapter adds its input too, as the authors' wav2vec 2.0 does",
     )
-    add("-lora_rank", type=size, default=8, help="of -method lora")
+    add("-lora_rank", type=number(int, 1, limits.BOTTLENECK), default=8, help="of -method lora")
     add(
         "-prefix_num",
-        type=size,
+        type=number(int, 1, limits.PROMPTS),
         default=None,
         help="keys and values a layer of -method prefix; embedding_prompt_num if not given",
     )
@@ -429,10 +457,10 @@ def add_ast(parser: Parser) -> None:
         metavar="P",
         help="share of the patches that a training step leaves out, which makes it faster (PaSST)",
     )
-    add("-winlen", type=number(float, 1), default=25.0, help="ms of a frame")
-    add("-winstep", type=number(float, 1), default=10.0, help="ms between frames")
+    add("-winlen", type=number(float, 1, limits.WINDOW_MS), default=25.0, help="ms of a frame")
+    add("-winstep", type=number(float, 1, limits.WINDOW_MS), default=10.0, help="ms between frames")
     add("-winfunc", choices=("hanning", "hamming", "povey", "rectangular"), default="hanning", help="window")
-    add("-nfilts", type=number(int, 16), default=128, help="mels")
+    add("-nfilts", type=number(int, 16, limits.MELS), default=128, help="mels")
     add("-norm_mean", type=finite, help="of the training list's log-mels")
     add("-norm_std", type=positive, help="of the training list's log-mels")
     add("-freqm", type=count, default=0, help="mels masked at most")

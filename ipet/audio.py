@@ -1,7 +1,10 @@
 """Waveforms: decode, mix down, resample, crop or tile. Everything is [T] float32 at 16 kHz."""
 
+import errno
 import math
+import os
 import re
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,13 +16,22 @@ import soxr
 import torch
 from torch import Tensor
 
+from ipet.printable import escaped
+
 SAMPLE_RATE = 16_000  # Hz, of both backbones
 SUFFIXES = (".wav", ".flac", ".ogg", ".mp3")  # of the files that are taken for recordings in a folder
 
 # A WAV written to a pipe carries a placeholder of about 2 or 4 GiB in place of its length.
 STREAMED_BYTES = 0x7FFFF000
+SEEKABLE = ("WAV", "WAVEX", "FLAC", "OGG")  # to the very sample: an MP3 is not, see Forward
+ACCEPTED = "expected WAV, FLAC, OGG or MP3 audio"
 CROPS = ("first", "centre", "random")
 MAX_FRAMES = 1 << 40  # libsndfile gives more where a FLAC does not tell its length
+RATES = (1_000, 768_000)  # Hz: 1 Hz, which a header may claim, would become 16,000 times as many samples
+# No format holds more in a byte: FLAC packs 8 x 65,535 equal samples into 26 bytes, Ogg 255 x 4,096 into 33.
+SAMPLES_A_BYTE = 1 << 15
+MOST_SAMPLES = 1 << 30  # of a recording in memory: 4 GiB, 18 hours at 16 kHz
+BLOCK_SAMPLES = 1 << 24  # decoded at once, of all channels: 64 MiB, 17 minutes at 16 kHz
 
 
 class ClipError(ValueError):
@@ -30,7 +42,7 @@ class ClipError(ValueError):
     """
 
     def __init__(self, message: str):
-        super().__init__(message.rsplit("ClipError: ", 1)[-1].strip())
+        super().__init__(escaped(message.rsplit("ClipError: ", 1)[-1].strip()))
 
 
 class Decoded(NamedTuple):
@@ -49,27 +61,63 @@ def read_audio(path: str | Path) -> Tensor:
 
     Raises:
         FileNotFoundError: there is no such file, or it is a folder.
-        ClipError: the file is empty, truncated, not audio, holds no sample, or NaN or infinity.
+        ClipError: the file is empty, truncated, not audio, too long to be held in memory, holds no sample,
+            or NaN or infinity; or its header claims what cannot be.
     """
-    decoded = decode(path)
-    waveform = mix_down(decoded.samples, decoded.sample_rate)
+    with open_whole(path) as file:
+        waveform = join([mono(block) for block in read_blocks(path, file)])
+        waveform = resample(waveform, file.samplerate)
     check_left(path, len(waveform))
     return torch.from_numpy(waveform)
 
 
 def decode(path: str | Path) -> Decoded:
     """A recording as its file holds it; see ``read_audio`` for its errors."""
-    with open_audio(path) as file:
-        samples = file.read(dtype="float32", always_2d=True)
-        sample_rate, num_frames, kind = file.samplerate, file.frames, f"{file.format} {file.subtype}"
-    check_whole(path, len(samples), num_frames)
-    check_finite(path, samples)
-    return Decoded(samples, sample_rate, kind)
+    with open_whole(path) as file:
+        check_size(path, file.frames * file.channels)
+        samples = join(list(read_blocks(path, file)))
+        return Decoded(samples, file.samplerate, f"{file.format} {file.subtype}")
+
+
+def read_blocks(path: str | Path, file: soundfile.SoundFile, size: int | None = None) -> Iterator[np.ndarray]:
+    """[t, channels] float32 samples, from where a file stands to its end; the last block is a shorter one.
+
+    Memory is taken for what is decoded, never for all that a header promises.
+
+    Args:
+        path: what an error names.
+        size: samples of a channel in a block.
+
+    Raises:
+        ClipError: fewer samples than the header promises, or one that is not finite.
+    """
+    size = size or max(1, BLOCK_SAMPLES // file.channels)
+    decoded, last = file.tell(), False
+    while not last:
+        samples = file.read(min(size, file.frames - decoded), "float32", always_2d=True)
+        decoded, last = decoded + len(samples), len(samples) < size
+        check_finite(path, samples)
+        yield samples
+    check_whole(path, decoded, file.frames)
+
+
+def join(blocks: list[np.ndarray]) -> np.ndarray:
+    """Blocks behind one another; a single one is not copied."""
+    return blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
 
 
 def mix_down(samples: np.ndarray, sample_rate: int) -> np.ndarray:
     """[T, channels] samples at any rate -> [T] at 16 kHz: their mean, resampled by soxr (HQ)."""
-    waveform = samples.mean(axis=1)
+    return resample(mono(samples), sample_rate)
+
+
+def mono(samples: np.ndarray) -> np.ndarray:
+    """[T, channels] -> [T], their mean."""
+    return samples[:, 0] if samples.shape[1] == 1 else samples.mean(axis=1)
+
+
+def resample(waveform: np.ndarray, sample_rate: int) -> np.ndarray:
+    """[T] samples at any rate -> [T] at 16 kHz by soxr (HQ)."""
     if sample_rate != SAMPLE_RATE:
         waveform = soxr.resample(waveform, sample_rate, SAMPLE_RATE, quality="HQ")
     return waveform
@@ -86,24 +134,19 @@ def stream_audio(path: str | Path, seconds: float = 10.0) -> Iterator[Tensor]:
 
     Raises: see ``read_audio``.
     """
+    num_samples = 0
     with open_audio(path) as file:
-        rate, num_frames, decoded, num_samples = file.samplerate, file.frames, 0, 0
-        size = max(1, round(seconds * rate))
+        size = max(1, round(seconds * file.samplerate))
         resampler = None
-        if rate != SAMPLE_RATE:
-            resampler = soxr.ResampleStream(rate, SAMPLE_RATE, 1, dtype="float32", quality="HQ")
-        last = False
-        while not last:
-            samples = file.read(size, "float32", always_2d=True)  # [T, channels]
-            last, decoded = len(samples) < size, decoded + len(samples)
-            check_finite(path, samples)
-            waveform = samples.mean(axis=1)
+        if file.samplerate != SAMPLE_RATE:
+            resampler = soxr.ResampleStream(file.samplerate, SAMPLE_RATE, 1, dtype="float32", quality="HQ")
+        for block in read_blocks(path, file, size):
+            waveform = mono(block)
             if resampler is not None:
-                waveform = resampler.resample_chunk(waveform, last=last)
+                waveform = resampler.resample_chunk(waveform, last=len(block) < size)
             num_samples += len(waveform)
             if len(waveform):
                 yield torch.from_numpy(waveform)
-    check_whole(path, decoded, num_frames)
     check_left(path, num_samples)
 
 
@@ -127,6 +170,18 @@ def check_left(path: str | Path, num_samples: int) -> None:
         raise ClipError(f"{path}: too short, no sample is left at {SAMPLE_RATE} Hz")
 
 
+class Forward(soundfile.SoundFile):
+    """A recording that is read from its beginning to its end.
+
+    ``SoundFile`` seeks behind every block that it has read, to where it is: an MP3's decoder then lacks the
+    frames before, and gives other samples (libsndfile 1.2.2, mpg123).
+    """
+
+    def seekable(self) -> bool:
+        """Never, so that nothing seeks on its own."""
+        return False
+
+
 class Recordings:
     """Recordings as files, decoded whenever they are read; a ``Cache`` has the same two methods."""
 
@@ -138,10 +193,14 @@ class Recordings:
         if start == 0 and num_samples is None:
             return read_audio(path)
         with open_audio(path) as file:
-            if file.samplerate == SAMPLE_RATE and file.seekable():  # no need to decode the rest
-                file.seek(min(start, file.frames))
-                samples = file.read(-1 if num_samples is None else num_samples, "float32", always_2d=True)
-                return torch.from_numpy(samples.mean(axis=1))
+            if file.samplerate == SAMPLE_RATE and file.format in SEEKABLE:  # no need to decode the rest
+                start = file.seek(min(start, file.frames))
+                if num_samples is None:
+                    return torch.from_numpy(join([mono(block) for block in read_blocks(path, file)]))
+                samples = file.read(min(num_samples, file.frames - start), "float32", always_2d=True)
+                check_finite(path, samples)
+                check_left(path, len(samples))
+                return torch.from_numpy(mono(samples))
         return read_audio(path)[start:][:num_samples].clone()
 
     def length(self, path: str | Path) -> int:
@@ -154,23 +213,66 @@ class Recordings:
 def open_audio(path: str | Path) -> Iterator[soundfile.SoundFile]:
     """Open a recording whose header and length are sound; see ``read_audio`` for its errors."""
     path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: {'not a file' if path.exists() else 'no such file'}")
-    if path.stat().st_size == 0:
-        raise ClipError(f"{path}: the file is empty (0 bytes); expected WAV, FLAC, OGG or MP3 audio")
+    size = size_of(path)
+    if path.suffix.lower() == ".raw":  # libsndfile takes it for samples without a header, whatever it holds
+        raise ClipError(f"{path}: .raw has no header that tells its format; {ACCEPTED}")
+    if size == 0:
+        raise ClipError(f"{path}: the file is empty (0 bytes); {ACCEPTED}")
     try:
-        with soundfile.SoundFile(path) as file:
-            check_length(path, file)
+        with Forward(path) as file:
+            check_header(path, size, file)
             yield file
     except soundfile.LibsndfileError as error:
         raise ClipError(f"{path}: not readable as WAV, FLAC, OGG or MP3: {error}") from None
 
 
-def check_length(path: Path, file: soundfile.SoundFile) -> None:
-    """Raise ClipError where a file holds no sample, or less audio than its header promises.
+@contextmanager
+def open_whole(path: str | Path) -> Iterator[soundfile.SoundFile]:
+    """Open a recording that is small enough to be held in memory; see ``read_audio`` for its errors."""
+    with open_audio(path) as file:
+        check_size(path, math.ceil(file.frames * max(1, SAMPLE_RATE / file.samplerate)))
+        yield file
+
+
+def size_of(path: Path) -> int:
+    """The bytes of a file that may be read.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ClipError: it may not be read.
+    """
+    try:
+        found = os.stat(path)
+    except (FileNotFoundError, ValueError):  # the latter: a NUL in its name
+        link = os.path.islink(path)
+        raise FileNotFoundError(f"{path}: {'a link to nowhere' if link else 'no such file'}") from None
+    except OSError as error:
+        raise ClipError(f"{path}: {error.strerror}; {ACCEPTED}") from None
+    if not stat.S_ISREG(found.st_mode):
+        raise FileNotFoundError(f"{path}: not a file")
+    if not os.access(path, os.R_OK, effective_ids=os.access in os.supports_effective_ids):
+        raise ClipError(f"{path}: {os.strerror(errno.EACCES)}; {ACCEPTED}")
+    return found.st_size
+
+
+def check_size(path: str | Path, num_samples: int) -> None:
+    """Raise ClipError where a recording has more samples than are held in memory."""
+    if num_samples > MOST_SAMPLES:
+        raise ClipError(
+            f"{path}: {num_samples:,} samples by its header; at most {MOST_SAMPLES:,} are held in memory: "
+            "cut it, or hear it with python3 -m ipet predict -timeline"
+        )
+
+
+def check_header(path: Path, size: int, file: soundfile.SoundFile) -> None:
+    """Raise ClipError where a header of a file of ``size`` bytes claims what cannot be.
 
     libsndfile reads a cut WAV without a word, but notes the mismatch in its log of the header.
     """
+    if not RATES[0] <= file.samplerate <= RATES[1]:
+        raise ClipError(
+            f"{path}: a sample rate of {file.samplerate:,} Hz; expected {RATES[0]:,} to {RATES[1]:,} Hz"
+        )
     if file.frames > MAX_FRAMES:
         raise ClipError(
             f"{path}: its header does not say how long it is (a FLAC written to a pipe); "
@@ -185,6 +287,11 @@ def check_length(path: Path, file: soundfile.SoundFile) -> None:
             )
     if not file.frames:
         raise ClipError(f"{path}: holds 0 samples; a clip needs at least 1")
+    if file.frames * file.channels > size * SAMPLES_A_BYTE:
+        raise ClipError(
+            f"{path}: its header claims {file.frames:,} samples, which {size:,} bytes cannot hold; "
+            "expected a whole file: encode it again"
+        )
 
 
 def tile(waveform: Tensor, num_samples: int) -> Tensor:

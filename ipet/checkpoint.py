@@ -10,6 +10,7 @@ import json
 import os
 import re
 import tempfile
+import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -18,11 +19,12 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
+from ipet.description import SCHEMA, check_description, shown
 from ipet.tuning import trainable_parameters
 
-SCHEMA = 1  # of adapter.json
 PRETRAINED_MODELS = Path(__file__).resolve().parents[1] / "pretrained_models"
 CHECKSUM = b"\nSHA-256 "  # stands before it, behind a training state
+SHARED = 4  # times a file's bytes that its tensors may have: tied weights are one storage
 EMBEDDED = ("ast_small", "wav2vec2_small")  # folders there, which the repository ships with
 
 
@@ -71,6 +73,18 @@ def read_json(path: str | Path):
         raise ValueError(f"{path}: not JSON: {error}") from None
 
 
+def read_settings(path: str | Path) -> dict:
+    """The settings of a ``config.json``; see ``read_json``.
+
+    Raises:
+        ValueError: it holds something else.
+    """
+    settings = read_json(path)
+    if not isinstance(settings, dict):
+        raise ValueError(f"{path}: holds {shown(settings)}; expected the settings of a model")
+    return settings
+
+
 def read_tensors(path: str | Path) -> dict[str, Tensor]:
     """The tensors of a ``.safetensors`` file or of a pickle without code (``.pth``, ``.bin``, ``.pt``).
 
@@ -79,11 +93,14 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file is damaged, would run code, or holds something other than tensors.
+        ValueError: the file is damaged, would run code, holds something other than tensors, or tensors that
+            are larger than the file.
     """
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file")
+    if path.suffix != ".safetensors":
+        check_archive(path, path, path.stat().st_size)
     try:
         if path.suffix == ".safetensors":
             tensors = safetensors.torch.load_file(path)
@@ -105,9 +122,48 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
             raise ValueError(
                 f"{path}: expected a dictionary of tensors by name, found {name!r}: {type(tensor).__name__}"
             )
+    check_extent(path, tensors)
     if all(name.startswith("module.") for name in tensors):
         tensors = {name.removeprefix("module."): tensor for name, tensor in tensors.items()}
     return dict(tensors)
+
+
+def check_archive(path: Path, file: Path | io.BytesIO, size: int) -> None:
+    """Raise ValueError where an archive of ``size`` bytes would unpack to more; torch.save packs nothing."""
+    try:
+        if not zipfile.is_zipfile(file):
+            return  # torch's older format, or nothing that torch reads
+        with zipfile.ZipFile(file) as archive:
+            unpacked = sum(record.file_size for record in archive.infolist())
+    except Exception as error:  # a damaged archive can raise anything
+        raise ValueError(f"{path}: damaged, no archive of torch ({type(error).__name__})") from None
+    if unpacked > size:
+        raise ValueError(
+            f"{path}: {size:,} bytes would unpack to {unpacked:,}; expected what torch.save writes, which "
+            "packs nothing"
+        )
+
+
+def check_extent(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Raise ValueError where a tensor claims more values than the file holds bytes of.
+
+    An expanded tensor is a few bytes until somebody copies it, a sparse or a meta one none.
+    """
+    total, room = 0, SHARED * path.stat().st_size
+    for name, tensor in tensors.items():
+        plain = tensor.layout == torch.strided and tensor.device.type == "cpu" and not tensor.is_quantized
+        size = tensor.numel() * tensor.element_size()
+        if not plain or tensor.is_nested or size > tensor.untyped_storage().nbytes():
+            raise ValueError(
+                f"{path}: {name[:80]!r} has shape {str(list(tensor.shape))[:80]}, and the file not every "
+                "value of it; expected tensors as they are: save them with .contiguous()"
+            )
+        total += size
+    if total > room:
+        raise ValueError(
+            f"{path}: its tensors have {total:,} bytes, the file {path.stat().st_size:,}; expected tensors "
+            "of their own, not many of the same bytes"
+        )
 
 
 def published_file(pretrained: str, accepted: str) -> Path:
@@ -152,6 +208,7 @@ def fetch(name: str, files: Sequence[str], accepted: str) -> Path:
 
     Raises:
         FileNotFoundError: it is no hub id, or the hub did not give it.
+        ValueError: see ``check_download``.
     """
     hub_id, _, revision = name.partition("@")
     if not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*(@[\w-][\w./-]*)?", name):
@@ -159,12 +216,45 @@ def fetch(name: str, files: Sequence[str], accepted: str) -> Path:
     from huggingface_hub import snapshot_download  # slow to import, and seldom needed
 
     try:
-        return Path(snapshot_download(hub_id, revision=revision or None, allow_patterns=list(files)))
+        folder = Path(snapshot_download(hub_id, revision=revision or None, allow_patterns=list(files)))
     except Exception as error:  # the hub's client raises a dozen kinds, of four libraries
         raise FileNotFoundError(
             f"{name}: no such folder here, and the Hugging Face hub did not give it "
             f"({type(error).__name__}); accepted: {accepted}"
         ) from error
+    for file in files:
+        check_download(folder / file)
+    return folder
+
+
+def check_download(path: Path) -> None:
+    """Raise ValueError where a large file of the hub's cache is not what the hub says that it is.
+
+    The client names the file behind the link after the SHA-256 that the hub tells, and compares sizes only.
+    """
+    digest = path.resolve().name
+    if path.is_symlink() and re.fullmatch("[0-9a-f]{64}", digest) and path.is_file():
+        found = file_sha256(path)
+        if found != digest:
+            raise ValueError(
+                f"{path}: SHA-256 {found[:12]}..., the hub says {digest[:12]}...; delete {path.resolve()}, "
+                "and it is fetched again"
+            )
+
+
+def file_sha256(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(2**20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def pinned(path: Path) -> dict[str, str]:
+    """``revision``, the commit that a file of the hub's cache is of; nothing of another file."""
+    of_hub = path.parent.parent.name == "snapshots" and re.fullmatch("[0-9a-f]{40}", path.parent.name)
+    return {"revision": path.parent.name} if of_hub else {}
 
 
 def save_published(
@@ -195,6 +285,14 @@ def load_exactly(target: Mapping[str, Tensor], tensors: Mapping[str, Tensor], so
         ValueError: a missing or unexpected tensor, or another shape; the message names them.
     """
     # An inserted or frozen tensor left out would be random numbers, silently.
+    check_shapes(target, tensors, source)
+    with torch.no_grad():
+        for name, tensor in tensors.items():
+            target[name].copy_(tensor)
+
+
+def check_shapes(target: Mapping[str, Tensor], tensors: Mapping[str, Tensor], source: str) -> None:
+    """Raise ValueError where ``tensors`` have other names or shapes than ``target``; see ``load_exactly``."""
     missing, unexpected = sorted(target.keys() - tensors.keys()), sorted(tensors.keys() - target.keys())
     if missing or unexpected:
         raise ValueError(f"{source}: {name_some(missing)} missing, {name_some(unexpected)} unexpected")
@@ -203,9 +301,6 @@ def load_exactly(target: Mapping[str, Tensor], tensors: Mapping[str, Tensor], so
             raise ValueError(
                 f"{source}: {name} has shape {list(tensor.shape)}, this model's is {list(target[name].shape)}"
             )
-    with torch.no_grad():
-        for name, tensor in tensors.items():
-            target[name].copy_(tensor)
 
 
 def name_some(names: Iterable[str], most: int = 4) -> str:
@@ -259,22 +354,48 @@ def add_to_description(folder: str | Path, **values) -> None:
     write_json(path, read_json(path) | values)
 
 
+def read_description(path: str | Path) -> dict:
+    """What an ``adapter.json`` says.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: see ``check_description``.
+    """
+    description = read_json(path)
+    check_description(description, path)
+    return description
+
+
+def read_adapter(path: str | Path) -> dict[str, Tensor]:
+    """The tensors of an ``adapter.safetensors``; see ``read_tensors``.
+
+    Raises:
+        ValueError: one of them is not finite, or holds no floating-point numbers.
+    """
+    tensors = read_tensors(path)
+    for name, tensor in tensors.items():
+        if not tensor.is_floating_point() or not tensor.isfinite().all():
+            raise ValueError(f"{path}: {name} is not finite, {tensor.dtype}; expected finite numbers")
+    return tensors
+
+
 def load_adapter(folder: str | Path, model: nn.Module) -> dict:
     """Put a saved adapter into a model of the same shape; returns its description.
 
     Raises:
         FileNotFoundError: a file is missing.
         ValueError: the description's schema is unknown, its backbone has other weights, or the
-            tensors do not fit the model.
+            tensors are not finite or do not fit the model.
     """
     folder = Path(folder)
-    tensors = read_tensors(folder / "adapter.safetensors")
     path = folder / "adapter.json"
     description = read_json(path)
     schema = description.get("schema") if isinstance(description, dict) else None
     if schema != SCHEMA:
-        raise ValueError(f"{path}: schema {schema!r}; this version reads {SCHEMA}")
-    trained_on = description.get("backbone", {}).get("sha256")
+        raise ValueError(f"{path}: schema {shown(schema)}; this version reads {SCHEMA}")
+    tensors = read_adapter(folder / "adapter.safetensors")
+    backbone = description.get("backbone")
+    trained_on = backbone.get("sha256") if isinstance(backbone, dict) else None
     if trained_on != getattr(model.backbone, "sha256", None):
         raise ValueError(
             f"{path}: trained on the backbone with SHA-256 {str(trained_on)[:12]}..., "
@@ -339,6 +460,7 @@ def load_training(path: str | Path) -> dict:
         whole, mark, digest = data[: -len(CHECKSUM) - 32], data[-len(CHECKSUM) - 32 : -32], data[-32:]
         if mark != CHECKSUM or hashlib.sha256(whole).digest() != digest:
             raise ValueError("its checksum is another")
+        check_archive(Path(path), io.BytesIO(whole), len(whole))
         return torch.load(io.BytesIO(whole), map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged pickle can raise anything
         raise ValueError(

@@ -16,8 +16,9 @@ from tqdm import tqdm
 from ipet.audio import SUFFIXES, ClipError
 from ipet.checkpoint import save_arrays
 from ipet.inference import TunedModel, Window, known_recordings
-from ipet.lists import TRIALS, read_trial_rows
+from ipet.lists import TRIALS, below, read_trial_rows
 from ipet.metrics import eer, min_dcf
+from ipet.printable import escaped
 from ipet.scoring import score_trials
 
 READERS, AHEAD = 4, 16  # threads that decode (libsndfile lets others run), and files decoded ahead
@@ -59,7 +60,7 @@ class Reader:
                     waveform = waveform.result()
                 except (ClipError, OSError) as error:
                     self.failed += 1
-                    tqdm.write(f"error: {error}", file=sys.stderr)
+                    tqdm.write(f"error: {escaped(str(error))}", file=sys.stderr)
                     continue
                 self.read_paths.append(path)
                 yield waveform
@@ -103,7 +104,7 @@ class Table:
                 self.jsonl.write(json.dumps(values, ensure_ascii=False) + "\n")
             self.jsonl.flush()
         if self.text and rows:
-            tqdm.write(rows[0][0])
+            tqdm.write(escaped(rows[0][0]))  # a path of a folder that anybody may have packed
             for _, *place, label, probability in rows:
                 # A clip's place is its rank, which the order shows; a window's, seconds.
                 seconds = f"{place[0]:9.2f} -{place[1]:9.2f} s  " if len(place) == 2 else "  "
@@ -177,7 +178,7 @@ def predict(
                 table.add(long_rows(model, path, kind, top, hop, threshold))
             except (ClipError, OSError) as error:
                 failed += 1
-                tqdm.write(f"error: {error}", file=sys.stderr)
+                tqdm.write(f"error: {escaped(str(error))}", file=sys.stderr)
             bar.update()
         return int(failed > 0)
     finally:
@@ -264,7 +265,7 @@ def verify(
         return 0
     rows = read_trial_rows(trials)
     names = list(dict.fromkeys(name for row in rows for name in row[1:]))
-    reader = Reader(model.read, [root / name for name in names])
+    reader = Reader(model.read, [below(root, name, f"{trials}") for name in names])
     bar = tqdm(model.run(reader, embed=True), total=len(names), unit="file", disable=None, leave=False)
     embeddings = list(bar)
     if reader.failed:

@@ -17,7 +17,7 @@ from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader, Dataset, Sampler
 from tqdm import tqdm
 
-from ipet.audio import CROPS, ClipError, Recordings, crop_or_tile, open_audio, read_audio
+from ipet.audio import CROPS, ClipError, Recordings, crop_or_tile, open_whole, read_audio
 from ipet.augment import MIXUP_BETA, mix
 from ipet.lists import Clip, Labels, multi_hot
 
@@ -163,7 +163,7 @@ def unusable(clips: Iterable[Clip], sound: Container[Path] = ()) -> dict[Path, s
 
 def open_header(path: Path) -> None:
     """Raise ClipError or OSError where a recording's header or length is not sound."""
-    with open_audio(path):
+    with open_whole(path):
         pass
 
 

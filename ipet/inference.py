@@ -16,20 +16,20 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ipet.audio import SAMPLE_RATE, read_audio, stream_audio
 from ipet.backbones.audio_spectrogram_transformer import build_ast
 from ipet.backbones.wav2vec2 import build_wav2vec2
 from ipet.calibration import probabilities
-from ipet.checkpoint import fetch, load_adapter, read_json, read_tensors
+from ipet.checkpoint import check_shapes, fetch, load_adapter, read_adapter, read_description
 from ipet.datasets import Batch, Cut, collate, single
 from ipet.features import LogMel, Waveform
 from ipet.heads import Classifier, LinearHead, SpeakerHead
-from ipet.methods import apply_method
+from ipet.methods import apply_method, skeleton
 from ipet.precision import autocast
 from ipet.scoring import score_trials
-from ipet.tuning import prompts_computed
+from ipet.tuning import prompts_computed, trainable_parameters
 
 Audio = str | Path | np.ndarray | Tensor  # a recording's file, or its [T] samples at 16 kHz
 BATCH = 16  # segments at once
@@ -261,23 +261,30 @@ def load(
     if not folder.exists():
         folder = fetch(name, ("adapter.json", "adapter.safetensors"), "a saved adapter's folder, or a hub id")
     path = folder / "adapter.json"
-    description = read_json(path)
+    description = read_description(path)
+    tensors = read_adapter(folder / "adapter.safetensors")
     with described(path):
         backbone = new_backbone(description["backbone"], pretrained, path)
-        tuning = dict(description["tuning"])
-        apply_method(backbone, tuning.pop("method"), **tuning)
+        with torch.device("meta"):  # sizes that the tensors do not have take no memory
+            sketch = tuned(skeleton(backbone), nn.Identity(), description, tensors)
+        check_shapes(trainable_parameters(sketch), tensors, str(folder / "adapter.safetensors"))
         front_end = dict(description["front_end"])
         kind = {"log_mel": LogMel, "waveform": Waveform}[front_end.pop("kind")]
-        tensors = read_tensors(folder / "adapter.safetensors")
-        head = SpeakerHead if "head.embed.weight" in tensors else LinearHead
-        num_classes = len(description["labels"])
-        model = Classifier(kind(**front_end), backbone, head(backbone.width, num_classes))
+        model = tuned(backbone, kind(**front_end), description, tensors)
         cut = Cut(**description["cut"])
     load_adapter(folder, model)
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    tuned = TunedModel(model.eval().requires_grad_(False).to(device), cut, description)
-    tuned.precision = precision
-    return tuned
+    ready = TunedModel(model.eval().requires_grad_(False).to(device), cut, description)
+    ready.precision = precision
+    return ready
+
+
+def tuned(backbone: nn.Module, front_end: nn.Module, description: dict, tensors: dict) -> Classifier:
+    """The model that a description tells of, its adapter and its head still as they begin."""
+    tuning = dict(description["tuning"])
+    apply_method(backbone, tuning.pop("method"), **tuning)
+    head = SpeakerHead if "head.embed.weight" in tensors else LinearHead
+    return Classifier(front_end, backbone, head(backbone.width, len(description["labels"])))
 
 
 @contextlib.contextmanager
@@ -285,10 +292,13 @@ def described(path: Path) -> Iterator[None]:
     """What is missing or odd in a description is a ValueError that names it."""
     try:
         yield
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError, OverflowError) as error:
         raise ValueError(
             f"{path}: does not describe an adapter of this version ({type(error).__name__}: {error})"
         ) from None
+    except ValueError as error:  # what a setting's own check said, or another file's
+        said = str(error)
+        raise ValueError(said if str(path.parent) in said else f"{path}: {said}") from None
 
 
 def new_backbone(settings: dict, pretrained: str | None, path: Path) -> torch.nn.Module:
@@ -297,7 +307,7 @@ def new_backbone(settings: dict, pretrained: str | None, path: Path) -> torch.nn
     Raises:
         ValueError: it had random weights, which nobody has any more, or is of an unknown kind.
     """
-    pretrained = pretrained or settings["pretrained"]
+    pretrained = pretrained or pinned_name(settings)
     if pretrained == "random":
         raise ValueError(
             f"{path}: its backbone had random weights, which are not kept; expected pretrained ones"
@@ -311,6 +321,12 @@ def new_backbone(settings: dict, pretrained: str | None, path: Path) -> torch.nn
             pretrained,
         )
     return build_wav2vec2(pretrained=pretrained, model_type=settings["kind"])
+
+
+def pinned_name(settings: dict) -> str:
+    """Where a backbone's weights are: of a hub's repository the commit that it was trained on."""
+    name, revision = settings["pretrained"], settings.get("revision")
+    return f"{name}@{revision}" if revision and name.count("/") == 1 and "@" not in name else name
 
 
 def known_recordings(paths: Sequence[Path], suffixes: Sequence[str]) -> list[Path]:

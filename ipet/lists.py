@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -11,6 +12,8 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
+
+from ipet.printable import CONTROL, control_character, spelt
 
 COLUMNS = ("index", "mid", "display_name")
 TRIALS = {"1": True, "0": False, "target": True, "nontarget": False}
@@ -48,7 +51,8 @@ def read_labels(path: str | Path) -> Labels:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: a column is missing, the indices are not 0, 1, 2, ..., an id comes twice.
+        ValueError: a column is missing, the indices are not 0, 1, 2, ..., an id comes twice, a field is
+            longer than 128 KiB or holds a control character.
     """
     path = Path(path)
     if not path.is_file():
@@ -61,24 +65,31 @@ def read_labels(path: str | Path) -> Labels:
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: not UTF-8 text: {error}") from None
     reader = csv.DictReader(text.splitlines())
-    absent = [column for column in COLUMNS if column not in (reader.fieldnames or ())]
+    try:
+        found, rows = reader.fieldnames, list(reader)
+    except csv.Error as error:
+        raise ValueError(
+            f"{path}: line {reader.reader.line_num}: {error}; expected {', '.join(COLUMNS)}"
+        ) from None
+    absent = [column for column in COLUMNS if column not in (found or ())]
     if absent:
         raise ValueError(
-            f"{path}: column {absent[0]!r} is missing; found {reader.fieldnames}, expected {list(COLUMNS)}"
+            f"{path}: column {absent[0]!r} is missing; found {str(found)[:200]}, expected {list(COLUMNS)}"
         )
-    rows = list(reader)
     if not rows:
         raise ValueError(f"{path}: names no label; expected one a line")
     for i, row in enumerate(rows):
         if row["index"] != str(i):
-            raise ValueError(f"{path}: line {i + 2} has index {row['index']!r}, expected {i}")
+            raise ValueError(f"{path}: line {i + 2} has index {str(row['index'])[:80]!r}, expected {i}")
         empty = [column for column in COLUMNS if not row[column]]
         if empty:
             raise ValueError(f"{path}: line {i + 2} has no {empty[0]}; expected {', '.join(COLUMNS)}")
+        for column in COLUMNS:
+            check_text(row[column], f"{path}: line {i + 2}", column)
     mids = tuple(row["mid"] for row in rows)
     twice = next((mid for mid in mids if mids.count(mid) > 1), None)
     if twice is not None:
-        raise ValueError(f"{path}: label {twice!r} comes {mids.count(twice)} times; expected once")
+        raise ValueError(f"{path}: label {twice[:80]!r} comes {mids.count(twice)} times; expected once")
     return Labels(path, mids, tuple(row["display_name"] for row in rows))
 
 
@@ -93,15 +104,15 @@ def read_clips(
 
     Args:
         path: the JSON file.
-        root: the folder that relative ``wav`` paths start from; absolute ones work too.
+        root: the folder that relative ``wav`` paths start from, and stay in; absolute ones work too.
         labels: the table that the labels come from; None: they may be any, and no class is kept.
         flag: what names the root on the command line.
         check_files: a file that is missing or empty is an error; otherwise that is left to ``unusable``.
 
     Raises:
         FileNotFoundError: the list, or a clip it names, is not there.
-        ValueError: not such a list; a clip lacks a key, has a label that is not in the table, or
-            is an empty file.
+        ValueError: not such a list; a clip lacks a key, has a label that is not in the table, comes twice,
+            leaves ``root`` by its ``..``, has a control character in its path, or is an empty file.
     """
     path, root = Path(path), Path(root)
     if not path.is_file():
@@ -115,6 +126,7 @@ def read_clips(
         raise ValueError(f'{path}: expected {{"data": [{{"wav": ..., "labels": ...}}, ...]}} with a clip')
     index = {mid: i for i, mid in enumerate(labels.mids)} if labels else {}
     clips = [read_entry(path, i, entry, root, labels, index) for i, entry in enumerate(entries)]
+    check_once(path, clips)
     if check_files:
         for clip in clips:
             check_file(clip, flag)
@@ -127,24 +139,66 @@ def read_entry(path: Path, i: int, entry, root: Path, labels: Labels | None, ind
     for key in ("wav", "labels"):
         if not isinstance(entry, dict) or not isinstance(entry.get(key), str) or not entry[key]:
             raise ValueError(f"{where} lacks {key!r}; found {json.dumps(entry)[:200]}")
-    file = Path(os.path.normpath(root / entry["wav"]))  # one file, one path, however it is written
+        check_text(entry[key], where, repr(key))
+    file = below(root, entry["wav"], where)
     mids = entry["labels"].split(",") if labels else []
     unknown = [mid for mid in mids if mid not in index]
     if unknown:
         raise ValueError(
-            f"{where} ({entry['wav']}) has label {unknown[0]!r}, which is not among the "
+            f"{where} ({entry['wav'][-200:]}) has label {unknown[0][:200]!r}, which is not among the "
             f"{len(labels)} labels of {labels.path}"
         )
     return Clip(file, tuple(index[mid] for mid in mids), where)
 
 
-def check_file(clip: Clip, flag: str) -> None:
-    """Raise FileNotFoundError or ValueError where a clip's file is missing or empty."""
-    if not clip.path.is_file():
-        raise FileNotFoundError(
-            f"{clip.where}: {clip.path}: no such file; is {flag} the folder that the list's paths start from?"
+def check_text(text: str, where: str, what: str) -> None:
+    """Raise ValueError where a path or a name holds a character that has no place there."""
+    control = control_character(text)
+    if control is not None:
+        raise ValueError(f"{where}: {what} holds the control character {control}; expected text in one line")
+
+
+def below(root: Path, name: str, where: str) -> Path:
+    """The file that a list calls ``name``: one path of one file, however it is written.
+
+    A link inside ``root`` may lead anywhere: who owns the folder made it, and not who wrote the list.
+
+    Raises:
+        ValueError: it is relative, and leaves ``root`` by its ``..``.
+    """
+    if os.pardir in name and Path(os.path.normpath(name)).parts[:1] == (os.pardir,):
+        raise ValueError(
+            f"{where}: {name[:200]} leaves {root}, the folder that the list's paths start from; expected a "
+            "path inside it, or an absolute one"
         )
-    if clip.path.stat().st_size == 0:
+    return Path(os.path.normpath(root / name))
+
+
+def check_once(path: Path, clips: Sequence[Clip]) -> None:
+    """Raise ValueError where a recording comes twice in a list: it would count twice."""
+    places: dict[Path, int] = {}
+    for i, clip in enumerate(clips):
+        first = places.setdefault(clip.path, i)
+        if first != i:
+            raise ValueError(f"{path}: clips {first} and {i} are both {clip.path}; expected each once")
+
+
+def check_file(clip: Clip, flag: str) -> None:
+    """Raise FileNotFoundError or ValueError where a clip's file is missing, not to be looked at or empty."""
+    try:
+        found = os.stat(clip.path)
+    except FileNotFoundError:
+        found = None
+    except OSError as error:  # a folder that may not be entered, links in a circle, a name that is too long
+        reason = f"{os.fspath(clip.path)[:200]}: {error.strerror}"
+        raise ValueError(f"{clip.where}: {reason}; expected a file that can be read") from None
+    if found is None or not stat.S_ISREG(found.st_mode):
+        link = found is None and clip.path.is_symlink()
+        reason = "not a file" if found else "a link to nowhere" if link else "no such file"
+        raise FileNotFoundError(
+            f"{clip.where}: {clip.path}: {reason}; is {flag} the folder that the list's paths start from?"
+        )
+    if found.st_size == 0:
         raise ValueError(f"{clip.where}: {clip.path}: the file is empty (0 bytes); expected audio")
 
 
@@ -187,9 +241,14 @@ def read_trial_rows(path: str | Path) -> list[list[str]]:
             "names another"
         )
     try:
-        rows = [line.split() for line in path.read_text(encoding="utf-8-sig").split("\n")]
+        text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: not UTF-8 text: {error}") from None
+    odd = next((found for found in CONTROL.finditer(text) if found[0] not in "\t\r\n"), None)
+    if odd is not None:
+        line = text.count("\n", 0, odd.start()) + 1
+        raise ValueError(f"{path}: line {line} holds the control character {spelt(odd[0])}; expected text")
+    rows = [line.split() for line in text.split("\n")]
     for i, row in enumerate(rows):
         if row and (len(row) != 3 or row[0] not in TRIALS):
             raise ValueError(

@@ -185,10 +185,11 @@ def lock_run(folder: str | Path) -> FileLock:
     The system lets go of it with the process, however that ends.
 
     Raises:
-        ValueError: another process works there.
+        ValueError: another process works there, or a link in it leads out of it.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
+    refuse_links(folder)
     lock = FileLock(folder / ".lock")
     try:
         lock.acquire(timeout=0)
@@ -199,6 +200,19 @@ def lock_run(folder: str | Path) -> FileLock:
             f"{folder}: another process works on this run{since}; wait for its end, or choose another -name"
         ) from None
     return lock
+
+
+def refuse_links(folder: Path) -> None:
+    """Raise ValueError where a link in a run's folder leads out of it: a run writes into its folder alone.
+
+    Whoever packed a run that goes on here may have put one there.
+    """
+    inside = folder.resolve()
+    for path in folder.rglob("*"):
+        if path.is_symlink() and not path.resolve().is_relative_to(inside):
+            raise ValueError(
+                f"{path}: a link that leads out of the run's folder; expected files and folders of its own"
+            )
 
 
 def open_run(folder: str | Path, arguments: dict, sources: Path, resume: bool) -> bool:

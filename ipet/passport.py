@@ -4,11 +4,10 @@ It holds no more than the run's folder does, as hashes where the folder holds fi
 versions, hardware, and each cell's metrics. ``python3 -m ipet rerun`` makes the run again from it.
 """
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
-from ipet.checkpoint import read_json, write_json
+from ipet.checkpoint import file_sha256, read_json, write_json
 from ipet.summary import cell_order
 
 SCHEMA = 1
@@ -117,15 +116,7 @@ def cell_files(folder: Path, known: Mapping | None = None) -> dict:
 
 def hashes(files: Mapping[str, Path]) -> dict[str, str]:
     """The SHA-256 of every file that is there, by its name."""
-    found = {}
-    for name, path in files.items():
-        if path.is_file():
-            digest = hashlib.sha256()
-            with open(path, "rb") as file:
-                while block := file.read(2**20):
-                    digest.update(block)
-            found[name] = digest.hexdigest()
-    return found
+    return {name: file_sha256(path) for name, path in files.items() if path.is_file()}
 
 
 def list_files(arguments: Mapping, cells: list[str]) -> dict[str, Path]:

@@ -40,7 +40,9 @@ OPTIMISTIC = {  # protocols
     "best_epoch": "best epoch: chosen on the clips that it is evaluated on, so optimistic",
     "common_epoch": "common epoch: chosen on the clips that are evaluated, so optimistic with few folds",
 }
-DAMAGE = (ValueError, OSError, KeyError, IndexError, TypeError, AttributeError, zipfile.BadZipFile)
+BROKEN = (zipfile.BadZipFile, MemoryError)  # the latter: a shape that a header claims
+DAMAGE = (ValueError, OSError, KeyError, IndexError, TypeError, AttributeError, *BROKEN)
+MOST_UNPACKED = 1 << 32  # bytes of a cell's scores: 2 million clips of 500 classes
 
 
 @dataclass
@@ -424,6 +426,9 @@ def read_predictions(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """
     try:
         with np.load(path) as arrays:
+            unpacked = sum(record.file_size for record in arrays.zip.infolist())
+            if unpacked > MOST_UNPACKED:
+                raise ValueError(f"would unpack to {unpacked:,} bytes; expected at most {MOST_UNPACKED:,}")
             return arrays["scores"], arrays["targets"]
     except FileNotFoundError:
         raise FileNotFoundError(f"{path}: no such file; what needs its scores is left out") from None

@@ -36,7 +36,7 @@ def rerun(
     """Train and evaluate again what a passport tells of, and compare the two; returns the exit status.
 
     A passport may come from elsewhere: of it, only the name of an experiment of this repository and values
-    of that experiment's own flags are used.
+    of that experiment's own flags are used. It does not choose a folder that is written into.
 
     Args:
         path: the ``passport.json``.
@@ -61,6 +61,7 @@ def rerun(
         raise ValueError(f"{path}: experiment {passport['experiment']!r} is none of this repository: {known}")
     experiment = experiments[passport["experiment"]]
     arguments = passport["arguments"] | lists_of(path, passport["arguments"], further)
+    check_cache(path, arguments.get("path_cache"), further)
 
     resolve = partial(resolved, path, experiment)
     flags = flags_of(arguments, resolve, path)
@@ -117,6 +118,22 @@ def lists_of(path: Path, arguments: Mapping, further: Sequence[str]) -> dict[str
             "-- -path_list DIR -path_data DIR"
         )
     return {"path_list": str(folder)}
+
+
+def check_cache(path: Path, cache, further: Sequence[str]) -> None:
+    """Raise ValueError where a passport, and nobody here, says into which folder recordings are decoded.
+
+    Args:
+        path: of the passport.
+        cache: what its arguments say of ``-path_cache``.
+        further: the flags that replace the passport's.
+    """
+    given = any(word.partition("=")[0] == "-path_cache" for word in further)
+    if cache is not None and not given and not any(Path(str(cache)).glob("ipet_*.index")):
+        raise ValueError(
+            f"{path}: the run kept decoded recordings in {cache}, which is no such folder here; where "
+            "they may be written goes behind --: -- -path_cache DIR"
+        )
 
 
 def runs_folder(path: Path, arguments: Mapping) -> Path | None:

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -213,7 +214,30 @@ def test_a_switch_takes_nothing_else(capsys, get_args, text):
 def test_a_number_out_of_bounds_is_refused_with_the_bounds(capsys, get_args, flag, text, accepted):
     line = refusal(capsys, get_args, flag, text)
     assert line.startswith(f"error: argument {flag}")
-    assert f": {text!r} is not {accepted} (" in line
+    assert re.search(re.escape(f": {text!r} is not {accepted}") + r"(, at most \d+)? \(", line), line
+
+
+@pytest.mark.parametrize(
+    ("flag", "text", "accepted"),
+    [
+        ("-embedding_prompt_num", "1000000", "a whole number at least 1, at most 10000"),
+        ("-prefix_num", "1000000", "a whole number at least 1, at most 10000"),
+        ("-adapter_hidden_dim", "1000000", "a whole number at least 1, at most 16384"),
+        ("-lora_rank", "1000000", "a whole number at least 1, at most 16384"),
+        ("-frame_length", "1000000", "a whole number at least 1, at most 360000"),
+        ("-nb_seg", "1000000", "a whole number at least 1, at most 10000"),
+        ("-num_workers", "1000000", "a whole number at least 0, at most 1024"),
+        ("-timeout", "1e12", "a number above 0, at most 100000"),
+        ("-epoch", "1" + 400 * "0", "a whole number at least 1, at most 1000000000"),
+        ("-budget", "1e300", "no number of parameters such as 300k, 1.5M or 250000, at most 100000000000"),
+    ],
+)
+def test_an_absurd_size_is_refused_before_anything_is_built(capsys, flag, text, accepted):
+    line = refusal(capsys, arguments_of("ast_esc50"), flag, text)
+    assert (
+        f"error: argument {flag}: {text[:40]!r} is {'' if accepted.startswith('no ') else 'not '}{accepted} ("
+        in line
+    )
 
 
 @pytest.mark.parametrize(("flag", "text"), [("-norm_std", "0"), ("-timem", "-1"), ("-nfilts", "8")])

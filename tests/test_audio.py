@@ -1,6 +1,7 @@
 """Clips as they are decoded: [T] float32 at 16 kHz, or one line that names the file."""
 
 import struct
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ import soundfile
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from ipet.audio import ClipError, Recordings, crop_or_tile, read_audio, tile
+from ipet.audio import ClipError, Recordings, crop_or_tile, decode, read_audio, stream_audio, tile
 
 from parity import load, needs_parity
 
@@ -161,6 +162,118 @@ def test_a_clip_of_which_resampling_leaves_nothing_is_refused(tmp_path):
     assert refusal(tmp_path / "a.wav") == "too short, no sample is left at 16000 Hz"
 
 
+# Headers that claim what is not there ---------------------------------------------------------------
+
+
+def claim(path, num_samples):
+    """Let a FLAC's header say that it holds so many samples: the low 36 bits of its bytes 10 to 17."""
+    data = bytearray(path.read_bytes())
+    packed = int.from_bytes(data[18:26], "big") >> 36 << 36 | num_samples
+    data[18:26] = packed.to_bytes(8, "big")
+    path.write_bytes(data)
+    return path
+
+
+def allocated(read, path):
+    """The most memory, in bytes, that Python's allocators held while a file was refused, and the reason."""
+    tracemalloc.start()
+    try:
+        with pytest.raises(ClipError) as caught:
+            read(path)
+        return tracemalloc.get_traced_memory()[1], str(caught.value)
+    finally:
+        tracemalloc.stop()
+
+
+READERS = {
+    "whole": read_audio,
+    "a stream": lambda path: list(stream_audio(path)),
+    "a part": lambda path: Recordings().read(path, 100_000),
+    "for doctor": decode,
+}
+
+
+@pytest.mark.parametrize("read", READERS.values(), ids=READERS)
+@pytest.mark.parametrize("claimed", [2**36 - 2, 2**29, 2**20])
+def test_memory_is_taken_for_what_is_there_and_not_for_what_a_header_claims(tmp_path, read, claimed):
+    noise = np.random.default_rng(0).uniform(-0.5, 0.5, 16_000)
+    path = claim(write(tmp_path / "a.flac", noise), claimed)
+    most, said = allocated(read, path)
+    assert most < 100 << 20  # one block at most; 2^29 samples would be 2 GiB
+    assert said.startswith(f"{path}: ") and "\n" not in said
+    assert any(words in said for words in ("bytes cannot hold", "truncated", "not readable as")), said
+
+
+def test_a_header_that_claims_more_than_bytes_can_hold_is_refused_with_both(tmp_path):
+    path = claim(write(tmp_path / "a.flac", sine(RATE)), 2**36 - 2)
+    size = path.stat().st_size
+    assert refusal(path) == (
+        f"its header claims 68,719,476,734 samples, which {size:,} bytes cannot hold; expected a whole file: "
+        "encode it again"
+    )
+
+
+def test_hours_of_silence_in_few_bytes_are_no_forgery(tmp_path):
+    path = write(tmp_path / "a.flac", np.zeros(100 * RATE))
+    assert path.stat().st_size < 100 * RATE / 100
+    assert len(read_audio(path)) == 100 * RATE
+
+
+@pytest.mark.parametrize("rate", [1, 999, 768_001, 2**31 - 1])
+def test_a_rate_that_would_multiply_the_samples_is_refused(tmp_path, rate):
+    data = bytearray(write(tmp_path / "a.wav", sine(RATE)).read_bytes())
+    struct.pack_into("<I", data, 24, rate)
+    (tmp_path / "a.wav").write_bytes(data)
+    assert refusal(tmp_path / "a.wav") == f"a sample rate of {rate:,} Hz; expected 1,000 to 768,000 Hz"
+
+
+@pytest.mark.parametrize("rate", [8_000, 16_000, 48_000])
+def test_a_recording_too_long_for_the_memory_is_refused_by_its_header(tmp_path, monkeypatch, rate):
+    monkeypatch.setattr("ipet.audio.MOST_SAMPLES", 16_000)
+    path = write(tmp_path / "a.wav", np.zeros(rate), rate)  # a second
+    if rate <= RATE:
+        assert len(read_audio(path)) == 16_000
+    write(path, np.zeros(rate + 2), rate)
+    assert "at most 16,000 are held in memory: cut it, or hear it with" in refusal(path)
+    assert sum(map(len, stream_audio(path))) >= 16_000  # of any length
+
+
+@pytest.mark.parametrize("name", ["a.wav", "a.flac", "a.ogg", "a.mp3"])
+@pytest.mark.parametrize("rate", [16_000, 44_100])
+def test_a_recording_decoded_in_blocks_is_the_same(tmp_path, monkeypatch, name, rate):
+    path = write(tmp_path / name, np.stack([sine(rate, seconds=2.0), sine(rate, 300.0, 2.0)], axis=1), rate)
+    whole = read_audio(path)
+    monkeypatch.setattr("ipet.audio.BLOCK_SAMPLES", 20_000)  # of two channels
+    torch.testing.assert_close(read_audio(path), whole, atol=1e-6, rtol=0)
+    assert len(decode(path).samples) == 2 * rate
+    torch.testing.assert_close(torch.cat(list(stream_audio(path, 0.3))), whole, atol=1e-5, rtol=0)
+
+
+def test_raw_samples_are_refused_for_their_want_of_a_header(tmp_path):
+    (tmp_path / "a.raw").write_bytes(bytes(1_000))
+    assert refusal(tmp_path / "a.raw").startswith(".raw has no header that tells its format; expected WAV")
+
+
+def test_a_link_to_nowhere_is_named(tmp_path):
+    (tmp_path / "a.wav").symlink_to(tmp_path / "gone.wav")
+    assert refusal(tmp_path / "a.wav", FileNotFoundError) == "a link to nowhere"
+
+
+def test_links_in_a_circle_and_names_that_are_too_long_are_refused(tmp_path):
+    (tmp_path / "a.wav").symlink_to(tmp_path / "a.wav")
+    assert "expected WAV" in refusal(tmp_path / f"{300 * 'a'}.wav")
+    with pytest.raises((ClipError, FileNotFoundError)):
+        read_audio(tmp_path / "a.wav")
+
+
+def test_an_escape_sequence_in_a_name_is_spelt_out(tmp_path):
+    path = tmp_path / "\x1b[2J\n.wav"
+    path.write_bytes(b"")
+    with pytest.raises(ClipError, match=r"\\x1b\[2J\\n\.wav: the file is empty") as caught:
+        read_audio(path)
+    assert str(caught.value).isprintable()
+
+
 # ClipError in a DataLoader ------------------------------------------------------------------------
 
 
@@ -284,10 +397,11 @@ def test_a_recording_s_length_is_told_without_decoding_it(tmp_path, rate, num_fr
     assert Recordings().length(path) == len(read_audio(path))
 
 
+@pytest.mark.parametrize("name", ["a.wav", "a.flac", "a.ogg", "a.mp3"])
 @pytest.mark.parametrize("rate", [16_000, 44_100])
-def test_a_part_of_a_recording_is_that_part_of_the_whole(tmp_path, rate):
-    path = tmp_path / "a.wav"
-    soundfile.write(path, np.random.default_rng(0).uniform(-0.5, 0.5, (9_000, 2)), rate)
+def test_a_part_of_a_recording_is_that_part_of_the_whole(tmp_path, rate, name):
+    path = tmp_path / name
+    soundfile.write(path, np.stack([sine(rate, 440), sine(rate, 700)], axis=1), rate)
     whole, recordings = read_audio(path), Recordings()
     assert torch.equal(recordings.read(path), whole)
     assert torch.equal(recordings.read(path, 300, 500), whole[300:800])

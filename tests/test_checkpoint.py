@@ -1,10 +1,13 @@
 """Files that hold tensors: written whole or not at all, and read without running code."""
 
 import copy
+import hashlib
 import json
 import os
 import pickle
 import re
+import struct
+import zipfile
 
 import pytest
 import safetensors.torch
@@ -13,6 +16,7 @@ from torch import nn
 
 from ipet.backbones.audio_spectrogram_transformer import build_ast
 from ipet.checkpoint import (
+    CHECKSUM,
     fingerprint,
     load_adapter,
     load_exactly,
@@ -189,6 +193,92 @@ def test_a_pickle_that_would_run_code_is_refused_and_runs_none(tmp_path, write, 
     assert not made.exists()
     pickle.loads(pickle.dumps(Trap(made))).close()  # the trap itself works
     assert made.exists()
+
+
+# Files that claim more than they hold ----------------------------------------------------------------
+
+UNREAL = {
+    "expanded": lambda: {"a": torch.ones(1).expand(10**6, 10**6)},
+    "overlapping": lambda: {"a": torch.ones(2).as_strided((10**5, 2), (0, 1))},
+    "sparse": lambda: {"a": torch.zeros(3, 3).to_sparse()},
+    "of the meta device": lambda: {"a": torch.empty(10**9, 10**5, device="meta")},
+}
+
+
+@pytest.mark.filterwarnings("ignore:Sparse invariant checks")
+@pytest.mark.parametrize("make", UNREAL.values(), ids=UNREAL)
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_tensor_that_the_file_does_not_hold_is_refused_by_its_name(tmp_path, make, zipped):
+    torch.save(make(), tmp_path / "a.pth", _use_new_zipfile_serialization=zipped)
+    refused(read_tensors, tmp_path / "a.pth", "'a' has shape", "expected tensors as they are")
+
+
+def test_many_tensors_of_the_same_bytes_are_refused_and_two_are_not(tmp_path):
+    one = torch.ones(50_000)
+    torch.save({"a": one, "b": one}, tmp_path / "tied.pth")
+    assert read_tensors(tmp_path / "tied.pth").keys() == {"a", "b"}
+    torch.save({f"{i}": one for i in range(100)}, tmp_path / "a.pth")
+    refused(read_tensors, tmp_path / "a.pth", "its tensors have 20,000,000 bytes")
+
+
+def repack(path, compression, change):
+    """Write a torch archive again, with other records."""
+    with zipfile.ZipFile(path) as archive:
+        records = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        for name, data in records.items():
+            archive.writestr(name, change(name, data))
+
+
+@pytest.mark.parametrize("read", [read_tensors, load_training])
+def test_an_archive_that_would_unpack_to_more_than_it_is_is_refused_unread(tmp_path, read):
+    path = tmp_path / "a.pth"
+    torch.save({"a": torch.zeros(1_000)}, path)
+    repack(path, zipfile.ZIP_DEFLATED, lambda name, data: bytes(10**7) if "/data/" in name else data)
+    if read is load_training:
+        data = path.read_bytes()
+        path.write_bytes(data + CHECKSUM + hashlib.sha256(data).digest())
+        refused(read, path, "damaged, or no training state (ValueError)")
+    else:
+        refused(read, path, "bytes would unpack to 10,000,", "which packs nothing")
+
+
+def test_an_archive_whose_pickle_claims_longer_records_is_refused(tmp_path):
+    path = tmp_path / "a.pth"
+    torch.save({"a": torch.zeros(1_000)}, path)
+    long = b"J" + struct.pack("<i", 10**9)  # the pickle's number 1000 becomes 10^9
+    repack(
+        path,
+        zipfile.ZIP_STORED,
+        lambda name, data: data.replace(b"M\xe8\x03", long) if name.endswith("data.pkl") else data,
+    )
+    refused(read_tensors, path, "damaged, or no file of tensors alone")
+
+
+HEADERS = {
+    "more than there is": {"a": {"dtype": "F32", "shape": [10**12], "data_offsets": [0, 4 * 10**12]}},
+    "a product that overflows": {"a": {"dtype": "F32", "shape": [2**32, 2**32], "data_offsets": [0, 4]}},
+    "a shape of other bytes": {"a": {"dtype": "F32", "shape": [10**9], "data_offsets": [0, 4]}},
+    "bytes of another tensor": {
+        name: {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]} for name in ("a", "b")
+    },
+    "a negative length": {"a": {"dtype": "F32", "shape": [-1], "data_offsets": [0, 4]}},
+    "an unknown type": {"a": {"dtype": "F31", "shape": [1], "data_offsets": [0, 4]}},
+}
+
+
+@pytest.mark.parametrize("header", HEADERS.values(), ids=HEADERS)
+def test_a_forged_header_of_safetensors_is_refused(tmp_path, header):
+    path, text = tmp_path / "a.safetensors", json.dumps(header).encode()
+    path.write_bytes(struct.pack("<Q", len(text)) + text + b"abcd")
+    refused(read_tensors, path, "damaged, or no file of tensors alone", "(SafetensorError)")
+
+
+@pytest.mark.parametrize("length", [2**62, 2**32, 99])
+def test_a_header_longer_than_its_file_is_refused(tmp_path, length):
+    path = tmp_path / "a.safetensors"
+    path.write_bytes(struct.pack("<Q", length) + b"{}")
+    refused(read_tensors, path, "damaged, or no file of tensors alone", "(SafetensorError)")
 
 
 # Loading exactly ----------------------------------------------------------------------------------

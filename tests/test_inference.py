@@ -139,21 +139,36 @@ def test_random_weights_cannot_be_had_again(trained, tmp_path):
         ipet.load(change(trained["w2v"], tmp_path, backbone=settings))
 
 
+LABEL = {"mid": "/m/a", "name": "a"}
+
+
 @pytest.mark.parametrize(
-    "values, said",
+    "part, values, said",
     [
-        ({"schema": 99}, "schema 99; this version reads 1"),
-        ({"front_end": {"kind": "cochlea"}}, "does not describe an adapter of this version .*cochlea"),
-        ({"front_end": {"kind": "log_mel", "teeth": 3}}, "does not describe an adapter .*teeth"),
-        ({"tuning": {"method": "magic"}}, "the method is 'magic'; accepted: "),
-        ({"tuning": 3}, "does not describe an adapter of this version"),
-        ({"labels": [{"name": "a"}]}, "head.fc.* has shape"),
-        ({"cut": {"num_samples": 3, "crop": "last"}}, "crop is 'last'; accepted"),
+        ("front_end", {"teeth": 3}, r"adapter\.json: does not describe an adapter of this version .*teeth"),
+        ("tuning", {"method": "magic"}, r"adapter\.json: the method is 'magic'; accepted: "),
+        ("tuning", {"teeth": 3}, r"adapter\.json: does not describe an adapter of this version .*teeth"),
+        ("tuning", {"bottleneck": 16_000}, r"adapter\.safetensors: adapters\.0\.[\w.]+ has shape"),
+        ("tuning", {"num_prompts": 10_000}, r"adapter\.safetensors: prompts\.0 has shape \[1, 4, 48\]"),
+        ("tuning", {"method": "prompt"}, r"adapter\.safetensors: none missing, 8 .* unexpected"),
+        ("labels", [LABEL] * 100_000, r"adapter\.safetensors: head\.fc.* has shape"),
+        ("front_end", {"window_ms": 0.01}, r"adapter\.json: a window of 0\.01 ms"),
+        (
+            "backbone",
+            {"num_frames": 360_000},
+            r"adapter\.json: .* has 431,988 patches; expected at most",
+        ),
+        ("backbone", {"kind": "cochlea"}, r"adapter\.json: the model type is 'cochlea'; accepted"),
     ],
 )
-def test_a_description_that_does_not_fit_is_refused(trained, tmp_path, values, said):
-    with pytest.raises(ValueError, match=said):
-        ipet.load(change(trained["ast"], tmp_path, **values))
+def test_a_description_that_does_not_fit_is_refused_before_anything_of_its_size_is_made(
+    trained, tmp_path, part, values, said
+):
+    before = read_json(trained["ast"] / "adapter.json")[part]
+    folder = change(trained["ast"], tmp_path, **{part: before | values if part != "labels" else values})
+    with pytest.raises(ValueError, match=said) as caught:
+        ipet.load(folder)
+    assert "\n" not in str(caught.value)
 
 
 # Long recordings ------------------------------------------------------------------------------------

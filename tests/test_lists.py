@@ -203,6 +203,95 @@ def test_an_empty_clip_is_refused_before_training(tmp_path, labels):
     )
 
 
+def test_a_clip_that_comes_twice_is_refused_with_both_places(tmp_path, labels):
+    for name in "ab":
+        clip_file(tmp_path, f"wav/{name}.wav")
+    wavs = ["wav/a.wav", "wav/b.wav", "wav/../wav/./a.wav"]
+    path = write_list(tmp_path, *({"wav": wav, "labels": "/m/dog"} for wav in wavs))
+    assert refused(path, tmp_path, labels) == (
+        f"{path}: clips 0 and 2 are both {tmp_path}/wav/a.wav; expected each once"
+    )
+
+
+@pytest.mark.parametrize("wav", ["../1.wav", "wav/../../1.wav", "./../1.wav", "..", "../../etc/passwd"])
+def test_a_relative_path_stays_in_its_root(tmp_path, labels, wav):
+    root = tmp_path / "root"
+    clip_file(tmp_path, "1.wav")
+    clip_file(root, "wav/2.wav")
+    path = write_list(tmp_path, {"wav": wav, "labels": "/m/dog"})
+    assert refused(path, root, labels) == (
+        f"{path}: clip 0: {wav} leaves {root}, the folder that the list's paths start from; expected a path "
+        "inside it, or an absolute one"
+    )
+
+
+def test_a_link_in_the_root_may_lead_anywhere_and_dots_in_names_are_names(tmp_path, labels):
+    file = clip_file(tmp_path / "disk", "1.wav")
+    (tmp_path / "root").mkdir()
+    (tmp_path / "root/wav").symlink_to(file.parent)
+    names = ["wav/1.wav", "..wav", "a../b..wav", "a/../c.wav"]
+    for name in names[1:]:
+        clip_file(tmp_path / "root", name)
+    path = write_list(tmp_path, *({"wav": name, "labels": "/m/dog"} for name in names))
+    clips = read_clips(path, tmp_path / "root", labels)
+    assert clips[0].path.samefile(file) and clips[3].path == tmp_path / "root/c.wav"
+
+
+CONTROLS = {
+    "NUL": ("\0", "\\x00"),
+    "a line's end": ("\n", "\\n"),
+    "an escape sequence": ("\x1b[31m", "\\x1b"),
+    "C1": ("\x9b", "\\x9b"),
+    "a separator of lines": ("\u2028", "\\u2028"),
+    "half a pair": ("\ud800", "\\ud800"),
+}
+
+
+@pytest.mark.parametrize("key", ["wav", "labels"])
+@pytest.mark.parametrize(("character", "spelt"), CONTROLS.values(), ids=CONTROLS)
+def test_a_control_character_in_a_list_is_refused_and_not_printed(tmp_path, labels, key, character, spelt):
+    path = write_list(tmp_path, {"wav": "1.wav", "labels": "/m/dog", key: f"a{character}b"})
+    said = refused(path, tmp_path, labels)
+    assert said == f"{path}: clip 0: '{key}' holds the control character {spelt}; expected text in one line"
+
+
+def test_a_control_character_in_a_table_or_in_trials_is_refused_and_not_printed(tmp_path):
+    table = tmp_path / "labels.csv"
+    table.write_text("index,mid,display_name\n0,/m/a,\x1b[2Jdog\n")
+    with pytest.raises(ValueError, match=r"line 2: display_name holds the control character \\x1b"):
+        read_labels(table)
+    path = write_trials(tmp_path, f"1 {A} {B}", f"0 {A} \x1b]0;{B}")
+    with pytest.raises(ValueError, match=r"trials\.txt: line 2 holds the control character \\x1b"):
+        read_trials(path, {A: 0, B: 1})
+
+
+def test_a_field_of_a_table_that_never_ends_is_refused_with_its_line(tmp_path):
+    path = tmp_path / "labels.csv"
+    path.write_text(f"index,mid,display_name\n0,/m/a,Dog\n1,/m/b,{'b' * 200_000}\n")
+    with pytest.raises(ValueError) as caught:
+        read_labels(path)
+    assert str(caught.value) == (
+        f"{path}: line 3: field larger than field limit (131072); expected index, mid, display_name"
+    )
+
+
+@pytest.mark.parametrize("name", ["a" * 300, "here"])
+def test_a_file_that_cannot_be_looked_at_is_refused_with_the_clip(tmp_path, labels, name):
+    (tmp_path / "here").symlink_to(tmp_path / "here")  # in a circle
+    path = write_list(tmp_path, {"wav": name, "labels": "/m/dog"})
+    said = refused(path, tmp_path, labels)
+    assert said.startswith(f"{path}: clip 0: {tmp_path}/{name}"[:230])
+    assert said.endswith("; expected a file that can be read")
+
+
+def test_a_link_to_nowhere_in_a_list_is_named(tmp_path, labels):
+    (tmp_path / "1.wav").symlink_to(tmp_path / "gone.wav")
+    path = write_list(tmp_path, {"wav": "1.wav", "labels": "/m/dog"})
+    assert f"clip 0: {tmp_path}/1.wav: a link to nowhere" in refused(
+        path, tmp_path, labels, FileNotFoundError
+    )
+
+
 # Training and evaluation --------------------------------------------------------------------------
 
 

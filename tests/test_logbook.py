@@ -16,6 +16,7 @@ from ipet.logbook import (
     check_loggers,
     environment,
     git_commit,
+    lock_run,
     open_run,
     read_rows,
     record_start,
@@ -39,6 +40,29 @@ def scalars(folder, name):
     events = EventAccumulator(str(folder / "tensorboard"))
     events.Reload()
     return [(event.step, event.value) for event in events.Scalars(name)]
+
+
+# Links --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", [".lock", "seed_1/last", "metrics.jsonl"])
+def test_a_link_out_of_a_run_s_folder_is_refused_before_anything_is_written(tmp_path, name):
+    precious = tmp_path / "precious"
+    precious.write_text("of mine")
+    link = tmp_path / "run" / name
+    link.parent.mkdir(parents=True)
+    link.symlink_to(precious)
+    with pytest.raises(ValueError, match=f"{name}: a link that leads out of the run's folder"):
+        lock_run(tmp_path / "run")
+    assert precious.read_text() == "of mine"
+
+
+def test_a_link_within_a_run_and_a_run_behind_a_link_are_its_own(tmp_path):
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "disk/best").mkdir()
+    (tmp_path / "disk/last").symlink_to("best")
+    (tmp_path / "run").symlink_to(tmp_path / "disk")
+    lock_run(tmp_path / "run").release()
 
 
 # Rows ---------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ import pytest
 from ipet import passport
 from ipet.__main__ import main
 from ipet.passport import hashes, list_files, plain, read_passport
-from ipet.rerun import OWN, flags_of
+from ipet.rerun import OWN, check_cache, flags_of
 from ipet.summary import planned_cells
 from ipet.sweep import settings_of
 
@@ -281,6 +281,10 @@ def test_another_number_is_not_the_same_and_the_passport_alone_suffices(run, tmp
         (lambda p: p["arguments"].update(lr={"a": 1}), "is not a number above 0"),
         (lambda p: p["arguments"].update(rand_seed=[1, "-resume"]), "-rand_seed was [1, '-resume']"),
         (lambda p: p["arguments"].update(protocol=["-h"]), "does not take its arguments"),
+        (
+            lambda p: p["arguments"].update(path_cache="/nowhere/of/mine"),
+            "kept decoded recordings in /nowhere/of/mine, which is no such folder here",
+        ),
         (lambda p: p["results"].update(cells={}), "no cell of this run is finished"),
         (lambda p: p["arguments"].update(path_list="/nowhere"), "the run's lists, /nowhere, are not there"),
     ],
@@ -296,6 +300,15 @@ def test_of_a_passport_from_elsewhere_only_known_flags_are_used(
     assert main(["rerun", str(path)]) == 1
     err = capsys.readouterr().err
     assert err.startswith(f"error: {path}: ") and said in err and err.count("\n") == 1
+
+
+def test_a_cache_that_is_there_or_given_is_used(tmp_path):
+    check_cache(Path("p"), None, [])
+    check_cache(Path("p"), "/nowhere", ["-path_cache=/here"])
+    with pytest.raises(ValueError, match="goes behind --: -- -path_cache DIR"):
+        check_cache(Path("p"), str(tmp_path), [])
+    (tmp_path / "ipet_000000_00000000.index").touch()
+    check_cache(Path("p"), str(tmp_path), [])
 
 
 def test_where_main_py_fails_nothing_is_compared(run, monkeypatch, capsys):

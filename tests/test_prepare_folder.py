@@ -399,6 +399,15 @@ def test_a_class_folder_without_a_recording_is_refused(capsys, tmp_path):
     assert "no recording (wav, flac, ogg, mp3) of class snare" in complaint(capsys, tmp_path, root)
 
 
+def test_a_file_whose_name_is_no_line_of_text_is_refused_and_not_printed(capsys, tmp_path):
+    for i in range(6):
+        write_wav(tmp_path / f"own/kick/{i}{chr(27) if i == 3 else ''}[2J.wav", 0.05, seed=i)
+    assert prepare.main(["folder", str(tmp_path / "own"), "-out", str(tmp_path / "lists")]) == 1
+    err = capsys.readouterr().err
+    assert "'kick/3\\x1b[2J.wav' holds a control character; rename it" in err and err.count("\n") == 1
+    assert not (tmp_path / "lists").exists()
+
+
 @pytest.mark.parametrize("shares", ["0.7,0.3", "0.7,0.2,0.2", "1,0,0", "most"])
 def test_shares_that_are_not_three_of_sum_one_are_refused(capsys, tmp_path, shares):
     with pytest.raises(SystemExit):

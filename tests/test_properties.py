@@ -8,19 +8,24 @@ from pathlib import Path
 import numpy as np
 import pytest
 import safetensors.torch
+import soundfile
 import torch
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from ipet.audio import ClipError, crop_or_tile, read_audio
-from ipet.augment import SpecAugment, mix
+from ipet.audio import ClipError, crop_or_tile, decode, open_audio, read_audio, read_blocks
+from ipet.augment import NoiseAndRoll, SpecAugment, mix
 from ipet.checkpoint import load_training, read_tensors, save_training
 from ipet.corruption import at_snr
-from ipet.datasets import Cut, EpochBatches, RankShare
+from ipet.datasets import Cut, EpochBatches, EvaluationClips, RankShare
+from ipet.description import check_description
 from ipet.features import segment_rows
-from ipet.lists import read_clips, read_labels, read_trials
+from ipet.inference import windows
+from ipet.lists import Clip, Labels, below, read_clips, read_labels, read_trials
 from ipet.logbook import read_rows
+from ipet.printable import control_character, escaped
 
+from fuzz import DESCRIPTION, READERS, Reader, bounded, fuzz, readers
 from helpers import write_lists, write_wav
 
 settings.register_profile("suite", deadline=None, derandomize=True, max_examples=150)
@@ -97,9 +102,53 @@ def test_a_mix_is_centred_and_as_long_as_its_first_clip(waveform, other, weight)
 def test_noise_is_as_loud_as_its_ratio_says(length, seed, snr_db):
     generator = torch.Generator().manual_seed(seed)
     waveform, noise = torch.randn(2, length, generator=generator, dtype=torch.float64)
+    assume(min(waveform.square().mean(), noise.square().mean()) > 1e-6)  # far above TINY, which is added
     scaled = at_snr(waveform, noise, snr_db)
     ratio = 10 * torch.log10(waveform.square().mean() / scaled.square().mean())
     assert ratio.item() == pytest.approx(snr_db, abs=1e-3)
+
+
+@given(st.integers(2, 40), st.integers(1, 20), st.lists(st.integers(0, 2**62), min_size=1, max_size=4))
+def test_augmentation_is_each_clip_s_own_whatever_stands_beside_it(frames, mels, seeds):
+    """The same clip sounds the same in any batch, on any number of processes."""
+    generator = torch.Generator().manual_seed(frames)
+    fbank = torch.randn(len(seeds), frames, mels, generator=generator)
+    for augment in (SpecAugment(mels, frames), NoiseAndRoll()):
+        together = augment(fbank, torch.tensor(seeds))
+        alone = [augment(fbank[i : i + 1], torch.tensor([seed])) for i, seed in enumerate(seeds)]
+        assert torch.equal(together, torch.cat(alone)) and together.shape == fbank.shape
+
+
+@given(st.integers(2, 40), st.integers(0, 2**62))
+def test_noise_is_a_tenth_at_most_and_a_roll_ten_frames_at_most(frames, seed):
+    fbank = torch.arange(float(frames)).expand(3, frames).T  # each frame's number
+    noisy = NoiseAndRoll().augment(fbank, seed)
+    places = (noisy[:, 0] + 1e-4).floor()  # where each frame came from: noise is below 0.1
+    assert ((noisy - places[:, None]).abs() <= 0.1).all()
+    rolls = {int(i - place) % frames for i, place in enumerate(places)}
+    assert len(rolls) == 1 and rolls <= {roll % frames for roll in range(-10, 10)}
+
+
+@given(st.lists(st.integers(1, 60), min_size=1, max_size=8), st.integers(1, 50), st.data())
+def test_windows_of_any_stream_cover_every_sample(blocks, size, data):
+    step = data.draw(st.integers(1, size))
+    stream = torch.arange(float(sum(blocks)))
+    found = list(windows(stream.split(blocks), size, step))
+    assert [start for start, _ in found] == list(range(0, step * len(found), step))
+    assert all(torch.equal(window, stream[start : start + len(window)]) for start, window in found)
+    assert all(len(window) == size for _, window in found[:-1])
+    assert found[-1][0] + len(found[-1][1]) == len(stream)
+
+
+@FILES
+@given(st.integers(1, 2_000), st.integers(1, 3), st.integers(1, 700), st.sampled_from([16_000, 8_000]))
+def test_a_recording_is_the_same_in_blocks_of_any_size(lists, length, channels, block, rate):
+    path = lists / "blocks.wav"
+    soundfile.write(path, np.random.default_rng(length).uniform(-1, 1, (length, channels)), rate)
+    with open_audio(path) as file:
+        blocks = list(read_blocks(path, file, block))
+    assert {len(samples) for samples in blocks[:-1]} <= {block} and len(blocks[-1]) < block
+    assert np.array_equal(np.concatenate(blocks), decode(path).samples)
 
 
 # Processes ------------------------------------------------------------------------------------------
@@ -171,6 +220,72 @@ def test_a_list_of_any_json_is_read_or_refused_by_its_name(lists, content):
         assert str(path) in str(error)
     else:
         assert len(clips) == len(content["data"]) and all(clip.path.is_file() for clip in clips)
+
+
+parts = st.sampled_from(["a", "b", "..", ".", "", "...", "..a", "c d", "ä"])
+names = st.lists(parts, min_size=1, max_size=6).map("/".join).filter(lambda name: not name.startswith("/"))
+
+
+@given(names)
+def test_a_relative_path_stays_below_its_root_or_is_refused(name):
+    root, file = Path("/data/set"), os.path.normpath(f"/data/set/{name}")
+    inside = f"{file}/".startswith(f"{root}/")
+    try:
+        found = below(root, name, "list.json: clip 3")
+    except ValueError as error:
+        assert not inside and str(error).startswith(f"list.json: clip 3: {name} leaves {root}, ")
+    else:
+        assert inside and found == Path(file)
+
+
+@FILES
+@given(st.lists(names, min_size=1, max_size=6))
+def test_a_list_is_read_in_its_order_or_refused_for_a_clip_that_comes_twice(lists, wavs):
+    path = lists / "order.json"
+    wavs = [f"sub/{i % 3}/{wav.replace('..', 'up')}" for i, wav in enumerate(wavs)]
+    path.write_text(json.dumps({"data": [{"wav": wav, "labels": "/m/00"} for wav in wavs]}))
+    files = [Path(os.path.normpath(lists / wav)) for wav in wavs]
+    twice = [i for i, file in enumerate(files) if file in files[:i]]
+    try:
+        clips = read_clips(path, lists, read_labels(lists / "labels.csv"), check_files=False)
+    except ValueError as error:
+        first = files.index(files[twice[0]])
+        assert f"{path}: clips {first} and {twice[0]} are both " in str(error)
+    else:
+        assert not twice and [clip.path for clip in clips] == files
+        assert [clip.where for clip in clips] == [f"{path}: clip {i}" for i in range(len(wavs))]
+
+
+@given(st.integers(1, 60), st.sets(st.integers(0, 59), max_size=8))
+def test_clips_that_are_left_out_leave_the_others_in_their_order(number, out):
+    clips = [Clip(Path(f"{i}.wav"), (0,), f"list.json: clip {i}") for i in range(number)]
+    left_out = {Path(f"{i}.wav") for i in out if i < number}
+    whole = EvaluationClips(clips, Labels(Path("labels.csv"), ("/m/0",), ("a",)), Cut(16))
+    try:
+        kept = whole.without(left_out)
+    except ValueError as error:
+        assert len(left_out) > number / 10 and f"{len(left_out)} of the {number} clips" in str(error)
+    else:
+        assert len(left_out) <= number / 10
+        assert kept.clips == [clip for clip in clips if clip.path not in left_out]
+
+
+@given(st.text() | st.text(st.sampled_from("a\x00\x1b\n\u2028\x9b\ud800ä")))
+def test_text_that_is_printed_is_one_line_and_plain_text_stays_as_it_is(text):
+    shown = escaped(text)
+    assert control_character(shown) is None and len(shown.splitlines()) <= 1
+    assert (shown == text) == (control_character(text) is None)
+
+
+@given(values | st.dictionaries(st.sampled_from([*DESCRIPTION]), values))
+def test_a_description_of_any_json_passes_whole_or_is_refused_in_one_line_that_names_it(value):
+    description = DESCRIPTION | value if isinstance(value, dict) and value.keys() <= {*DESCRIPTION} else value
+    try:
+        check_description(description, "a/adapter.json")
+    except ValueError as error:
+        assert str(error).startswith("a/adapter.json: ") and escaped(str(error)) == str(error)
+    else:
+        assert description.keys() == DESCRIPTION.keys() and description["labels"] == DESCRIPTION["labels"]
 
 
 @FILES
@@ -277,6 +392,39 @@ def test_a_damaged_adapter_is_read_or_refused_by_its_name(data, other):
             assert str(path) in str(error)
         else:  # a changed number is a number: the file has no checksum of them
             assert all(isinstance(tensor, torch.Tensor) for tensor in tensors.values())
+
+
+@pytest.fixture(scope="module")
+def fuzzed(tmp_path_factory):
+    return readers(tmp_path_factory.mktemp("fuzz"))
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_a_reader_reads_damaged_files_or_refuses_them_in_one_line_that_names_them(fuzzed, name):
+    """As many as the profile says; ``python3 -m tests.fuzz`` goes on for as long as it is told."""
+    with bounded():
+        tally = fuzz(fuzzed[name], seed=0, most=settings().max_examples)
+    assert not tally.findings
+    assert tally.read > 0 and tally.refused > tally.read / 2  # the damage is neither hopeless nor harmless
+
+
+def test_the_fuzzer_finds_what_a_reader_should_not_do(tmp_path):
+    sound = tmp_path / "a.txt"
+    sound.write_text("12345678")
+
+    def careless(path):
+        content = path.read_bytes()
+        if content[:1] != b"1":
+            raise KeyError("first")  # another kind
+        if b"\n" in content:
+            raise ValueError("no path")
+        if len(content) > 20:
+            bytearray(8 << 30)
+
+    with bounded():
+        found = fuzz(Reader(careless, [sound]), seed=0, most=400).findings
+    for words in ("KeyError", "does not name the file", "MemoryError"):
+        assert any(words in text for text in found), words
 
 
 @given(

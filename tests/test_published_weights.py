@@ -1,6 +1,9 @@
 """Published weights in each of their layouts give equal outputs; a tensor too few or too many is an error."""
 
+import hashlib
+import json
 import re
+from pathlib import Path
 
 import pytest
 import safetensors.torch
@@ -19,7 +22,10 @@ from transformers import (
 
 from ipet.backbones import audio_spectrogram_transformer as ast_module
 from ipet.backbones.audio_spectrogram_transformer import adapt_position_embedding, build_ast
+from ipet.backbones.audio_spectrogram_transformer import save_backbone as save_ast
 from ipet.backbones.wav2vec2 import MODEL_TYPES, SIZES, build_wav2vec2
+from ipet.backbones.wav2vec2 import save_backbone as save_wav2vec2
+from ipet.inference import new_backbone
 
 FRAMES = 128  # 12 x 12 patches
 
@@ -364,3 +370,99 @@ def test_a_fetched_repository_is_loaded(tmp_path, monkeypatch, huggingface_ast, 
     monkeypatch.setattr("huggingface_hub.snapshot_download", lambda hub_id, **asked: str(tmp_path))
     out = got("MIT/ast-finetuned-audioset-10-10-0.4593", fbank)
     torch.testing.assert_close(out, expected(huggingface_ast, fbank), rtol=1e-4, atol=1e-5)
+
+
+@pytest.fixture
+def hub_cache(tmp_path, monkeypatch, huggingface_ast):
+    """A repository as the hub's client keeps it: links, named after files, to files named after contents."""
+    folder, blobs = (
+        tmp_path / "models--owner--name/snapshots" / COMMIT,
+        tmp_path / "models--owner--name/blobs",
+    )
+    huggingface_ast.save_pretrained(folder)
+    blobs.mkdir()
+    for path in sorted(folder.iterdir()):
+        kind = hashlib.sha256 if path.suffix == ".safetensors" else hashlib.sha1
+        blob = blobs / kind(path.read_bytes()).hexdigest()
+        path.replace(blob)
+        path.symlink_to(blob)
+    asked = []
+
+    def snapshot_download(hub_id, revision, **_):
+        asked.append((hub_id, revision))
+        return str(folder)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot_download)
+    return folder, asked
+
+
+COMMIT = "5" * 40
+
+
+def test_a_download_is_pinned_by_its_commit_and_asked_for_by_it_again(hub_cache):
+    _, asked = hub_cache
+    backbone = build_ast(FRAMES, pretrained="owner/name", size="tiny")
+    assert backbone.settings["revision"] == COMMIT
+    settings = backbone.settings | {"pretrained": "owner/name"}
+    again = new_backbone(settings, None, Path("adapter.json"))
+    assert again.sha256 == backbone.sha256
+    assert asked == [("owner/name", None), ("owner/name", COMMIT)]
+
+
+def test_a_download_that_is_not_what_the_hub_says_is_refused(hub_cache):
+    folder, _ = hub_cache
+    path = folder / "model.safetensors"
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1  # one bit of a weight: it would be loaded
+    path.resolve().write_bytes(data)
+    with pytest.raises(ValueError, match=r"model\.safetensors: SHA-256 \w{12}\.\.\., the hub says \w{12}"):
+        build_ast(FRAMES, pretrained="owner/name", size="tiny")
+
+
+# Forged sizes -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "said"),
+    [
+        ("hidden_size", 10**9, "hidden_size is 1000000000, of the tensors 48"),
+        ("hidden_size", -48, "hidden_size is -48, of the tensors 48"),
+        ("hidden_size", "wide", "describes no wav2vec2 model"),
+        ("intermediate_size", 10**12, "intermediate_size is 1000000000000, of the tensors 96"),
+        ("num_hidden_layers", 10**9, "num_hidden_layers is 1000000000, of the tensors 2"),
+        ("num_conv_pos_embeddings", 10**12, "num_conv_pos_embeddings is 1000000000000, of the tensors 16"),
+        ("conv_dim", [16] * 6 + [10**9], "conv_dim is .*, of the tensors \\[16, 16"),
+        ("num_attention_heads", 0, "0 heads of 48 values"),
+        ("num_attention_heads", 5, "describes no wav2vec2 model"),
+        ("add_adapter", True, "add_adapter is true; expected a base model"),
+        ("hidden_act", "boom", "describes no wav2vec2 model"),
+        ("model_type", ["wav2vec2"], "model_type is \\['wav2vec2'\\]; expected 'wav2vec2'"),
+    ],
+)
+def test_a_forged_configuration_is_refused_before_it_is_built(tmp_path, setting, value, said):
+    save_wav2vec2(build_wav2vec2("tiny"), tmp_path)
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {setting: value}))
+    with pytest.raises(ValueError, match=f"config\\.json: {said}") as caught:
+        build_wav2vec2(pretrained=str(tmp_path))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "said"),
+    [
+        ("stride", 3, "the strides are 3; expected two whole numbers above 0"),
+        ("stride", [10, 0], "the strides are .10, 0.; expected two whole numbers above 0"),
+        ("size", ["base"], "the size of AST is .'base'.; accepted: base, small, tiny"),
+        ("num_mels", 10**9, "num_mels is 1000000000, but 128 was asked for"),
+    ],
+)
+def test_a_forged_configuration_of_ast_is_refused(tmp_path, setting, value, said):
+    save_ast(build_ast(FRAMES, size="tiny"), tmp_path)
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {setting: value}))
+    with pytest.raises(ValueError, match=said):
+        build_ast(FRAMES, pretrained=str(tmp_path))
+    path.write_text("[1, 2]")
+    with pytest.raises(ValueError, match=r"config\.json: holds \[1, 2\]; expected the settings of a model"):
+        build_ast(FRAMES, pretrained=str(tmp_path))

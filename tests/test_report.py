@@ -6,6 +6,7 @@ import json
 import re
 import signal
 import sys
+import zipfile
 
 import numpy as np
 import pytest
@@ -277,11 +278,23 @@ def test_a_damaged_result_is_named_and_the_others_are_reported(folds, splits, tm
     assert err.count("\n") == 1 and str(path) in err and said in err
 
 
-@pytest.mark.parametrize("damage", ["cut off", "missing"])
-def test_damaged_predictions_are_named_and_the_other_plots_drawn(folds, trials, tmp_path, capsys, damage):
+@pytest.mark.parametrize("damage", ["cut off", "missing", "a forged shape", "packed too well"])
+def test_damaged_predictions_are_named_and_the_other_plots_drawn(
+    folds, trials, tmp_path, capsys, damage, monkeypatch
+):
     path = folds / "seed_7/fold_1/predictions.npz"
     if damage == "missing":
         path.unlink()
+    elif damage == "a forged shape":
+        with zipfile.ZipFile(path, "w") as archive:
+            for name in ("scores", "targets"):
+                head = (
+                    "{'descr': '<f4', 'fortran_order': False, 'shape': (10000000000000, 9)}".ljust(117) + "\n"
+                )
+                archive.writestr(f"{name}.npy", b"\x93NUMPY\x01\x00\x76\x00" + head.encode())
+    elif damage == "packed too well":
+        monkeypatch.setattr("ipet.report.MOST_UNPACKED", 10_000)
+        np.savez_compressed(path, scores=np.zeros(9_000), targets=np.zeros(9))
     else:
         path.write_bytes(path.read_bytes()[:100])
     assert main(["report", str(tmp_path / "runs"), "-out", str(tmp_path / "out")]) == 1

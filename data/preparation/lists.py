@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from ipet.printable import control_character
+
 NUM_EXAMPLES = 3  # names shown of what is missing or wrong
 
 
@@ -46,7 +48,16 @@ class Lists:
     mixed_in_by: str = ""  # or the flag by which an experiment adds these recordings to its own
 
     def files(self) -> dict[str, str]:
-        """The text of every file, by file name."""
+        """The text of every file, by file name.
+
+        Raises:
+            ValueError: a path or a name holds a control character, for which a training would refuse it.
+        """
+        words = [word for clips in self.clips.values() for clip in clips for word in clip]
+        words += [word for label in self.labels for word in label]
+        odd = next((word for word in words if control_character(word) is not None), None)
+        if odd is not None:
+            raise ValueError(f"{odd[:200]!r} holds a control character; rename it: expected text in one line")
         lists = {f"{name}.json": clip_list(clips) for name, clips in self.clips.items()}
         return {"labels.csv": label_table(self.labels), **lists, **self.texts}
 

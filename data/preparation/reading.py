@@ -54,7 +54,7 @@ def read_csv(path: Path, columns: list[str], header: bool = True) -> list[tuple[
         rows = [(reader.line_num, row) for row in reader]
         found = reader.fieldnames or []
     except csv.Error as error:
-        raise ValueError(f"{path}, line {reader.line_num}: {error}") from error
+        raise ValueError(f"{path}, line {reader.reader.line_num}: {error}") from error
     missing = [column for column in columns if column not in found]
     if missing:
         raise ValueError(

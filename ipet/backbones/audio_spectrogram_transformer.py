@@ -14,7 +14,16 @@ from timm.layers import PatchDropout
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ipet.checkpoint import fingerprint, load_exactly, published_file, read_json, read_tensors, save_published
+from ipet.checkpoint import (
+    fingerprint,
+    load_exactly,
+    pinned,
+    published_file,
+    read_settings,
+    read_tensors,
+    save_published,
+)
+from ipet.limits import PATCHES
 from ipet.tuning import PreNormLayer, Tuning
 
 IMAGENET = "deit_base_distilled_patch16_384"
@@ -63,7 +72,7 @@ class AudioSpectrogramTransformer(nn.Module):
         patchout: share of a clip's patches that training mode leaves out, others in every step.
 
     Raises:
-        ValueError: an unknown size, an input smaller than a patch, a share outside [0, 1).
+        ValueError: an unknown size, an input smaller than a patch or of too many, a share outside [0, 1).
 
     Source of ``patchout``: PaSST (Koutini et al. 2022), there unstructured.
     """
@@ -77,7 +86,7 @@ class AudioSpectrogramTransformer(nn.Module):
         patchout: float = 0.0,
     ):
         super().__init__()
-        if size not in SIZES:
+        if size not in tuple(SIZES):  # of a stranger's config.json, it may be anything
             raise ValueError(f"the size of AST is {size!r}; accepted: {', '.join(SIZES)}")
         if num_frames < PATCH or num_mels < PATCH:
             raise ValueError(
@@ -86,6 +95,12 @@ class AudioSpectrogramTransformer(nn.Module):
             )
         if not 0 <= patchout < 1:
             raise ValueError(f"the share of patches to leave out is {patchout:g}; it must lie in [0, 1)")
+        num_patches = ((num_mels - PATCH) // stride[0] + 1) * ((num_frames - PATCH) // stride[1] + 1)
+        if num_patches > PATCHES:
+            raise ValueError(
+                f"an input of {num_frames:,} frames and {num_mels:,} mels has {num_patches:,} patches; "
+                f"expected at most {PATCHES:,}: fewer frames, or longer strides"
+            )
         self.grid = ((num_mels - PATCH) // stride[0] + 1, (num_frames - PATCH) // stride[1] + 1)
         self.vit = timm.create_model(IMAGENET, in_chans=1, num_classes=0, **SIZES[size])
         self.width = self.vit.embed_dim
@@ -260,6 +275,7 @@ def build_ast(
     size, stride = fixed_by_weights(path, size, num_mels, stride)
     backbone = AudioSpectrogramTransformer(num_frames, num_mels, stride, size, patchout)
     backbone.load_published(read_tensors(path), str(path))
+    backbone.settings |= pinned(path)
     return backbone
 
 
@@ -274,11 +290,14 @@ def fixed_by_weights(
         ValueError: ``config.json`` is of another kind of model, or says other than what was asked for.
     """
     config = path.with_name("config.json")
-    settings = read_json(config) if config.is_file() else {}
+    settings = read_settings(config) if config.is_file() else {}
     kind = settings.get("kind", settings.get("model_type", "ast"))
     if kind not in ("ast", "audio-spectrogram-transformer"):
         raise ValueError(f"{config}: holds a model of type {kind!r}; expected AST, such as ast_small")
-    fstride, tstride = settings.get("stride", map(settings.get, ("frequency_stride", "time_stride")))
+    strides = settings.get("stride", [*map(settings.get, ("frequency_stride", "time_stride"))])
+    if not (isinstance(strides, list) and len(strides) == 2 and all(map(is_stride, strides))):
+        raise ValueError(f"{config}: the strides are {str(strides)[:80]}; expected two whole numbers above 0")
+    fstride, tstride = strides
     own = {"fstride": fstride, "tstride": tstride}
     if "kind" in settings:
         own |= {"size": settings.get("size"), "num_mels": settings.get("num_mels")}
@@ -290,6 +309,11 @@ def fixed_by_weights(
                 f"{config}: {name} is {own[name]!r}, but {asked[name]!r} was asked for; leave out {flag}"
             )
     return own.get("size") or size or "base", (fstride or stride[0], tstride or stride[1])
+
+
+def is_stride(value) -> bool:
+    """Whether a ``config.json`` says something usable of a stride: a distance, or nothing."""
+    return value is None or (type(value) is int and value > 0)
 
 
 def save_backbone(backbone: AudioSpectrogramTransformer, folder: str | Path, half: bool = True) -> None:

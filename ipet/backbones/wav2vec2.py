@@ -5,6 +5,7 @@ Source: wav2vec 2.0 (Baevski et al. 2020), HuBERT (Hsu et al. 2021), WavLM (Chen
 
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -20,7 +21,16 @@ from transformers import (
     WavLMModel,
 )
 
-from ipet.checkpoint import fingerprint, load_exactly, published_file, read_json, read_tensors, save_published
+from ipet.checkpoint import (
+    fingerprint,
+    load_exactly,
+    name_some,
+    pinned,
+    published_file,
+    read_settings,
+    read_tensors,
+    save_published,
+)
 from ipet.features import HOP_SAMPLES
 
 SIZES = {
@@ -50,6 +60,13 @@ MODEL_TYPES = {  # transformers' name: its configuration, its model, a published
     "wavlm": (WavLMConfig, WavLMModel, "microsoft/wavlm-base"),
 }
 PUBLISHED = "wav2vec2_small, a folder in Hugging Face's layout, a hub id such as {}, random"
+SIZED_BY = {  # settings, and the tensor and the axis that have their size
+    "hidden_size": ("encoder.layer_norm.weight", 0),
+    "intermediate_size": ("encoder.layers.0.feed_forward.intermediate_dense.weight", 0),
+    "num_conv_pos_embeddings": ("encoder.pos_conv_embed.conv.parametrizations.weight.original1", 2),
+    "num_buckets": ("encoder.layers.0.attention.rel_attn_embed.weight", 0),  # WavLM's
+}
+LAYER, CONVOLUTION = r"encoder\.layers\.(\d+)\.", r"feature_extractor\.conv_layers\.(\d+)\.conv\.weight"
 MASK = "masked_spec_embed"  # what stands in for a masked token
 HEADS = r"(quantizer|project_q|project_hid|lm_head|classifier|projector)\b"
 
@@ -106,7 +123,9 @@ def build_wav2vec2(
     if pretrained == "random":
         backbone = Wav2Vec2(new_model(model_type, SIZES[size or "base"]))
     else:
-        backbone = Wav2Vec2(load_published(pretrained, model_type, size))
+        path = published_file(pretrained, PUBLISHED.format(MODEL_TYPES[model_type][-1]))
+        backbone = Wav2Vec2(load_published(path, model_type, size))
+        backbone.settings |= pinned(path)
     if num_frames is not None:
         check_length(backbone.model.config, num_frames)
     backbone.sha256 = fingerprint(backbone.model.state_dict())
@@ -115,38 +134,79 @@ def build_wav2vec2(
 
 def new_model(model_type: str, settings: dict) -> PreTrainedModel:
     """transformers' model of these settings, with random weights."""
-    config_class, model_class, _ = MODEL_TYPES[model_type]
+    return MODEL_TYPES[model_type][1](new_config(model_type, settings))
+
+
+def new_config(model_type: str, settings: dict) -> PreTrainedConfig:
+    """transformers' configuration of these settings."""
     # WavLM's bias of distances has one implementation only; the other two have a faster one.
     faster = {} if model_type == "wavlm" else {"attn_implementation": "sdpa"}
-    return model_class(config_class.from_dict({**settings, **faster}))
+    return MODEL_TYPES[model_type][0].from_dict({**settings, **faster})
 
 
-def load_published(pretrained: str, model_type: str, size: str | None = None) -> PreTrainedModel:
+def load_published(path: Path, model_type: str, size: str | None = None) -> PreTrainedModel:
     """transformers' model with the tensors of a published checkpoint, all of them and no other.
 
     (transformers' own loader fills a missing tensor with random numbers and a warning.)
     """
     example = MODEL_TYPES[model_type][-1]
-    path = published_file(pretrained, PUBLISHED.format(example))
     config = path.with_name("config.json")
-    settings = read_json(config)
+    settings = read_settings(config)
     found = settings.get("model_type", settings.get("kind"))
     if found != model_type:
-        fitting = f", or -model_type {found}" if found in MODEL_TYPES else ""
+        fitting = f", or -model_type {found}" if found in tuple(MODEL_TYPES) else ""
         raise ValueError(f"{config}: model_type is {found!r}; expected {model_type!r}{fitting}")
     if settings.get("do_stable_layer_norm"):
         raise ValueError(
             f"{config}: do_stable_layer_norm is true (pre-norm layers, as in the large models); "
             f"expected a model with post-norm layers, such as {example}"
         )
-    model = new_model(model_type, settings)
-    if size is not None:
-        check_size(model.config, size, str(config))
     tensors = {modern_name(n): t for n, t in read_tensors(path).items() if not re.match(HEADS, n)}
+    try:
+        built = new_config(model_type, settings)
+    except Exception as error:  # whatever its library raises of a value
+        raise ValueError(f"{config}: describes no {model_type} model ({one_line(error)})") from None
+    if size is not None:
+        check_size(built, size, str(config))
+    check_config(built, tensors, config)
+    try:
+        model = new_model(model_type, settings)
+    except Exception as error:
+        raise ValueError(f"{config}: describes no {model_type} model ({one_line(error)})") from None
     if not (model.config.mask_time_prob or model.config.mask_feature_prob):
         tensors.pop(MASK, None)  # a model that masks nothing when it is tuned has no use for it
     load_exactly(model.state_dict(), tensors, str(path))
     return model
+
+
+def one_line(error: Exception) -> str:
+    """What a library's error says, in short."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:200]
+
+
+def check_config(config: PreTrainedConfig, tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Raise ValueError where a ``config.json`` has other sizes than its tensors: none is built of its word.
+
+    What sizes have no tensor to compare with are left to ``load_exactly``.
+    """
+    sizes = {name: place for name, place in SIZED_BY.items() if hasattr(config, name)}
+    absent = sorted({tensor for tensor, _ in sizes.values()} - tensors.keys())
+    if absent:
+        raise ValueError(f"{path.parent}: {name_some(absent)} missing")
+    found = {name: tensors[tensor].shape[axis] for name, (tensor, axis) in sizes.items()}
+    layers = {match[1] for match in (re.match(LAYER, name) for name in tensors) if match}
+    convolutions = {int(match[1]): t for n, t in tensors.items() if (match := re.fullmatch(CONVOLUTION, n))}
+    found["num_hidden_layers"] = len(layers)
+    found["conv_dim"] = [convolutions[i].shape[0] for i in sorted(convolutions)]
+    found["conv_kernel"] = [convolutions[i].shape[2] for i in sorted(convolutions)]
+    for name, size in found.items():
+        said = getattr(config, name)
+        if (list(said) if isinstance(size, list) else said) != size:
+            raise ValueError(f"{path}: {name} is {said}, of the tensors {size}")
+    if getattr(config, "add_adapter", False):
+        raise ValueError(f"{path}: add_adapter is true; expected a base model, without one of its own")
+    if not 0 < config.num_attention_heads <= config.hidden_size:
+        raise ValueError(f"{path}: {config.num_attention_heads} heads of {config.hidden_size} values")
 
 
 def check_size(config: PreTrainedConfig, size: str, source: str) -> None:

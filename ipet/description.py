@@ -1,0 +1,170 @@
+"""adapter.json, which may come from anybody: every field checked before anything of its size is built."""
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from ipet import limits
+from ipet.audio import CROPS, SAMPLE_RATE
+from ipet.printable import control_character
+
+SCHEMA = 1
+Check = Callable[[object], bool]
+
+
+def whole(low: int, high: int) -> tuple[Check, str]:
+    """A check for whole numbers in [low, high], and what it accepts."""
+
+    def holds(value) -> bool:
+        return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
+
+    return holds, f"a whole number from {low:,} to {high:,}"
+
+
+def real(low: float = -1e6, high: float = 1e6) -> tuple[Check, str]:
+    """A check for finite numbers in [low, high], and what it accepts."""
+
+    def holds(value) -> bool:
+        return isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high
+
+    return holds, f"a number from {low:,g} to {high:,g}"
+
+
+def one_of(*names: str) -> tuple[Check, str]:
+    """A check for some names, and what it accepts."""
+    return lambda value: isinstance(value, str) and value in names, " or ".join(map(repr, names))
+
+
+TEXT = (lambda value: isinstance(value, str) and value != "", "text")
+SWITCH = (lambda value: isinstance(value, bool), "true or false")
+STRIDES = (
+    lambda value: isinstance(value, list) and len(value) == 2 and all(map(whole(1, limits.FRAMES)[0], value)),
+    "two whole numbers above 0",
+)
+REVISION = (
+    lambda value: isinstance(value, str) and re.fullmatch("[0-9a-f]{40}", value) is not None,
+    "a commit of 40 hexadecimal digits",
+)
+
+FIELDS = {  # of each part, those that must be there
+    "labels": {"mid": TEXT, "name": TEXT},  # of each of them
+    "backbone": {"kind": TEXT, "pretrained": TEXT, "sha256": TEXT},
+    "tuning": {"method": TEXT},
+    "front_end": {
+        "kind": one_of("log_mel", "waveform"),
+        "num_frames": whole(1, limits.FRAMES),
+        "num_segments": whole(1, limits.SEGMENTS),
+    },
+    "cut": {"num_samples": whole(1, limits.SAMPLES), "crop": one_of(*CROPS)},
+}
+BOUNDS = {  # of each part, those that may be there
+    "backbone": {
+        "num_frames": whole(1, limits.FRAMES),
+        "num_mels": whole(1, limits.MELS),
+        "stride": STRIDES,
+        "revision": REVISION,
+    },
+    "tuning": {
+        "num_prompts": whole(1, limits.PROMPTS),
+        "num_prefixes": whole(1, limits.PROMPTS),
+        "bottleneck": whole(1, limits.BOTTLENECK),
+        "rank": whole(1, limits.BOTTLENECK),
+        "border": whole(1, limits.FRAMES),
+        "scale": real(),
+        "dropout": real(0, 1),
+        "residual": SWITCH,
+        "init": TEXT,
+        "position": TEXT,
+    },
+    "front_end": {
+        "num_mels": whole(1, limits.MELS),
+        "mean": real(),
+        "std": real(0),
+        "window_ms": real(0, limits.WINDOW_MS),
+        "hop_ms": real(0, limits.WINDOW_MS),
+        "window": TEXT,
+        "whole_periods": SWITCH,
+    },
+    "cut": {"repeat": SWITCH, "zero_mean": SWITCH, "whole": SWITCH},
+    "calibration": {"temperature": real(1e-6)},
+}
+
+
+def check_description(description, path: str | Path) -> None:
+    """Raise ValueError where what ``adapter.json`` says is no adapter of this version, or of absurd sizes.
+
+    Args:
+        description: the value of the file at ``path``, any JSON value.
+        path: what the error names.
+    """
+    schema = description.get("schema") if isinstance(description, dict) else None
+    if schema != SCHEMA:
+        raise ValueError(f"{path}: schema {shown(schema)}; this version reads {SCHEMA}")
+    labels = description.get("labels")
+    if not isinstance(labels, list) or not labels:
+        raise ValueError(f"{path}: labels are {shown(labels)}; expected a list with a class")
+    if description.get("loss") not in ("cce", "bce"):
+        raise ValueError(f"{path}: loss is {shown(description.get('loss'))}; expected 'cce' or 'bce'")
+    for i, label in enumerate(labels):
+        check_part(label, FIELDS["labels"], {}, f"{path}: labels[{i}]")
+    for name in ("backbone", "tuning", "front_end", "cut"):
+        check_part(description.get(name), FIELDS[name], BOUNDS[name], f"{path}: {name}")
+    check_part(description.get("calibration", {}), {}, BOUNDS["calibration"], f"{path}: calibration")
+    check_thresholds(description.get("calibration", {}), len(labels), path)
+    check_work(description["front_end"], path)
+    check_texts(description, path)
+
+
+def check_part(part, needed: Mapping, bounds: Mapping, where: str) -> None:
+    """Raise ValueError where a part lacks what is needed, or one of its values is out of bounds."""
+    if not isinstance(part, dict):
+        raise ValueError(f"{where} is {shown(part)}; expected {', '.join(needed) or 'names and values'}")
+    for name, (holds, accepted) in {**needed, **bounds}.items():
+        if name in needed and name not in part:
+            raise ValueError(f"{where} lacks {name!r}; expected {accepted}")
+        if name in part and not holds(part[name]):
+            raise ValueError(f"{where}.{name} is {shown(part[name])}; expected {accepted}")
+
+
+def check_thresholds(calibration: Mapping, num_labels: int, path: str | Path) -> None:
+    """Raise ValueError where there are thresholds, but not one for each class."""
+    found = calibration.get("thresholds", [0.0] * num_labels)
+    if not isinstance(found, list) or len(found) != num_labels or not all(map(real(-1, 2)[0], found)):
+        raise ValueError(
+            f"{path}: calibration.thresholds is {shown(found)}; expected a probability for each of the "
+            f"{num_labels} classes"
+        )
+
+
+def check_work(front_end: Mapping, path: str | Path) -> None:
+    """Raise ValueError where a clip's segments would be more numbers than the memory holds."""
+    a_frame = SAMPLE_RATE * max(front_end.get("window_ms", 0), 10) / 1000  # samples; mels are fewer
+    if front_end["num_segments"] * front_end["num_frames"] * a_frame > limits.NUMBERS:
+        raise ValueError(
+            f"{path}: front_end has {front_end['num_segments']:,} segments of {front_end['num_frames']:,} "
+            f"frames of {a_frame:,.0f} samples; at most {limits.NUMBERS:,} are heard at once"
+        )
+
+
+def check_texts(value, path: str | Path) -> None:
+    """Raise ValueError where a text anywhere in a JSON value would not be one line on a screen."""
+    waiting = [value]
+    while waiting:  # no recursion: a hostile depth
+        value = waiting.pop()
+        if isinstance(value, dict):
+            waiting += [*value, *value.values()]
+        elif isinstance(value, list):
+            waiting += value
+        elif isinstance(value, str) and control_character(value) is not None:
+            raise ValueError(
+                f"{path}: a text holds the control character {control_character(value)}; expected one line"
+            )
+        elif isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(f"{path}: holds the number {value}; expected finite ones")
+
+
+def shown(value) -> str:
+    """A JSON value in a message, cut where it is long."""
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
