@@ -2,6 +2,7 @@
 
     model = ipet.load("runs/IPET/ast_esc50/first/seed_1234/fold_1/last")
     model.predict("dog.wav")                  # [Label(name="dog", probability=0.97), ...]
+    model.sibling("drums/last")               # another task on the same backbone, at once
 
 The folder alone suffices: it names the backbone, and holds labels, front end and cut. The frozen backbone
 must be the one that it was trained on, which its fingerprint tells.
@@ -82,11 +83,26 @@ class TunedModel:
         self.thresholds = np.array(calibration.get("thresholds", [0.5] * len(self.labels)))
         self.device = next(model.parameters()).device
         self.precision = "fp32"
+        self.bare: nn.Module | None = None  # the frozen backbone as it is without the adapter
         self.of_windows = copy.copy(model.front_end)  # a window of a long recording is one segment
         self.of_windows.num_segments = 1
         self.window_cut = replace(
             cut, whole=False, repeat=cut.repeat or isinstance(model.front_end, Waveform)
         )
+
+    def sibling(self, folder: str | Path) -> "TunedModel":
+        """Another task's adapter, on this model's frozen backbone: it is neither read nor held again.
+
+        Raises:
+            ValueError: this model's backbone is fine-tuned itself; the adapter is of another backbone, or of
+                another number of frames.
+            FileNotFoundError: no such folder.
+        """
+        if self.bare is None:
+            raise ValueError(
+                "the model's backbone is fine-tuned: no other task has the same; load that alone"
+            )
+        return load(folder, self.device, precision=self.precision, bare=self.bare)
 
     def read(self, audio: Audio) -> Tensor:
         """[T] samples at 16 kHz.
@@ -242,6 +258,7 @@ def load(
     device: str | torch.device | None = None,
     pretrained: str | None = None,
     precision: str = "fp32",
+    bare: nn.Module | None = None,
 ) -> TunedModel:
     """A model from a folder with ``adapter.safetensors`` and ``adapter.json``.
 
@@ -252,6 +269,7 @@ def load(
         pretrained: the backbone's weights, where they are not to be had under the name that
             ``adapter.json`` holds; see ``build_ast`` and ``build_wav2vec2``.
         precision: ``fp32``, ``bf16`` or ``fp16``.
+        bare: the frozen backbone of a loaded model, whose weights are used again; see ``sibling``.
 
     Raises:
         FileNotFoundError: no such folder, or no such weights.
@@ -263,20 +281,49 @@ def load(
     path = folder / "adapter.json"
     description = read_description(path)
     tensors = read_adapter(folder / "adapter.safetensors")
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     with described(path):
-        backbone = new_backbone(description["backbone"], pretrained, path)
+        if bare is None:
+            backbone = new_backbone(description["backbone"], pretrained, path).to(device)
+        else:
+            check_same(bare.settings, description["backbone"], path)
+            backbone = bare
         with torch.device("meta"):  # sizes that the tensors do not have take no memory
             sketch = tuned(skeleton(backbone), nn.Identity(), description, tensors)
         check_shapes(trainable_parameters(sketch), tensors, str(folder / "adapter.safetensors"))
         front_end = dict(description["front_end"])
         kind = {"log_mel": LogMel, "waveform": Waveform}[front_end.pop("kind")]
-        model = tuned(backbone, kind(**front_end), description, tensors)
+        model = tuned(on_same_weights(backbone), kind(**front_end), description, tensors)
+        changed = [p for p in model.backbone.parameters() if p.requires_grad and held_by(backbone, p)]
+        for parameter in changed:  # by the adapter, a fine-tuned one: the other tasks keep theirs
+            parameter.data = parameter.data.clone()
         cut = Cut(**description["cut"])
     load_adapter(folder, model)
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     ready = TunedModel(model.eval().requires_grad_(False).to(device), cut, description)
-    ready.precision = precision
+    ready.precision, ready.bare = precision, backbone if bare is not None or not changed else None
     return ready
+
+
+def check_same(found: dict, expected: dict, path: Path) -> None:
+    """Raise ValueError where a loaded backbone is not of the kind and the sizes that a description names."""
+    for name, value in found.items():
+        if expected.get(name) != value:
+            raise ValueError(
+                f"{path}: its backbone has {name} {expected.get(name)!r}, the loaded one {value!r}; expected "
+                "adapters of one backbone"
+            )
+
+
+def on_same_weights(backbone: nn.Module) -> nn.Module:
+    """A copy of a backbone whose parameters are others, of the same memory."""
+    memo = {id(p): nn.Parameter(p.data) for p in backbone.parameters()}
+    memo |= {id(b): b for b in backbone.buffers()}
+    return copy.deepcopy(backbone, memo)
+
+
+def held_by(backbone: nn.Module, parameter: Tensor) -> bool:
+    """Whether a parameter lies in the memory of one of a backbone's."""
+    return any(p.data_ptr() == parameter.data_ptr() for p in backbone.parameters())
 
 
 def tuned(backbone: nn.Module, front_end: nn.Module, description: dict, tensors: dict) -> Classifier:

@@ -12,7 +12,6 @@ The folder has PEFT's file names, ``adapter_model.safetensors`` and ``adapter_co
 of our own. It loads into a model with the same frozen weights alone.
 """
 
-import inspect
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -58,7 +57,9 @@ def tune(
             that ``Tuning`` refuses.
         TypeError: it has no layer of a known kind.
     """
-    tuning = Tuning(num_prompts, bottleneck, scale, dropout, residual, init, position, num_prefixes)
+    tuning = Tuning(
+        num_prompts, bottleneck, float(scale), float(dropout), residual, init, position, num_prefixes
+    )
     if not tuning:
         raise ValueError(
             "no prompts, no adapters, no prefixes: nothing would be inserted; expected one of them"
@@ -197,10 +198,15 @@ def read_config(path: Path) -> dict:
         raise ValueError(
             f"{path}: kind {kind!r}, schema {schema!r}; expected {KIND!r}, {SCHEMA}, of ipet.save_tuned"
         )
-    known = set(inspect.signature(tune).parameters) - {"model"}
     tuning = config.get("tuning")
-    said = isinstance(tuning, dict) and tuning.keys() == known
-    if not said or not all(isinstance(config.get(name), str) for name in ("model", "frozen_sha256")):
+    known = Tuning().settings | {"train": [""]}
+    said = isinstance(tuning, dict) and tuning.keys() == known.keys()
+    alike = said and all(type(value) is type(known[name]) for name, value in tuning.items())
+    if (
+        not alike
+        or not all(isinstance(name, str) for name in tuning["train"])
+        or not all(isinstance(config.get(name), str) for name in ("model", "frozen_sha256"))
+    ):
         raise ValueError(
             f"{path}: damaged: not the tuning, model and frozen_sha256 that ipet.save_tuned writes"
         )

@@ -106,6 +106,43 @@ def test_samples_in_memory_are_heard_like_their_file(trained, lists):
             model.predict(wrong)
 
 
+# Several tasks on one backbone ------------------------------------------------------------------------
+
+
+def memory_of(model):
+    return {p.data_ptr() for p in model.model.backbone.parameters()}
+
+
+@pytest.mark.parametrize("case", ["ast", "w2v"])
+def test_a_sibling_is_another_task_on_the_same_weights(case, trained, backbones, lists, tmp_path):
+    name, flags = CASES[case]
+    methods = ["-method", "prompt"], ["-method", "lora"], ["-method", "bitfit"], ["-method", "finetune"]
+    path = lists / "wav/train_1_0.wav"
+    first = ipet.load(trained[case])
+    before = first.predict(path)
+    for number, method in enumerate(methods):
+        runs = tmp_path / str(number)
+        own = [*flags, *method, "-epoch", 1, "-batch_size", 4, "-lr", "1e-2", "-pretrained", backbones / case]
+        run_here(name, *tiny(lists, runs, *own), "-size", "tiny")
+        [folder] = runs.rglob("last")
+        sibling = first.sibling(folder)
+        assert sibling.predict(path) == ipet.load(folder).predict(path)
+        assert first.predict(path) == before
+        shared = memory_of(first) & memory_of(sibling)
+        assert len(shared) == 0 if method[1] == "finetune" else len(shared) > 9
+    with pytest.raises(ValueError, match="the model's backbone is fine-tuned: no other task has the same"):
+        ipet.load(folder).sibling(trained[case])
+    again = sibling.sibling(trained[case])  # a fine-tuned sibling has not touched what they share
+    assert again.predict(path) == before and memory_of(again) & memory_of(first)
+
+
+def test_a_sibling_of_another_backbone_is_refused(trained):
+    with pytest.raises(
+        ValueError, match=r"adapter.json: its backbone has kind 'wav2vec2', the loaded one 'ast'"
+    ):
+        ipet.load(trained["ast"]).sibling(trained["w2v"])
+
+
 # Another backbone, another version --------------------------------------------------------------------
 
 
