@@ -124,6 +124,7 @@ def launch(processes: int) -> int:
         rdzv_backend="c10d",
         rdzv_endpoint="localhost:0",
         monitor_interval=0.5,
+        signals_to_handle="SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1",  # handed on to the processes
     )
     os.environ["IPET_LAUNCHED"] = "1"
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes)))

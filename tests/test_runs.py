@@ -385,8 +385,10 @@ def test_killed_at_any_moment_and_resumed_ends_bit_for_bit(steps, never_stopped,
 def test_signals_end_a_run_that_goes_on_bit_for_bit(steps, never_stopped, tmp_path, record_property):
     """They reach the reader, too, as from a terminal or a scheduler."""
     flags = [*tiny(steps, tmp_path, *W2V, *STEPS), "-resume", "-num_workers", 1]
-    seen = {}
-    for number, expected in ((signal.SIGTERM, 75), (signal.SIGUSR1, 75), (signal.SIGINT, 130)):
+    seen, numbers = {}, [(signal.SIGTERM, 75), (signal.SIGINT, 130)]
+    if os.environ.get("IPET_TORTURE"):
+        numbers += [(signal.SIGUSR1, 75), *numbers]
+    for number, expected in numbers:
         process = start("w2v_speechcommands", *flags, "-checkpoint_every", "5", own_group=True)
         assert wait_for_another_state(process, tmp_path, seen)
         os.killpg(process.pid, number)
@@ -400,7 +402,7 @@ def test_signals_end_a_run_that_goes_on_bit_for_bit(steps, never_stopped, tmp_pa
     status, _, err = run_there("w2v_speechcommands", *flags)
     assert status == 0, err
     assert_same_cell(tmp_path / "IPET/t/a/seed_1234", never_stopped)
-    record_property("signals", 3)
+    record_property("signals", len(numbers))
 
 
 def test_one_process_then_two_then_one_train_as_one(steps, tmp_path, monkeypatch):
@@ -422,7 +424,7 @@ def test_one_process_then_two_then_one_train_as_one(steps, tmp_path, monkeypatch
     seen = {path: path.stat().st_mtime_ns for path in folder.rglob("training_state.pt")}
     process = start("w2v_speechcommands", *flags, *more, "-nproc", 2)
     assert wait_for_another_state(process, folder, seen)
-    process.send_signal(signal.SIGTERM)
+    process.send_signal(signal.SIGUSR1)  # as SLURM's: the launcher hands it on
     _, err = process.communicate(timeout=180)
     assert process.returncode == 75 and "add -resume to go on" in err
     assert 3 < load_training(folder / "training_state.pt")["step"] < 24

@@ -41,6 +41,7 @@ PARTS = {
     "signals": Part(
         "SIGTERM, SIGUSR1, Ctrl-C to the whole group; a signal in evaluation; resumed bit for bit",
         "pytest tests/test_runs.py tests/test_interruption.py -k signal",
+        "IPET_TORTURE=1",
     ),
     "restart": Part(
         "torchrun --max_restarts; a damaged checkpoint; a second process on the same run",
@@ -55,7 +56,7 @@ PARTS = {
         "pytest tests/test_runs.py -k 'several_processes or one_process_then or layer_drop'",
     ),
     "ends": Part(
-        "Ctrl-C, an error of a rank, a rank or the launcher killed: no process left; full, failing, removed disks",
+        "Ctrl-C, a rank that fails, a rank or launcher killed: no process left; full, failing, removed disks",
         "pytest tests/test_ends.py",
     ),
     "growth": Part(
