@@ -389,7 +389,7 @@ def test_signals_end_a_run_that_goes_on_bit_for_bit(steps, never_stopped, tmp_pa
     if os.environ.get("IPET_TORTURE"):
         numbers += [(signal.SIGUSR1, 75), *numbers]
     for number, expected in numbers:
-        process = start("w2v_speechcommands", *flags, "-checkpoint_every", "5", own_group=True)
+        process = start("w2v_speechcommands", *flags, "-checkpoint_every", "3", own_group=True)
         assert wait_for_another_state(process, tmp_path, seen)
         os.killpg(process.pid, number)
         _, err = process.communicate(timeout=60)
