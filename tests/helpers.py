@@ -47,26 +47,36 @@ def experiment(name):
                 sys.modules[module] = before
 
 
+@contextlib.contextmanager
+def parts_of(name, argv):
+    """An experiment's parsed arguments, and what it builds, as if ``main.py`` had been given ``argv``."""
+    before = sys.argv
+    sys.argv = [str(ROOT / name / "main.py"), *map(str, argv)]
+    try:
+        with experiment(name) as load:
+            args = load("arguments").get_args(sys.argv[1:])
+            builders = load("dataset").build_datasets, load("model").build_model, load("trainer").Trainer
+            yield args, builders
+    finally:
+        sys.argv = before
+
+
 def run_here(name, *argv):
     """Train an experiment in this process; returns the folder of its run."""
     from ipet.launch import work
 
-    with experiment(name) as load:
-        args = load("arguments").get_args([str(a) for a in argv])
+    with parts_of(name, argv) as (args, builders):
         folder = args.path_run / args.project / args.tags / args.name
-        before = sys.argv
-        sys.argv = [str(ROOT / name / "main.py"), *map(str, argv)]
-        try:
-            work(
-                args,
-                folder,
-                load("dataset").build_datasets,
-                load("model").build_model,
-                load("trainer").Trainer,
-            )
-        finally:
-            sys.argv = before
+        work(args, folder, *builders)
     return folder
+
+
+def command_here(name, *argv):
+    """What ``main.py`` does, in this process: errors are told, and raise SystemExit."""
+    from ipet.launch import run
+
+    with parts_of(name, argv) as (args, builders):
+        run(args, *builders)
 
 
 def start(name, *argv, launcher=(), own_group=False, **environment):

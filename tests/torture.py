@@ -54,6 +54,7 @@ PARTS = {
     "ranks": Part(
         "2 and 4 processes give one's numbers, every clip once; stopped as one process, as two, ended as one",
         "pytest tests/test_runs.py -k 'several_processes or one_process_then or layer_drop'",
+        "IPET_TORTURE=1",
     ),
     "ends": Part(
         "Ctrl-C, a rank that fails, a rank or launcher killed: no process left; full, failing, removed disks",
