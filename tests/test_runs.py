@@ -472,7 +472,7 @@ def test_a_damaged_state_falls_back_to_the_one_before(steps, never_stopped, tmp_
     assert_same_cell(folder, never_stopped)
 
 
-def test_torchruns_restart_goes_on(steps, tmp_path):
+def test_torchruns_restart_goes_on(steps, tmp_path, record_property):
     """A process dies behind its first checkpoint; torchrun starts the same command once more."""
     flags = tiny(steps, tmp_path, *W2V, *STEPS, "-checkpoint_every", 4)
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "1", "--max_restarts", "1"]
@@ -483,6 +483,7 @@ def test_torchruns_restart_goes_on(steps, tmp_path):
     _, err = process.communicate(timeout=180)
     assert process.returncode == 0, err
     assert len(rows(tmp_path / "IPET/t/a/seed_1234", "step")) == 48
+    record_property("restarts by torchrun", 1)
 
 
 def test_a_second_process_is_kept_out_of_a_run_until_the_first_one_ends(steps, tmp_path):

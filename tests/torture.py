@@ -85,8 +85,11 @@ PARTS = {
 def counted(report: Path) -> dict[str, float]:
     """What pytest's report counts: tests, and what they recorded, added up unless its name says the most."""
     cases = list(ElementTree.parse(report).iter("testcase"))
-    skipped = sum(case.find("skipped") is not None for case in cases)
-    numbers = {"tests": len(cases) - skipped} | ({"skipped": skipped} if skipped else {})
+    numbers = {"passed": len(cases)}
+    for end in ("failure", "error", "skipped"):
+        if count := sum(case.find(end) is not None for case in cases):
+            numbers["passed"] -= count
+            numbers[end] = count
     for found in (one for case in cases for one in case.iter("property")):
         name, value = found.get("name"), float(found.get("value"))
         before = numbers.get(name, 0)
@@ -112,7 +115,7 @@ def run(part: Part, report: Path) -> tuple[str, str]:
     if done.returncode:
         print("\n".join(lines[-40:]), flush=True)
     numbers = counted(report) if pytest and report.is_file() else {}
-    outcome = "FAILED" if done.returncode else "skipped" if numbers.get("tests") == 0 else "held"
+    outcome = "FAILED" if done.returncode else "skipped" if numbers.get("passed") == 0 else "held"
     told = ", ".join(f"{value:g} {name}" for name, value in numbers.items())
     return told or (lines[-1] if lines else "nothing"), outcome
 
