@@ -44,6 +44,18 @@ def test_a_table_has_counts_and_outcomes_and_a_failure_is_an_exit_status(parts, 
     assert "missing" not in rows and "assert 1 == 2" in out
 
 
+def test_a_command_that_prints_a_table_is_counted_by_its_columns():
+    lines = [
+        "reading",
+        "| reader | files | seconds |",
+        "|---|---:|---:|",
+        "| lists | 1,250 | 2.5 |",
+        "| trials | 50 | 1.0 |",
+    ]
+    assert torture.summed(lines) == {"files": 1300, "seconds": 3.5}
+    assert torture.summed(["no table"]) == {}
+
+
 def test_an_unknown_part_is_refused(parts, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["torture", "kils"])
     with pytest.raises(SystemExit, match="unknown part 'kils'; accepted: kills, fails"):

@@ -73,7 +73,7 @@ PARTS = {
         "pytest tests/test_malformed.py",
         needs="tests/test_malformed.py",
     ),
-    "fuzz": Part("lists and adapter files of any content", "tests.fuzz", needs="tests/fuzz.py"),
+    "fuzz": Part("damaged and random files of every kind", "tests.fuzz", needs="tests/fuzz.py"),
     "properties": Part(
         "properties of lists, cuts, masks, shares and files",
         "pytest tests/test_properties.py",
@@ -97,6 +97,13 @@ def counted(report: Path) -> dict[str, float]:
     return numbers
 
 
+def summed(lines: list[str]) -> dict[str, float]:
+    """The sums of the columns of a table that a command printed; its first column is names."""
+    rows = [line.strip("| ").split(" | ") for line in lines if line.startswith("|")]
+    columns = list(zip(*(rows[:1] + rows[2:])))[1:]  # without the names; the second line rules off the head
+    return {head: sum(float(value.replace(",", "")) for value in values) for head, *values in columns}
+
+
 def run(part: Part, report: Path) -> tuple[str, str]:
     """What a part counted and how it ended; the last lines of one that failed are printed."""
     report.unlink(missing_ok=True)
@@ -114,10 +121,10 @@ def run(part: Part, report: Path) -> tuple[str, str]:
     lines = done.stdout.splitlines()
     if done.returncode:
         print("\n".join(lines[-40:]), flush=True)
-    numbers = counted(report) if pytest and report.is_file() else {}
+    numbers = counted(report) if report.is_file() else summed(lines)
     outcome = "FAILED" if done.returncode else "skipped" if numbers.get("passed") == 0 else "held"
-    told = ", ".join(f"{value:g} {name}" for name, value in numbers.items())
-    return told or (lines[-1] if lines else "nothing"), outcome
+    told = (f"{value:,.1f}".removesuffix(".0") + f" {name}" for name, value in numbers.items())
+    return ", ".join(told), outcome
 
 
 def main() -> None:
