@@ -29,6 +29,7 @@ from helpers import (
     write_lists,
 )
 
+linux = pytest.mark.skipif(sys.platform != "linux", reason="processes are counted in Linux's /proc")
 FLAGS = ["-frame_length", 40, "-batch_size", 4, "-embedding_prompt_num", 3]
 
 
@@ -67,6 +68,7 @@ def end_by(end, process):
         os.kill(process.pid if end == "the launcher is killed" else ranks_of(process)[1], signal.SIGKILL)
 
 
+@linux
 @pytest.mark.parametrize("end", ["Ctrl-C", "a rank is killed", "the launcher is killed"])
 def test_no_process_outlives_a_run(two_with_readers, tmp_path, record_property, end):
     process, processes = two_with_readers
@@ -81,6 +83,7 @@ def test_no_process_outlives_a_run(two_with_readers, tmp_path, record_property, 
     assert state["step"] > 0 and note is None
 
 
+@linux
 def test_an_error_of_one_process_stops_all_of_them_and_is_told_once(tmp_path, record_property):
     """The broken clip is met in the midst of the epoch, when the other process waits for its gradients."""
     lists = write_lists(tmp_path / "lists", train=60, valid=4, test=4)
