@@ -148,14 +148,16 @@ def processes_of(pid):
     return found
 
 
+def still_there(processes):
+    """Those of ``processes_of`` that have not ended."""
+    return [pid for pid, began in processes.items() if processes_of(pid).get(pid) == began]
+
+
 def seconds_until_gone(processes, most=30):
     """How long it takes until none of them is left; the test fails where it is longer than ``most``."""
     begin = time.monotonic()
-    while left := [pid for pid, began in processes.items() if processes_of(pid).get(pid) == began]:
-        told = {
-            pid: Path(f"/proc/{pid}/cmdline").read_text() for pid in left if Path(f"/proc/{pid}").is_dir()
-        }
-        assert time.monotonic() - begin < most, f"still there: {told}"
+    while left := still_there(processes):
+        assert time.monotonic() - begin < most, f"still there: {left}"
         time.sleep(0.05)
     return time.monotonic() - begin
 

@@ -24,6 +24,7 @@ from helpers import (
     run_here,
     seconds_until_gone,
     start,
+    still_there,
     tiny,
     wait_for_another_state,
     write_lists,
@@ -50,7 +51,7 @@ def two_with_readers(lists, tmp_path):
     processes = processes_of(process.pid)
     assert len(processes) >= 5, processes  # the launcher, two ranks, a reader of each
     yield process, processes
-    for pid in processes_of(process.pid):
+    for pid in still_there(processes):  # of a test that failed
         os.kill(pid, signal.SIGKILL)
     process.communicate()
 
