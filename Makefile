@@ -1,6 +1,7 @@
 # make demo   set up, then tune a small backbone on generated sounds in five ways: a table, a plot, adapters
 #             EXPERIMENT=w2v_speechcommands, or any other of the ten; ast_esc50 if not given
 # make test   set up, then run the tests
+# make torture  set up, then the long tests: kills, signals, hosts, disks, 200 epochs; a table, half an hour on two busy cores
 # make check  formatting and lint          make bench  time all that is compared
 # make clean  remove what these made (never runs/)
 
@@ -10,13 +11,16 @@ EXPERIMENT ?= ast_esc50
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
-.PHONY: demo test check bench clean setup
+.PHONY: demo test torture check bench clean setup
 
 demo: $(READY)
 	$(BIN)/python demo.py $(EXPERIMENT)
 
 test: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist worksteal
+
+torture: $(READY)
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.torture
 
 check: $(READY)
 	$(BIN)/ruff format --check .

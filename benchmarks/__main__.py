@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import evaluation, growth, prompts, reading, scoring, startup, steps, tasks
+from benchmarks import determinism, evaluation, growth, prompts, reading, scoring, startup, steps, tasks
 from ipet.checkpoint import write_json
 
 PARTS = {  # each: its flags, and what it measures, prints and returns
@@ -27,6 +27,7 @@ PARTS = {  # each: its flags, and what it measures, prints and returns
     "tasks": tasks,
     "scoring": scoring,
     "growth": growth,
+    "determinism": determinism,
 }
 
 

@@ -11,7 +11,8 @@ import os
 import re
 import tempfile
 import zipfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -19,9 +20,15 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
+try:
+    import fcntl
+except ModuleNotFoundError:  # Windows: what a killed write left stays there
+    fcntl = None
+
 from ipet.description import SCHEMA, check_description, shown
 from ipet.tuning import trainable_parameters
 
+UNFINISHED = ".unfinished"  # ends the name of a file that is being written
 PRETRAINED_MODELS = Path(__file__).resolve().parents[1] / "pretrained_models"
 CHECKSUM = b"\nSHA-256 "  # stands before it, behind a training state
 SHARED = 4  # times a file's bytes that its tensors may have: tied weights are one storage
@@ -29,20 +36,63 @@ EMBEDDED = ("ast_small", "wav2vec2_small")  # folders there, which the repositor
 
 
 def write_atomically(path: str | Path, data: bytes | memoryview) -> None:
-    """Write a file so that a crash leaves either the old content or the new one."""
+    """Write a file so that a crash leaves either the old content or the new one.
+
+    Raises:
+        OSError: the disk is full, or not to be written; the message names the file.
+    """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    with naming(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=UNFINISHED)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                hold(file)
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+                os.chmod(temporary, 0o644)
+                os.replace(temporary, path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Have an ``OSError`` inside the block name ``path``: that of a full disk names no file."""
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
+
+
+def hold(file) -> bool:
+    """Lock an open file until it is closed, or its process ends; False where that cannot be had.
+
+    Another process holds it, or the system or the file system has no such locks.
+    """
+    if fcntl is None:
+        return False
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:  # held, or of a file system without locks
+        return False
+    return True
+
+
+def remove_unfinished(folder: str | Path) -> int:
+    """Remove what writes that were killed have left below a folder; how many files these were.
+
+    What a living process writes is held by it, and stays.
+    """
+    removed = 0
+    for path in Path(folder).rglob(f".*{UNFINISHED}"):
+        with suppress(OSError), open(path, "ab") as file:
+            if hold(file):
+                path.unlink()
+                removed += 1
+    return removed
 
 
 def write_json(path: str | Path, value) -> None:

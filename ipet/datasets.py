@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from ipet.audio import CROPS, ClipError, Recordings, crop_or_tile, open_whole, read_audio
 from ipet.augment import MIXUP_BETA, mix
+from ipet.interruption import begin_reader
 from ipet.lists import Clip, Labels, multi_hot
 
 MOST_LEFT_OUT = 0.1  # share of a list whose recordings may be unusable
@@ -446,6 +447,7 @@ def train_loader(clips: TrainClips, batches: EpochBatches, num_workers: int, pin
         persistent_workers=num_workers > 0,
         pin_memory=pin,
         generator=untouched(),
+        worker_init_fn=begin_reader,
     )
 
 
@@ -461,4 +463,5 @@ def evaluation_loader(
         num_workers=num_workers,
         pin_memory=pin,
         generator=untouched(),
+        worker_init_fn=begin_reader,
     )

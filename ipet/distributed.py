@@ -3,7 +3,7 @@
 import itertools
 import os
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from datetime import timedelta
 
 import numpy as np
@@ -69,6 +69,20 @@ def is_first(event: str) -> bool:
         return dist.distributed_c10d._get_default_store().add(f"ipet/{event}", 1) == 1
     except RuntimeError:  # the process that held the store is gone
         return True
+
+
+def tell(event: str) -> None:
+    """Let the processes that wait for ``event`` go on."""
+    if dist.is_initialized():
+        with suppress(RuntimeError):  # the process that held the store is gone, and nobody waits
+            dist.distributed_c10d._get_default_store().set(f"ipet/{event}", "told")
+
+
+def wait_for(event: str, seconds: float) -> None:
+    """Wait until another process tells of ``event``, or for so long."""
+    if dist.is_initialized():
+        with suppress(RuntimeError):  # it took too long, or the process that held the store is gone
+            dist.distributed_c10d._get_default_store().wait([f"ipet/{event}"], timedelta(seconds=seconds))
 
 
 def barrier() -> None:

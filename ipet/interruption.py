@@ -1,6 +1,10 @@
 """Ends that come from outside, a signal or Ctrl-C, and checkpoints for those that give no warning."""
 
+import atexit
+import ctypes
+import multiprocessing.util  # its own end at exit is registered before ours, and so comes after it
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -71,6 +75,34 @@ class StopRequest:
             yield
         finally:
             self.immediate = False
+
+
+def end_with_parent(number: int = signal.SIGTERM) -> None:
+    """Have the system send this process a signal when the one that started it ends, however; on Linux."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, number)  # PR_SET_PDEATHSIG
+
+
+def begin_reader(worker: int) -> None:
+    """In a loader's new process: read until the process it reads for ends, and no longer.
+
+    Ctrl-C and a launcher's signals reach the whole group. Readers that ended by them would leave the
+    training without the clips of the steps it still takes before it saves.
+    """
+    for name in ENDS:
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
+    end_with_parent(signal.SIGKILL)
+
+
+@atexit.register
+def end_readers() -> None:
+    """Kill this process's readers. ``multiprocessing`` would send SIGTERM, and wait for ever."""
+    readers = [process for process in multiprocessing.active_children() if process.daemon]
+    if readers and hasattr(signal, "SIGCHLD"):
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # torch's handler would take it for a crash
+    for reader in readers:
+        reader.kill()
 
 
 class Timer:

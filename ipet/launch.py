@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Container
@@ -26,9 +27,9 @@ from ipet import distributed
 from ipet.arguments import PROTOCOL, SEED
 from ipet.audio import ClipError, Recordings
 from ipet.cache import Cache, build_cache, current_sources
-from ipet.checkpoint import read_json, write_atomically, write_json
+from ipet.checkpoint import read_json, remove_unfinished, write_atomically, write_json
 from ipet.datasets import Datasets, check_recordings, unusable
-from ipet.interruption import Stopped
+from ipet.interruption import Stopped, end_readers, end_with_parent
 from ipet.lists import Clip, check_disjoint, utterance_key
 from ipet.logbook import check_loggers, lock_run, open_run, record_start
 from ipet.passport import hashes, list_files, plain, write_passport
@@ -41,6 +42,7 @@ from ipet.verification import MORE_TRIALS
 
 # What a user can mend: one line. Anything else is a defect of ours and shows its traceback.
 MENDABLE = (ValueError, OSError, FloatingPointError, torch.OutOfMemoryError)
+MOMENT = 5.0  # seconds: a process that fails because another one did waits so long for that one's end
 
 
 def run(args, build_datasets, build_model, trainer) -> None:
@@ -52,6 +54,9 @@ def run(args, build_datasets, build_model, trainer) -> None:
         build_model: (args, number of classes) -> ``Classifier``.
         trainer: a subclass of ``ClassificationTrainer``.
     """
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        end_with_parent()  # a launcher that is killed tells its processes nothing
+    threading.excepthook = tell_but_of_disks
     choose_gpus(args.usable_gpu)
     processes = args.nproc or max(1, torch.cuda.device_count())
     if "RANK" not in os.environ and processes > args.batch_size:
@@ -63,13 +68,14 @@ def run(args, build_datasets, build_model, trainer) -> None:
         work(args, folder, build_datasets, build_model, trainer)
     except Stopped as stopped:
         if not distributed.is_main():
-            time.sleep(5)  # the launcher ends all with the first one, and the main process speaks
+            distributed.wait_for("error", MOMENT)  # the main process speaks
         leave(f"{stopped}; all is saved: add -resume to go on", status=stopped.status)
     except KeyboardInterrupt:
         leave("interrupted; add -resume to go on from the last checkpoint", status=130)
     except MENDABLE as error:
         kept = None if getattr(error, "refused", False) else keep_traceback(folder)
-        leave(f"{str(error) or type(error).__name__}{f' (more in {kept})' if kept else ''}")
+        more = f" (more in {kept})" if kept else ""
+        leave(f"{str(error) or type(error).__name__}{more}{what_is_kept(error, folder)}")
     except Exception as error:
         if re.search("closed by peer|reset by peer|Timed out|NCCL|Broken pipe", str(error)):
             leave("another process ended, or did not answer within -timeout; it, or the launcher, says why")
@@ -78,6 +84,12 @@ def run(args, build_datasets, build_model, trainer) -> None:
         distributed.stop()
     if distributed.world_size() > 1:
         end()
+
+
+def tell_but_of_disks(error: threading.ExceptHookArgs) -> None:
+    """Print the traceback of a thread, unless a disk failed: TensorBoard's next call raises that again."""
+    if not issubclass(error.exc_type, OSError):
+        threading.__excepthook__(error)
 
 
 def choose_gpus(numbers: tuple[int, ...] | None) -> None:
@@ -112,6 +124,7 @@ def launch(processes: int) -> int:
         rdzv_backend="c10d",
         rdzv_endpoint="localhost:0",
         monitor_interval=0.5,
+        signals_to_handle="SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1",  # handed on to the processes
     )
     os.environ["IPET_LAUNCHED"] = "1"
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes)))
@@ -403,6 +416,7 @@ def check(args, folder: Path, cells: list[Cell], build_datasets) -> tuple[FileLo
             arguments["cells"] = [cell_name(*cell) for cell in cells]
             arguments["lists_sha256"] = digest.hexdigest()  # a run does not go on with other lists
             lock = lock_run(folder)
+            remove_unfinished(folder)
             existed = open_run(folder, arguments, Path(sys.argv[0]).resolve().parent, args.resume)
             if bad:
                 write_json(folder / "skipped_clips.json", {str(path): said for path, said in bad.items()})
@@ -502,17 +516,28 @@ def keep_traceback(folder: Path) -> Path | None:
     return None
 
 
+def what_is_kept(error: Exception, folder: Path) -> str:
+    """How to go on where a disk ended a training that has been saved."""
+    if not isinstance(error, OSError) or getattr(error, "refused", False):
+        return ""
+    with contextlib.suppress(OSError):
+        if any(folder.rglob("training_state*.pt")):
+            return "; what was saved before is kept: mend it, then add -resume to go on"
+    return ""
+
+
 def leave(message: str, trace: str = "", status: int = 1) -> None:
     """Say why, and end this process at once: another one may be waiting for it in a collective.
 
     Where several processes fail, the first one speaks.
     """
     several = distributed.world_size() > 1
-    if not several or distributed.is_first("error"):
+    if not several or distributed.is_first("error said"):
         rank = f"[rank {distributed.rank()}] " if several else ""
         print(f"{trace}{rank}error: {message}", file=sys.stderr, flush=True)
-    else:
-        time.sleep(5)  # the first one's end ends this one
+        distributed.tell("error")
+    elif status == 1:
+        time.sleep(MOMENT)  # the first one's end ends this one; those that a signal stopped end alike
     end(status)
 
 
@@ -524,6 +549,7 @@ def end(status: int = 0) -> None:
     """
     if distributed.world_size() == 1:
         sys.exit(status)
+    end_readers()
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)

@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 from filelock import FileLock, Timeout
 
-from ipet.checkpoint import read_json, write_atomically, write_json
+from ipet.checkpoint import naming, read_json, write_atomically, write_json
 
 PACKAGES = (
     "torch",
@@ -69,15 +69,18 @@ class TensorBoard:
     def __init__(self, folder: Path, name: str, first_step: int):
         from torch.utils.tensorboard import SummaryWriter  # a second of imports, main process only
 
-        self.writer = SummaryWriter(str(folder / "tensorboard"), purge_step=first_step)
+        self.folder = folder / "tensorboard"
+        self.writer = SummaryWriter(str(self.folder), purge_step=first_step)
 
     def scalar(self, name: str, value: float, step: int) -> None:
-        """One point of a curve."""
-        self.writer.add_scalar(name, value, step)
+        """One point of a curve; raises what its thread met when it wrote an earlier one."""
+        with naming(self.folder):
+            self.writer.add_scalar(name, value, step)
 
     def close(self) -> None:
         """Flush to disk."""
-        self.writer.close()
+        with naming(self.folder):
+            self.writer.close()
 
 
 class Neptune:
@@ -143,16 +146,18 @@ class Logbook:
     def log(self, kind: str, epoch: int, step: int, **values: float | list) -> None:
         """Write one row; ``kind`` is ``step`` or ``epoch``. Loggers get its numbers."""
         row = {"kind": kind, "epoch": epoch, "step": step, **values}
-        self.file.write(json.dumps(row) + "\n")
-        self.file.flush()
+        with naming(self.path):
+            self.file.write(json.dumps(row) + "\n")
+            self.file.flush()
         for logger in self.loggers:
             for name, value in values.items():
                 if isinstance(value, int | float):
                     logger.scalar(f"{kind}/{name}", value, step)
 
     def close(self) -> None:
-        """Flush and close everything."""
-        self.file.close()
+        """Close everything."""
+        with contextlib.suppress(OSError):  # every row was flushed: its error is told already
+            self.file.close()
         for logger in self.loggers:
             logger.close()
 

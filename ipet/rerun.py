@@ -16,7 +16,7 @@ from ipet.compare import as_text, differences, flat, read_side, short, unequal
 from ipet.logbook import environment
 from ipet.passport import hashes, list_files, plain, read_passport
 from ipet.summary import planned_cells
-from ipet.sweep import end_with_parent, settings_of, stop
+from ipet.sweep import begin_training, settings_of, stop
 
 OWN = {"name", "path_run", "resume"}  # of the new run; not taken from a passport
 COMMAS = {"logger", "usable_gpu"}  # flags of one word; other lists are several
@@ -232,7 +232,7 @@ def run(command: Sequence[str], experiment: Path, starts: Sequence[Mapping]) -> 
         env={**threads, **os.environ},  # sums in another order are other sums
         stdin=subprocess.DEVNULL,
         start_new_session=True,  # Ctrl-C is for this process, which then asks main.py to end
-        preexec_fn=end_with_parent,
+        preexec_fn=begin_training,
     )
     try:
         return process.wait()

@@ -8,7 +8,6 @@ can work on it: what is open, running or done is in the storage alone.
 """
 
 import ast
-import ctypes
 import difflib
 import importlib.util
 import itertools
@@ -28,6 +27,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ipet.checkpoint import write_atomically, write_json
+from ipet.interruption import end_with_parent
 from ipet.logbook import VOLATILE
 from ipet.summary import at_epoch, cell_order, read_results
 
@@ -431,7 +431,7 @@ def follow(trial, task: Sweep, folder: Path) -> None:
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,  # Ctrl-C is for the sweep, which then asks its trial to end
-            preexec_fn=end_with_parent,
+            preexec_fn=begin_training,
         )
     seen = signed = 0
     try:
@@ -465,11 +465,10 @@ def command(params: Mapping, task: Sweep, folder: Path) -> list[str]:
     return [sys.executable, "-u", "main.py", "-resume", "True", *task.further, *flags, *chosen]
 
 
-def end_with_parent() -> None:
-    """In a new process: end when the sweep is killed (on Linux), and heed its SIGINT."""
+def begin_training() -> None:
+    """In a new process: end when the one that started it is killed, and heed its SIGINT."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
+    end_with_parent()
 
 
 def stop(process: subprocess.Popen) -> None:

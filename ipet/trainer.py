@@ -1,5 +1,6 @@
 """The epoch loop: precision, processes, schedule, the best and the last epoch, going on after a stop."""
 
+import contextlib
 import math
 import random
 import shutil
@@ -180,9 +181,13 @@ class Trainer:
                     self.run_epoch(logbook)
             if self.stop.number is not None:
                 raise Stopped(self.stop.number)
-            return self.finish()
-        finally:
-            logbook.close()
+            result = self.finish()
+        except BaseException:
+            with contextlib.suppress(OSError):  # what ended the training is what is told
+                logbook.close()
+            raise
+        logbook.close()
+        return result
 
     def is_stale(self) -> bool:
         """Whether as many epochs as the recipe's patience have been no better than an earlier one."""
@@ -381,9 +386,17 @@ class Trainer:
             self.save_adapters()
 
     def save_state(self) -> None:
-        """Write what is needed to go on behind the last step, in one file, in the main process."""
+        """Write what is needed to go on behind the last step, in one file, in the main process.
+
+        Raises:
+            OSError: it cannot be written, or the folder is gone; what was written before is as it was.
+        """
         self.count_seconds()
         if distributed.is_main():
+            if not self.folder.is_dir():  # nor its lock, metrics and arguments
+                raise FileNotFoundError(
+                    f"{self.folder}: this folder of the run is gone; nothing is saved there"
+                )
             training = {
                 "epoch": self.epoch,
                 "step": self.step,

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -46,29 +47,39 @@ def experiment(name):
                 sys.modules[module] = before
 
 
+@contextlib.contextmanager
+def parts_of(name, argv):
+    """An experiment's parsed arguments, and what it builds, as if ``main.py`` had been given ``argv``."""
+    before = sys.argv
+    sys.argv = [str(ROOT / name / "main.py"), *map(str, argv)]
+    try:
+        with experiment(name) as load:
+            args = load("arguments").get_args(sys.argv[1:])
+            builders = load("dataset").build_datasets, load("model").build_model, load("trainer").Trainer
+            yield args, builders
+    finally:
+        sys.argv = before
+
+
 def run_here(name, *argv):
     """Train an experiment in this process; returns the folder of its run."""
     from ipet.launch import work
 
-    with experiment(name) as load:
-        args = load("arguments").get_args([str(a) for a in argv])
+    with parts_of(name, argv) as (args, builders):
         folder = args.path_run / args.project / args.tags / args.name
-        before = sys.argv
-        sys.argv = [str(ROOT / name / "main.py"), *map(str, argv)]
-        try:
-            work(
-                args,
-                folder,
-                load("dataset").build_datasets,
-                load("model").build_model,
-                load("trainer").Trainer,
-            )
-        finally:
-            sys.argv = before
+        work(args, folder, *builders)
     return folder
 
 
-def start(name, *argv, launcher=(), **environment):
+def command_here(name, *argv):
+    """What ``main.py`` does, in this process: errors are told, and raise SystemExit."""
+    from ipet.launch import run
+
+    with parts_of(name, argv) as (args, builders):
+        run(args, *builders)
+
+
+def start(name, *argv, launcher=(), own_group=False, **environment):
     """Start ``main.py`` (or torchrun) in an experiment's directory, as a user does."""
     command = [sys.executable, *launcher, "main.py", *map(str, argv)]
     env = {k: v for k, v in os.environ.items() if k not in ("RANK", "WORLD_SIZE", "LOCAL_RANK")}
@@ -79,6 +90,7 @@ def start(name, *argv, launcher=(), **environment):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        start_new_session=own_group,  # whose processes a signal can be sent to together
         # A shell's background jobs ignore Ctrl-C, and so would what they start.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
@@ -92,6 +104,62 @@ def run_there(name, *argv, launcher=(), timeout=240, **environment):
     finally:
         process.kill()
     return process.returncode, out, err
+
+
+def wait_for_another_state(process, folder, seen):
+    """Wait until a training state is written that was not among ``seen``; False where the run ends first."""
+    while process.poll() is None:
+        try:
+            states = {path: path.stat().st_mtime_ns for path in folder.rglob("training_state.pt")}
+        except FileNotFoundError:  # a folder went while it was looked through: best/ is written anew
+            continue
+        if states != seen:
+            seen.clear()
+            seen.update(states)
+            return True
+        time.sleep(0.001)
+    return False
+
+
+def wait_for_a_write(process, folder, seconds=0.5):
+    """Wait until a training state is being written, or for so long."""
+    cells = {path.parent for path in folder.rglob("training_state.pt")}
+    end = time.monotonic() + seconds
+    while process.poll() is None and time.monotonic() < end:
+        for cell in cells:
+            if any(name.startswith(".training_state.pt.") for name in os.listdir(cell)):
+                return
+
+
+def processes_of(pid):
+    """A process and all that it has started and those have, as {pid: when it began}; of Linux's /proc."""
+    found, parents = {}, {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            state, parent, *values = path.read_text().rpartition(")")[2].split()
+            if state != "Z":
+                parents[int(path.parent.name)] = int(parent), values[17]
+    waiting = [pid]
+    while waiting:
+        one = waiting.pop()
+        if one in parents and one not in found:
+            found[one] = parents[one][1]
+            waiting += [child for child, (parent, _) in parents.items() if parent == one]
+    return found
+
+
+def still_there(processes):
+    """Those of ``processes_of`` that have not ended."""
+    return [pid for pid, began in processes.items() if processes_of(pid).get(pid) == began]
+
+
+def seconds_until_gone(processes, most=30):
+    """How long it takes until none of them is left; the test fails where it is longer than ``most``."""
+    begin = time.monotonic()
+    while left := still_there(processes):
+        assert time.monotonic() - begin < most, f"still there: {left}"
+        time.sleep(0.05)
+    return time.monotonic() - begin
 
 
 def write_wav(path, seconds=0.4, seed=0, rate=16_000):

@@ -87,7 +87,7 @@ def wait_for(condition, process, log, seconds=120):
         time.sleep(0.05)
 
 
-def test_a_run_on_two_hosts_outlives_a_cut_cable(hosts, tmp_path):
+def test_a_run_on_two_hosts_outlives_a_cut_cable(hosts, tmp_path, record_property):
     """One host is cut off and comes back; both go on from the last checkpoint, with one process's numbers."""
     lists = write_lists(tmp_path / "lists", train=40, valid=5, test=7)
     flags = tiny(lists, tmp_path, "-frame_length", 40, "-epoch", 2, "-batch_size", 2, "-lr", "1e-2")
@@ -117,3 +117,4 @@ def test_a_run_on_two_hosts_outlives_a_cut_cable(hosts, tmp_path):
     results = [json.loads((path / "result.json").read_text()) for path in (folder, whole)]
     assert results[0]["test_at_last_epoch"] == pytest.approx(results[1]["test_at_last_epoch"], rel=1e-3)
     assert torch.isfinite(torch.tensor(losses[0])).all()
+    record_property("hosts lost and back", 1)
