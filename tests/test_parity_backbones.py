@@ -105,8 +105,8 @@ def test_embeddings_and_gradients_equal_the_authors(file, mode):
         assert relative(states, want["hidden_ipet"]) < TOLERANCE["hidden"]
     if mode != "plain":
         (out * det("cotangent", tuple(out.shape), 0, 1)).sum().backward()
-        # A unit of the adapters-only fixtures may lie on the ReLU's edge in float32.
-        tolerance = 2e-3 if mode == "adapter" else TOLERANCE["grad"]
+        # A unit of an adapter may lie on the ReLU's edge in float32: on which side depends on the processor.
+        tolerance = TOLERANCE["grad"] if mode == "prompt" else 2e-3
         check_gradients(backbone, want, mode, "", tolerance)
 
 
