@@ -27,11 +27,11 @@ from ipet import distributed
 from ipet.arguments import PROTOCOL, SEED
 from ipet.audio import ClipError, Recordings
 from ipet.cache import Cache, build_cache, current_sources
-from ipet.checkpoint import read_json, remove_unfinished, write_atomically, write_json
+from ipet.checkpoint import remove_unfinished, write_atomically, write_json
 from ipet.datasets import Datasets, check_recordings, unusable
 from ipet.interruption import Stopped, end_readers, end_with_parent
 from ipet.lists import Clip, check_disjoint, utterance_key
-from ipet.logbook import check_loggers, lock_run, open_run, record_start
+from ipet.logbook import check_loggers, lock_run, open_run, read_record, record_start
 from ipet.passport import hashes, list_files, plain, write_passport
 from ipet.recipe import Recipe
 from ipet.splits import Cell
@@ -219,7 +219,7 @@ def choose_cells(args, folder: Path) -> list[Cell]:
     A run that goes on has those it began with, unless seeds or protocols are given.
     """
     record = folder / "arguments.json"
-    before = distributed.from_main(lambda: read_json(record) if args.resume and record.is_file() else {})
+    before = distributed.from_main(lambda: read_record(record) if args.resume and record.is_file() else {})
     given = args.rand_seed or args.protocol
     args.rand_seed = tuple(args.rand_seed or before.get("rand_seed", [SEED]))
     args.protocol = tuple(args.protocol or before.get("protocol", [PROTOCOL]))

@@ -220,6 +220,19 @@ def refuse_links(folder: Path) -> None:
             )
 
 
+def read_record(path: Path) -> dict:
+    """A run's ``arguments.json``.
+
+    Raises:
+        ValueError: it holds something else.
+    """
+    record = read_json(path)
+    lists = ("rand_seed", "protocol", "cells")
+    if not isinstance(record, dict) or not all(isinstance(record.get(name, []), list) for name in lists):
+        raise ValueError(f"{path}: holds no arguments of a run, as it did; choose another -name")
+    return record
+
+
 def open_run(folder: str | Path, arguments: dict, sources: Path, resume: bool) -> bool:
     """Create a run's folder, or check that an existing one may go on.
 
@@ -242,7 +255,7 @@ def open_run(folder: str | Path, arguments: dict, sources: Path, resume: bool) -
     record = folder / "arguments.json"
     existed = record.is_file() and any(folder.rglob("training_state*.pt"))  # else nothing is lost
     if existed:
-        before = read_json(record)
+        before = read_record(record)
         if before.get("experiment") != arguments.get("experiment"):
             raise ValueError(
                 f"{folder}: this run is of {before.get('experiment')}, not of {arguments.get('experiment')}; "

@@ -237,6 +237,15 @@ def test_a_run_without_a_finished_epoch_is_begun_anew(tmp_path, sources):
     assert (tmp_path / "a" / "sources" / "model.py").read_text() == "# mended\n"
 
 
+@pytest.mark.parametrize("record", ["[]", "3", '{"cells": 7}', '{"rand_seed": "one"}'])
+def test_a_record_of_something_else_is_refused(tmp_path, sources, record):
+    open_run(tmp_path / "a", ARGUMENTS, sources, resume=False)
+    (tmp_path / "a" / "training_state.pt").write_bytes(b"")
+    (tmp_path / "a" / "arguments.json").write_text(record)
+    with pytest.raises(ValueError, match="a/arguments.json: holds no arguments of a run"):
+        open_run(tmp_path / "a", ARGUMENTS, sources, resume=True)
+
+
 def test_an_existing_run_is_not_overwritten(tmp_path, sources):
     begin(tmp_path / "a", ARGUMENTS, sources)
     with pytest.raises(FileExistsError) as caught:
