@@ -242,7 +242,7 @@ def test_a_record_of_something_else_is_refused(tmp_path, sources, record):
     open_run(tmp_path / "a", ARGUMENTS, sources, resume=False)
     (tmp_path / "a" / "training_state.pt").write_bytes(b"")
     (tmp_path / "a" / "arguments.json").write_text(record)
-    with pytest.raises(ValueError, match="a/arguments.json: holds no arguments of a run"):
+    with pytest.raises(ValueError, match=r"a/arguments\.json: holds no arguments of a run"):
         open_run(tmp_path / "a", ARGUMENTS, sources, resume=True)
 
 
