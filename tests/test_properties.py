@@ -29,7 +29,7 @@ from fuzz import DESCRIPTION, READERS, Reader, bounded, fuzz, readers
 from helpers import write_lists, write_wav
 
 settings.register_profile("suite", deadline=None, derandomize=True, max_examples=150)
-settings.register_profile("long", deadline=None, max_examples=5_000, print_blob=True)
+settings.register_profile("long", deadline=None, max_examples=1_000, print_blob=True)
 settings.load_profile(
     os.environ.get("IPET_PROPERTIES", "suite")
 )  # long: others in every run, and more of them
