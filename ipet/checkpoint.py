@@ -444,15 +444,20 @@ def load_adapter(folder: str | Path, model: nn.Module) -> dict:
     if schema != SCHEMA:
         raise ValueError(f"{path}: schema {shown(schema)}; this version reads {SCHEMA}")
     tensors = read_adapter(folder / "adapter.safetensors")
-    backbone = description.get("backbone")
-    trained_on = backbone.get("sha256") if isinstance(backbone, dict) else None
-    if trained_on != getattr(model.backbone, "sha256", None):
-        raise ValueError(
-            f"{path}: trained on the backbone with SHA-256 {str(trained_on)[:12]}..., "
-            f"this one has {str(getattr(model.backbone, 'sha256', None))[:12]}...; expected the same"
-        )
+    check_backbone(description, model, path)
     load_trainable_state(model, tensors, str(folder / "adapter.safetensors"))
     return description
+
+
+def check_backbone(description: Mapping, model: nn.Module, path: Path) -> None:
+    """Raise ValueError where an adapter was trained on another backbone than the model's."""
+    backbone, found = description.get("backbone"), getattr(model.backbone, "sha256", None)
+    trained_on = backbone.get("sha256") if isinstance(backbone, dict) else None
+    if trained_on != found:
+        raise ValueError(
+            f"{path}: trained on the backbone with SHA-256 {str(trained_on)[:12]}..., "
+            f"this one has {str(found)[:12]}...; expected the same"
+        )
 
 
 def save_training(path: str | Path, state: dict) -> None:

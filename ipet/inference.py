@@ -23,7 +23,14 @@ from ipet.audio import SAMPLE_RATE, read_audio, stream_audio
 from ipet.backbones.audio_spectrogram_transformer import build_ast
 from ipet.backbones.wav2vec2 import build_wav2vec2
 from ipet.calibration import probabilities
-from ipet.checkpoint import check_shapes, fetch, load_adapter, read_adapter, read_description
+from ipet.checkpoint import (
+    check_backbone,
+    check_shapes,
+    fetch,
+    load_trainable_state,
+    read_adapter,
+    read_description,
+)
 from ipet.datasets import Batch, Cut, collate, single
 from ipet.features import LogMel, Waveform
 from ipet.heads import Classifier, LinearHead, SpeakerHead
@@ -294,11 +301,13 @@ def load(
         front_end = dict(description["front_end"])
         kind = {"log_mel": LogMel, "waveform": Waveform}[front_end.pop("kind")]
         model = tuned(on_same_weights(backbone), kind(**front_end), description, tensors)
-        changed = [p for p in model.backbone.parameters() if p.requires_grad and held_by(backbone, p)]
+        held = {p.data_ptr() for p in backbone.parameters()}
+        changed = [p for p in model.backbone.parameters() if p.requires_grad and p.data_ptr() in held]
         for parameter in changed:  # by the adapter, a fine-tuned one: the other tasks keep theirs
             parameter.data = parameter.data.clone()
         cut = Cut(**description["cut"])
-    load_adapter(folder, model)
+    check_backbone(description, model, path)
+    load_trainable_state(model, tensors, str(folder / "adapter.safetensors"))
     ready = TunedModel(model.eval().requires_grad_(False).to(device), cut, description)
     ready.precision, ready.bare = precision, backbone if bare is not None or not changed else None
     return ready
@@ -319,11 +328,6 @@ def on_same_weights(backbone: nn.Module) -> nn.Module:
     memo = {id(p): nn.Parameter(p.data) for p in backbone.parameters()}
     memo |= {id(b): b for b in backbone.buffers()}
     return copy.deepcopy(backbone, memo)
-
-
-def held_by(backbone: nn.Module, parameter: Tensor) -> bool:
-    """Whether a parameter lies in the memory of one of a backbone's."""
-    return any(p.data_ptr() == parameter.data_ptr() for p in backbone.parameters())
 
 
 def tuned(backbone: nn.Module, front_end: nn.Module, description: dict, tensors: dict) -> Classifier:
