@@ -9,6 +9,7 @@ Prompts are folded in as keys and values: their projections are constants of the
 """
 
 import copy
+import io
 from pathlib import Path
 
 import torch
@@ -113,13 +114,9 @@ def traced(model: TunedModel, exported: Exported) -> torch.export.ExportedProgra
 
 def write_torch(program: torch.export.ExportedProgram, path: Path, exported: Exported) -> float:
     """Write ``torch.export``'s format, and compare; see ``export``."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.unfinished{path.suffix}")
-    try:
-        torch.export.save(program, temporary)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    buffer = io.BytesIO()
+    torch.export.save(program, buffer)
+    write_atomically(path, buffer.getbuffer())
     loaded = torch.export.load(path).module()
     return difference(lambda *x: loaded(*x), exported, path)
 

@@ -95,13 +95,12 @@ class AudioSpectrogramTransformer(nn.Module):
             )
         if not 0 <= patchout < 1:
             raise ValueError(f"the share of patches to leave out is {patchout:g}; it must lie in [0, 1)")
-        num_patches = ((num_mels - PATCH) // stride[0] + 1) * ((num_frames - PATCH) // stride[1] + 1)
-        if num_patches > PATCHES:
-            raise ValueError(
-                f"an input of {num_frames:,} frames and {num_mels:,} mels has {num_patches:,} patches; "
-                f"expected at most {PATCHES:,}: fewer frames, or longer strides"
-            )
         self.grid = ((num_mels - PATCH) // stride[0] + 1, (num_frames - PATCH) // stride[1] + 1)
+        if math.prod(self.grid) > PATCHES:
+            raise ValueError(
+                f"an input of {num_frames:,} frames and {num_mels:,} mels has {math.prod(self.grid):,} "
+                f"patches; expected at most {PATCHES:,}: fewer frames, or longer strides"
+            )
         self.vit = timm.create_model(IMAGENET, in_chans=1, num_classes=0, **SIZES[size])
         self.width = self.vit.embed_dim
         self.settings = {

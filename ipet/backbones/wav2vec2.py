@@ -5,7 +5,8 @@ Source: wav2vec 2.0 (Baevski et al. 2020), HuBERT (Hsu et al. 2021), WavLM (Chen
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -121,7 +122,7 @@ def build_wav2vec2(
     if model_type not in MODEL_TYPES:
         raise ValueError(f"the model type is {model_type!r}; accepted: {', '.join(MODEL_TYPES)}")
     if pretrained == "random":
-        backbone = Wav2Vec2(new_model(model_type, SIZES[size or "base"]))
+        backbone = Wav2Vec2(new_model(new_config(model_type, SIZES[size or "base"])))
     else:
         path = published_file(pretrained, PUBLISHED.format(MODEL_TYPES[model_type][-1]))
         backbone = Wav2Vec2(load_published(path, model_type, size))
@@ -132,9 +133,9 @@ def build_wav2vec2(
     return backbone
 
 
-def new_model(model_type: str, settings: dict) -> PreTrainedModel:
-    """transformers' model of these settings, with random weights."""
-    return MODEL_TYPES[model_type][1](new_config(model_type, settings))
+def new_model(config: PreTrainedConfig) -> PreTrainedModel:
+    """transformers' model of a configuration, with random weights."""
+    return MODEL_TYPES[config.model_type][1](config)
 
 
 def new_config(model_type: str, settings: dict) -> PreTrainedConfig:
@@ -162,26 +163,27 @@ def load_published(path: Path, model_type: str, size: str | None = None) -> PreT
             f"expected a model with post-norm layers, such as {example}"
         )
     tensors = {modern_name(n): t for n, t in read_tensors(path).items() if not re.match(HEADS, n)}
-    try:
+    with described_by(config, model_type):
         built = new_config(model_type, settings)
-    except Exception as error:  # whatever its library raises of a value
-        raise ValueError(f"{config}: describes no {model_type} model ({one_line(error)})") from None
     if size is not None:
         check_size(built, size, str(config))
     check_config(built, tensors, config)
-    try:
-        model = new_model(model_type, settings)
-    except Exception as error:
-        raise ValueError(f"{config}: describes no {model_type} model ({one_line(error)})") from None
+    with described_by(config, model_type):
+        model = new_model(built)
     if not (model.config.mask_time_prob or model.config.mask_feature_prob):
         tensors.pop(MASK, None)  # a model that masks nothing when it is tuned has no use for it
     load_exactly(model.state_dict(), tensors, str(path))
     return model
 
 
-def one_line(error: Exception) -> str:
-    """What a library's error says, in short."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:200]
+@contextmanager
+def described_by(config: Path, model_type: str) -> Iterator[None]:
+    """Whatever a library raises of a ``config.json``'s values is a ValueError of one line that names it."""
+    try:
+        yield
+    except Exception as error:
+        said = f"{type(error).__name__}: {' '.join(str(error).split())}"[:200]
+        raise ValueError(f"{config}: describes no {model_type} model ({said})") from None
 
 
 def check_config(config: PreTrainedConfig, tensors: Mapping[str, Tensor], path: Path) -> None:
