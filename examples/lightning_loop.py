@@ -3,13 +3,10 @@
 python3 examples/lightning_loop.py [-epochs 10] [-out adapter]
 """
 
-import argparse
-from pathlib import Path
-
 import lightning
 import torch
 from plain_torch import accuracy, pretrained
-from tones import Tones
+from tones import Tones, get_args
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
@@ -34,13 +31,7 @@ class Tuned(lightning.LightningModule):
 
 def main() -> None:
     """Train, and compare a fresh model that the adapter was loaded into."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("-epochs", type=int, default=10)
-    parser.add_argument("-clips", type=int, default=120)
-    parser.add_argument("-out", type=Path, default=Path("adapter"), help="where the adapter is written")
-    args = parser.parse_args()
+    args = get_args(__doc__)
     torch.manual_seed(0)
 
     tuned = Tuned()

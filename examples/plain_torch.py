@@ -3,11 +3,10 @@
 python3 examples/plain_torch.py [-epochs 10] [-out adapter]
 """
 
-import argparse
 from pathlib import Path
 
 import torch
-from tones import KINDS, Tones
+from tones import KINDS, Tones, get_args
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 from transformers import Wav2Vec2ForSequenceClassification
@@ -32,13 +31,7 @@ def accuracy(model: torch.nn.Module, loader: DataLoader) -> float:
 
 def main() -> None:
     """Train, and compare a fresh model that the adapter was loaded into."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("-epochs", type=int, default=10)
-    parser.add_argument("-clips", type=int, default=120)
-    parser.add_argument("-out", type=Path, default=Path("adapter"), help="where the adapter is written")
-    args = parser.parse_args()
+    args = get_args(__doc__)
     torch.manual_seed(0)
 
     model = ipet.tune(pretrained(), num_prompts=8, bottleneck=32, scale=4.0)

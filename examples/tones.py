@@ -1,4 +1,7 @@
-"""What the examples train on: a second of a steady, a rising or a falling tone, in noise."""
+"""What the examples have in common: a second of a steady, rising or falling tone in noise, and flags."""
+
+import argparse
+from pathlib import Path
 
 import torch
 from torch.utils.data import Dataset
@@ -27,3 +30,13 @@ class Tones(Dataset):
         octaves = (torch.zeros(SAMPLE_RATE), seconds, 1 - seconds)[kind]
         phase = 2 * torch.pi * torch.cumsum(low * 2**octaves, dim=0) / SAMPLE_RATE
         return {"input_values": 0.5 * phase.sin() + 0.2 * noise, "labels": torch.tensor(kind)}
+
+
+def get_args(description: str) -> argparse.Namespace:
+    """The flags of an example."""
+    form = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=description, formatter_class=form)
+    parser.add_argument("-epochs", type=int, default=10)
+    parser.add_argument("-clips", type=int, default=120, help="to train on; half as many to test on")
+    parser.add_argument("-out", type=Path, default=Path("adapter"), help="where the adapter is written")
+    return parser.parse_args()

@@ -3,13 +3,11 @@
 python3 examples/transformers_trainer.py [-epochs 10] [-out adapter]
 """
 
-import argparse
 import tempfile
-from pathlib import Path
 
 import torch
 from plain_torch import pretrained
-from tones import Tones
+from tones import Tones, get_args
 from transformers import Trainer, TrainingArguments
 
 import ipet
@@ -22,13 +20,7 @@ def accuracy(prediction) -> dict[str, float]:
 
 def main() -> None:
     """Train, and compare a fresh model that the adapter was loaded into."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("-epochs", type=int, default=10)
-    parser.add_argument("-clips", type=int, default=120)
-    parser.add_argument("-out", type=Path, default=Path("adapter"), help="where the adapter is written")
-    args = parser.parse_args()
+    args = get_args(__doc__)
     torch.manual_seed(0)
 
     model = ipet.tune(pretrained(), num_prompts=8, bottleneck=32, scale=4.0)

@@ -11,20 +11,11 @@ import transformers
 from torch import nn
 
 import ipet
+from ipet.backbones.wav2vec2 import SIZES
 from ipet.library import CONFIG, WEIGHTS, tuned_state
 from ipet.tuning import library_layers, tuned_layers
 
-SPEECH = {
-    "hidden_size": 48,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "intermediate_size": 96,
-    "conv_dim": (16,) * 7,
-    "num_conv_pos_embeddings": 16,
-    "num_conv_pos_embedding_groups": 4,
-    "num_labels": 3,
-    "layerdrop": 0.0,
-}
+SPEECH = {**SIZES["tiny"], "num_labels": 3, "layerdrop": 0.0}
 LARGE = {"do_stable_layer_norm": True, "feat_extract_norm": "layer"}
 SEW = {"conv_dim": (16,) * 3, "conv_kernel": (10, 8, 8), "conv_stride": (5, 8, 8), "squeeze_factor": 2}
 DATA2VEC = {"conv_pos_kernel_size": 3, "num_conv_pos_embeddings": 2}
