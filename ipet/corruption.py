@@ -20,7 +20,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from scipy.signal import fftconvolve
 from torch import Tensor
 
 from ipet.audio import ClipError, Recordings, tile
@@ -151,5 +150,7 @@ def power(waveform: Tensor) -> float:
 
 def reverberate(waveform: Tensor, response: Tensor) -> Tensor:
     """[T], [U] -> [T] as heard in a room with that impulse response, of which the norm is made 1."""
+    from scipy.signal import fftconvolve  # here: slow to import, and needed by few
+
     h = (response / response.norm()).numpy()
     return torch.from_numpy(fftconvolve(waveform.numpy(), h)[: len(waveform)])

@@ -20,8 +20,6 @@ import torch
 from torch import Tensor, nn
 
 from ipet.audio import SAMPLE_RATE, read_audio, stream_audio
-from ipet.backbones.audio_spectrogram_transformer import build_ast
-from ipet.backbones.wav2vec2 import build_wav2vec2
 from ipet.calibration import probabilities
 from ipet.checkpoint import (
     check_backbone,
@@ -364,6 +362,8 @@ def new_backbone(settings: dict, pretrained: str | None, path: Path) -> torch.nn
             f"{path}: its backbone had random weights, which are not kept; expected pretrained ones"
         )
     if settings["kind"] == "ast":
+        from ipet.backbones.audio_spectrogram_transformer import build_ast  # here: timm takes seconds
+
         return build_ast(
             settings["num_frames"],
             settings["num_mels"],
@@ -371,6 +371,8 @@ def new_backbone(settings: dict, pretrained: str | None, path: Path) -> torch.nn
             settings["size"],
             pretrained,
         )
+    from ipet.backbones.wav2vec2 import build_wav2vec2
+
     return build_wav2vec2(pretrained=pretrained, model_type=settings["kind"])
 
 

@@ -3,8 +3,7 @@
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from scipy.stats import binomtest, norm
-from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
+from scipy.special import ndtri as normal_quantile
 
 CONFIDENCE = 0.95  # of every interval
 
@@ -27,6 +26,8 @@ def classes_with_both(targets: np.ndarray) -> np.ndarray:
 
 def average_precision(scores: np.ndarray, targets: np.ndarray) -> np.ndarray:
     """[N, C], [N, C] multi-hot -> [C] step-wise average precision; NaN for a class without positives."""
+    from sklearn.metrics import average_precision_score  # here and below: slow to import
+
     return np.array(
         [
             average_precision_score(targets[:, c], scores[:, c]) if targets[:, c].any() else np.nan
@@ -43,6 +44,8 @@ def mean_average_precision(scores: np.ndarray, targets: np.ndarray) -> float:
 
 def mean_auc(scores: np.ndarray, targets: np.ndarray) -> float:
     """[N, C], [N, C] multi-hot -> macro area under the ROC over the classes it is defined for, or NaN."""
+    from sklearn.metrics import roc_auc_score
+
     classes = classes_with_both(targets)
     if not len(classes):
         return float("nan")
@@ -51,7 +54,7 @@ def mean_auc(scores: np.ndarray, targets: np.ndarray) -> float:
 
 def d_prime(auc: float) -> float:
     """sqrt(2) times the normal quantile of the (mean) AUC."""
-    return float(np.sqrt(2) * norm.ppf(auc))
+    return float(np.sqrt(2) * normal_quantile(auc))
 
 
 # Verification -------------------------------------------------------------------------------------
@@ -70,6 +73,8 @@ def det_curve(scores: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.n
     Raises:
         ValueError: only targets or only nontargets, a score is not finite, or the shapes differ.
     """
+    from sklearn.metrics import roc_curve
+
     scores, targets = check_trials(scores, targets)
     false_alarm, hit, _ = roc_curve(targets, scores, drop_intermediate=False)
     return false_alarm, 1 - hit
@@ -143,6 +148,8 @@ def min_dcf(
 
 def wilson_interval(accuracy: float, num_clips: int) -> tuple[float, float]:
     """The Wilson interval of a share of ``num_clips`` independent clips."""
+    from scipy.stats import binomtest  # here: slow to import
+
     test = binomtest(round(accuracy * num_clips), num_clips)
     interval = test.proportion_ci(CONFIDENCE, method="wilson")
     return float(interval.low), float(interval.high)

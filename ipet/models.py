@@ -5,8 +5,6 @@ from collections.abc import Callable, Mapping
 from torch import nn
 
 from ipet.augment import NoiseAndRoll, SpecAugment
-from ipet.backbones.audio_spectrogram_transformer import build_ast
-from ipet.backbones.wav2vec2 import build_wav2vec2
 from ipet.features import LogMel, Waveform
 from ipet.heads import Classifier, LinearHead
 from ipet.methods import apply_method, solve_budget
@@ -34,6 +32,8 @@ def ast_classifier(
         method: keywords of ``tuned_classifier``.
         head: ``LinearHead`` or ``SpeakerHead``.
     """
+    from ipet.backbones.audio_spectrogram_transformer import build_ast  # here and below: timm takes seconds
+
     augment = {"masks": SpecAugment(*masks), "noise": NoiseAndRoll() if noise else None}
     return tuned_classifier(
         LogMel(**front_end, **augment), build_ast(**backbone), num_classes, head, **method
@@ -52,6 +52,8 @@ def wav2vec2_classifier(
         method: keywords of ``tuned_classifier``.
         head: ``LinearHead`` or ``SpeakerHead``.
     """
+    from ipet.backbones.wav2vec2 import build_wav2vec2
+
     return tuned_classifier(Waveform(**front_end), build_wav2vec2(**backbone), num_classes, head, **method)
 
 

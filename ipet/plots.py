@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from scipy.stats import norm
+from scipy.special import ndtri as normal_quantile
 
 from ipet.checkpoint import write_atomically
 from ipet.metrics import equal_error
@@ -62,14 +62,16 @@ def plot_det(path: str | Path, curves: Mapping[str, tuple[np.ndarray, np.ndarray
     for i, (name, (false_alarm, miss)) in enumerate(curves.items()):
         rates = np.clip([false_alarm, miss], 1e-6, 1 - 1e-6)  # 0 and 1 lie at infinity
         equal = equal_error(false_alarm, miss)
-        axis.plot(*norm.ppf(rates), **line_style(i), linewidth=1.6, label=f"{name}: EER {100 * equal:.2f} %")
+        axis.plot(
+            *normal_quantile(rates), **line_style(i), linewidth=1.6, label=f"{name}: EER {100 * equal:.2f} %"
+        )
         if equal > 0:
-            axis.plot(*norm.ppf([[equal], [equal]]), "o", color=line_style(i)["color"], markersize=5)
+            axis.plot(*normal_quantile([[equal], [equal]]), "o", color=line_style(i)["color"], markersize=5)
         smallest = min(smallest, *(rate[rate > 0].min() for rate in (false_alarm, miss)))
         largest = max(largest, 1.5 * equal)
-    limits = norm.ppf([np.clip(smallest, 1e-4, 0.05), min(largest, 0.95)])
+    limits = normal_quantile([np.clip(smallest, 1e-4, 0.05), min(largest, 0.95)])
     axis.plot(limits, limits, color=GREY, linewidth=0.8, linestyle=":")
-    ticks = norm.ppf(np.array(DET_PERCENT) / 100)
+    ticks = normal_quantile(np.array(DET_PERCENT) / 100)
     names = [f"{percent:g}" for percent in DET_PERCENT]
     axis.set_xticks(ticks, names)
     axis.set_yticks(ticks, names)

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from scipy.stats import t as student
+from scipy.special import stdtrit as student_quantile
 
 from ipet.checkpoint import read_json
 
@@ -128,7 +128,7 @@ def interval(by_cell: Mapping[str, float]) -> list[float] | None:
         values = list(by_cell.values())
     if len(values) == 1:
         return None
-    half = student.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / np.sqrt(len(values))
+    half = student_quantile(len(values) - 1, 0.975) * np.std(values, ddof=1) / np.sqrt(len(values))
     return [max(0.0, float(np.mean(values) - half)), min(1.0, float(np.mean(values) + half))]
 
 

@@ -38,9 +38,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 
-import timm.models.vision_transformer as timm_vit
 import torch
-from timm.layers import PatchDropout
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -209,7 +207,7 @@ def heard_by_the_layers_hooks(tuned: TunedLayer, inputs: tuple, output):
 class PreNormLayer(TunedLayer):
     """A layer of timm's vision transformers (AST); with ``Tuning()`` the layer as it is."""
 
-    def __init__(self, layer: timm_vit.Block, tuning: Tuning):
+    def __init__(self, layer: nn.Module, tuning: Tuning):
         if layer.attn.gate is not None:
             raise TypeError("attention with an output gate is not supported; expected timm's plain ViT")
         super().__init__(layer, layer.norm1.normalized_shape[0], tuning)
@@ -423,8 +421,10 @@ def train_mode(model: nn.Module, frozen_dropout: bool) -> None:
         for module in model.backbone.modules():
             parameters = list(module.parameters())
             trained = parameters and all(parameter.requires_grad for parameter in parameters)
-            if trained or isinstance(module, PatchDropout):
+            if trained:
                 module.train()
+        for module in getattr(model.backbone, "augmentations", ()):
+            module.train()
 
 
 def trainable_parameters(model: nn.Module) -> dict[str, nn.Parameter]:

@@ -116,6 +116,11 @@ class AudioSpectrogramTransformer(nn.Module):
         nn.init.trunc_normal_(self.vit.pos_embed, std=0.02)  # as timm does
 
     @property
+    def augmentations(self) -> tuple[nn.Module, ...]:
+        """What changes clips in training, also where the frozen layers' dropout is off."""
+        return (self.vit.patch_drop,)
+
+    @property
     def convolutions(self) -> nn.Module:
         """[B, 1, M, T] log-mels -> [B, f t, D] patches."""
         return self.vit.patch_embed
