@@ -60,7 +60,7 @@ W2V_RATES = Rates(linear=1e-2, prompt=5e-3, adapter=1e-3, finetune=5e-4, head=1e
 
 # fmt: off
 DEMOS = {
-    "ast_esc50":          Demo(256, 7, 16,  4, 32, AST_RATES, f"{AST} -fold 1"),
+    "ast_esc50":          Demo(256, 7, 16,  4, 32, AST_RATES, f"{AST} -fold 1 -eval_every 3"),
     "ast_fsd50k":         Demo(256, 5, 16,  4, 32, AST_RATES, AST),
     "ast_gtzan":          Demo(256, 7, 16,  4, 32, AST_RATES, f"{AST} -fold 1 -nb_seg 3"),
     "ast_speechcommands": Demo(128, 7, 16,  4, 32, AST_RATES, AST),

@@ -20,7 +20,11 @@ COMMANDS = {  # folder, what python runs
         ["-c", "import torch, torchaudio, timm, transformers.models.wav2vec2.modeling_wav2vec2"],
     ),
     "import ipet.launch": (".", ["-c", "import ipet.launch"]),
-    "import ipet.launch and both backbones": (".", ["-c", "import ipet.launch, ipet.models"]),
+    "import ipet.launch and AST": (
+        ".",
+        ["-c", "import ipet.launch, ipet.backbones.audio_spectrogram_transformer"],
+    ),
+    "import ipet.launch and wav2vec 2.0": (".", ["-c", "import ipet.launch, ipet.backbones.wav2vec2"]),
 }
 
 

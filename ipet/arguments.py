@@ -332,6 +332,13 @@ def add_training(parser: Parser) -> None:
     add("-weight_decay", "-weigth_decay", type=not_negative, default=5e-7, help="L2")
     add("-classification_loss", choices=("cce", "bce"), help="cross-entropy, or binary for each class")
     add(
+        "-eval_every",
+        type=size,
+        default=1,
+        metavar="N",
+        help="evaluate every N epochs, and the last; among these alone the best epoch is looked for",
+    )
+    add(
         "-patience",
         type=size,
         default=None,

@@ -369,6 +369,7 @@ def recipe_of(args, device: torch.device) -> Recipe:
         checkpoint_every=args.checkpoint_every,
         on_nonfinite=args.on_nonfinite,
         balanced=args.balanced_sampler,
+        eval_every=args.eval_every,
         patience=args.patience,
         keep_features=int(getattr(args, "keep_features", 0) * 2**30),
         num_workers=readers if args.num_workers is None else args.num_workers,

@@ -36,6 +36,7 @@ class Recipe:
         checkpoint_every: see ``interruption.Timer``.
         on_nonfinite: what a step whose loss or gradient is not finite does: ``stop``, or ``skip``.
         balanced: clips are drawn, with replacement, by how rare their classes are; see ``TrainClips.rarity``.
+        eval_every: epochs from one evaluation to the next; the last epoch is always evaluated.
         patience: epochs that may be no better on the validation list before the training ends; None: all.
         num_workers: processes that read clips, for each training process.
         loggers: see ``Logbook``.
@@ -67,6 +68,7 @@ class Recipe:
     checkpoint_every: str = "10m"
     on_nonfinite: str = "stop"
     balanced: bool = False
+    eval_every: int = 1
     patience: int | None = None
 
     def __post_init__(self):

@@ -56,8 +56,18 @@ def cell_order(cell: str) -> tuple[int, int, bool]:
 
 
 def at_epoch(result: Mapping, epoch: int) -> float:
-    """A cell's watched value at an epoch."""
-    return result["history"][epoch - 1][f"{result['watched']}_{result['metric']}"]
+    """A cell's watched value at an evaluated epoch."""
+    return row_at(result, epoch)[f"{result['watched']}_{result['metric']}"]
+
+
+def row_at(result: Mapping, epoch: int) -> Mapping:
+    """What a cell's history says of an evaluated epoch."""
+    return {row["epoch"]: row for row in result["history"]}[epoch]
+
+
+def last_epoch(result: Mapping) -> int:
+    """The last epoch of a cell, which is always evaluated."""
+    return result["history"][-1]["epoch"]
 
 
 def at_test(result: Mapping, when: str) -> float:
@@ -67,9 +77,9 @@ def at_test(result: Mapping, when: str) -> float:
 
 def common_epoch(results: Sequence[Mapping]) -> int:
     """The one epoch with the best mean over the folds (AST's protocol)."""
-    num_epochs = min(len(result["history"]) for result in results)
-    means = [np.mean([at_epoch(r, epoch) for r in results]) for epoch in range(1, num_epochs + 1)]
-    return int(np.argmax(means) if results[0]["higher_is_better"] else np.argmin(means)) + 1
+    evaluated = sorted(set.intersection(*({row["epoch"] for row in r["history"]} for r in results)))
+    means = [np.mean([at_epoch(r, epoch) for r in results]) for epoch in evaluated]
+    return evaluated[int(np.argmax(means) if results[0]["higher_is_better"] else np.argmin(means))]
 
 
 def protocols(results: Results) -> dict[str, dict[str, float]]:
@@ -85,7 +95,7 @@ def protocols(results: Results) -> dict[str, dict[str, float]]:
     nested = {cell: r for cell, r in results.items() if cell.endswith(NESTED)}
     split = {cell: r for cell, r in results.items() if cell not in watched and cell not in nested}
     values = {
-        "last": {cell: at_epoch(r, len(r["history"])) for cell, r in watched.items()},
+        "last": {cell: at_epoch(r, last_epoch(r)) for cell, r in watched.items()},
         "best_epoch": {cell: at_epoch(r, r["best_epoch"]) for cell, r in watched.items()},
         "common_epoch": {cell: at_epoch(watched[cell], e) for cell, e in common_epochs(watched).items()},
         "nested": {cell.removesuffix(NESTED): at_test(r, "best_epoch") for cell, r in nested.items()},
@@ -196,9 +206,9 @@ def details(results: Results, summary: Mapping) -> dict[str, float]:
         if protocol in ("nested", "test_at_best_epoch"):
             rows.append(results[cell + NESTED * (protocol == "nested")]["test_at_best_epoch"])
             continue
-        history = results[cell]["history"]
         epochs = {"best_epoch": summary["best_epochs"], "common_epoch": summary["common_epochs"]}
-        rows.append(history[epochs.get(protocol, {}).get(cell, len(history)) - 1])
+        epoch = epochs.get(protocol, {}).get(cell, last_epoch(results[cell]))
+        rows.append(row_at(results[cell], epoch))
     measured = [
         {k.split("_", 1)[1]: v for k, v in r.items() if k.startswith(("eval_", "test_"))} for r in rows
     ]

@@ -37,6 +37,7 @@ POLL_SECONDS = 1.0
 SIGN_SECONDS = 30.0  # between a worker's signs of life
 GRACE_SECONDS = 300.0  # without one a trial counts as dead
 PATIENCE_SECONDS = 30.0  # for a training that is asked to end
+EVALUATED = ("valid_", "eval_", "test_")  # begins what the row of an evaluated epoch holds
 PRUNE_AFTER_TRIALS = 3  # complete ones; the median of fewer says little
 
 
@@ -260,10 +261,11 @@ def lock(folder: Path):
 
 
 def pruner(task: Sweep):
-    """The median rule, after three complete trials and a fifth of a cell's epochs."""
+    """The median rule, after three complete trials and a fifth of a cell's evaluations."""
     from optuna.pruners import MedianPruner
 
-    return MedianPruner(PRUNE_AFTER_TRIALS, n_warmup_steps=task.settings["epoch"] // 5)
+    evaluations = task.settings["epoch"] // task.settings["eval_every"]
+    return MedianPruner(PRUNE_AFTER_TRIALS, n_warmup_steps=evaluations // 5)
 
 
 def check_same(study, task: Sweep) -> None:
@@ -486,9 +488,9 @@ def stop(process: subprocess.Popen) -> None:
 
 
 def progress(folder: Path, task: Sweep) -> list[tuple[int, float]]:
-    """(step, value) of every epoch of a run so far.
+    """(step, value) of every evaluated epoch of a run so far.
 
-    A step is an epoch, counted on from cell to cell; its value is the mean over the cells so far of
+    A step is an evaluation, counted on from cell to cell; its value is the mean over the cells so far of
     the best validation value, so the last one is the trial's.
 
     Raises:
@@ -498,7 +500,7 @@ def progress(folder: Path, task: Sweep) -> list[tuple[int, float]]:
     best_of_cells: list[float] = []
     means: list[float] = []
     for cell in sorted(cells, key=cell_order):
-        rows = epoch_rows(cells[cell])
+        rows = [row for row in epoch_rows(cells[cell]) if any(k.startswith(EVALUATED) for k in row)]
         if any(f"valid_{task.metric}" not in row for row in rows):
             raise ValueError(no_validation(cells[cell]))
         curve = [row[f"valid_{task.metric}"] for row in rows]

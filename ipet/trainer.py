@@ -192,16 +192,21 @@ class Trainer:
     def is_stale(self) -> bool:
         """Whether as many epochs as the recipe's patience have been no better than an earlier one."""
         patience = self.recipe.patience
-        return patience is not None and self.epoch > 0 and self.epoch - self.best_epoch() >= patience
+        if patience is None or not self.history:
+            return False
+        return self.history[-1]["epoch"] - self.best_epoch() >= patience
 
     def run_epoch(self, logbook: Logbook | NoLogbook) -> None:
-        """Train and evaluate one epoch, or the rest of one, and save what is needed to go on behind it."""
+        """Train one epoch, or the rest of one, evaluate it if it is its turn, and save what it left."""
         train_loss = self.train_epoch(logbook)
-        metrics = self.evaluate_epoch()
-        self.epoch, self.epoch_losses = self.epoch + 1, []
+        ended = self.epoch + 1
+        evaluated = ended % self.recipe.eval_every == 0 or ended == self.recipe.epochs
+        metrics = self.evaluate_epoch() if evaluated else {}
+        self.epoch, self.epoch_losses = ended, []
         self.count_seconds()
         row = {"train_loss": train_loss, "lr": self.learning_rate(self.step - 1), **metrics}
-        self.history.append({"epoch": self.epoch, "seconds": self.seconds, **row})
+        if evaluated:
+            self.history.append({"epoch": self.epoch, "seconds": self.seconds, **row})
         logbook.log("epoch", self.epoch, self.step, **row)
         if distributed.is_main():
             shown = "  ".join(f"{name} {value:.4f}" for name, value in row.items() if name != "lr")
@@ -372,17 +377,24 @@ class Trainer:
         return f"{self.datasets.watched}_{self.metric}"
 
     def best_epoch(self) -> int:
-        """The first epoch with the best watched value."""
+        """The first evaluated epoch with the best watched value."""
         best = max if self.higher_is_better else min
         return best(self.history, key=lambda row: row[self.watched_metric])["epoch"]
 
+    def is_evaluated(self) -> bool:
+        """Whether the last whole epoch was evaluated."""
+        return bool(self.history) and self.history[-1]["epoch"] == self.epoch
+
     def save(self) -> None:
-        """Keep the epoch that has just ended: the training's state, and from it the last and best adapter."""
+        """Keep the epoch that has just ended: the training's state, and from it the last and best adapter.
+
+        Of an epoch that was not evaluated the state alone.
+        """
         self.last = trainable_state(self.model)
-        if self.best_epoch() == self.epoch:
+        if self.is_evaluated() and self.best_epoch() == self.epoch:
             self.best = self.last
         self.save_state()
-        if distributed.is_main():
+        if distributed.is_main() and self.is_evaluated():
             self.save_adapters()
 
     def save_state(self) -> None:
@@ -415,11 +427,12 @@ class Trainer:
         self.timer.saved()
 
     def save_adapters(self) -> None:
-        """Write ``last/`` and, where it is new, ``best/``."""
+        """Write ``last/``, the last epoch that was evaluated, and, where it is new, ``best/``."""
         rows = {row["epoch"]: row for row in self.history}
         best = self.best_epoch()
-        description = {**self.describe, "metrics": rows[self.epoch], "chosen": "the last epoch"}
-        save_adapter(self.folder / "last", self.last, description)
+        description = {**self.describe, "metrics": self.history[-1], "chosen": "the last epoch"}
+        if self.is_evaluated():
+            save_adapter(self.folder / "last", self.last, description)
         if best == self.epoch or not (self.folder / "best" / "adapter.json").is_file():
             description |= {"metrics": rows[best], "chosen": CHOSEN[self.datasets.watched]}
             save_adapter(self.folder / "best", self.best, description)
@@ -446,7 +459,7 @@ class Trainer:
         self.updates.scaler.load_state_dict(training["scaler"])
         for name in ("epoch", "step", "epoch_losses", "skipped", "seconds", "history", "last", "best"):
             setattr(self, name, training[name])
-        if distributed.is_main() and self.epoch:
+        if distributed.is_main() and self.history:
             shutil.rmtree(self.folder / "best", ignore_errors=True)  # may be of an epoch that was cut off
             self.save_adapters()
 

@@ -339,6 +339,21 @@ def test_help_and_mistakes_are_answered_before_torch_is_loaded(experiment, flags
     assert ended.stdout.splitlines()[-1] == f"status {status}, torch loaded: False"
 
 
+LOADED = """
+import sys
+import ipet.launch, ipet.inference, ipet.models, ipet.classification, ipet.verification, ipet.splits
+slow = "timm", "transformers", "sklearn", "scipy.stats", "scipy.signal", "matplotlib"
+print([name for name in slow if name in sys.modules])
+import ipet.backbones.audio_spectrogram_transformer
+print("transformers" in sys.modules)
+"""
+
+
+def test_a_start_loads_the_library_of_its_own_backbone_alone():
+    ended = subprocess.run([sys.executable, "-c", LOADED], capture_output=True, text=True, check=True)
+    assert ended.stdout.splitlines() == ["[]", "False"]
+
+
 def test_help_shows_every_flag_with_its_default(capsys, get_args):
     with pytest.raises(SystemExit) as stop:
         get_args(["-h"])

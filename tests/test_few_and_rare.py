@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from ipet.classification import ClassificationTrainer, inverse_frequency
 from ipet.datasets import Cut, EpochBatches, TrainClips
 from ipet.lists import Clip, Labels
+from ipet.trainer import Trainer
 
 from helpers import rows, run_here, tiny, write_lists
 
@@ -117,6 +118,50 @@ def test_a_run_minds_rare_classes(tmp_path, flag):
         folder = run_here("w2v_speechcommands", *flags, *more, "-name", name)
         losses.append([row["loss"] for row in rows(folder / "seed_1234", "step")])
     assert len(losses[0]) == len(losses[1]) == 4 and losses[0] != losses[1]
+
+
+# Evaluations ----------------------------------------------------------------------------------------
+
+
+def test_every_second_epoch_and_the_last_are_evaluated(tmp_path, monkeypatch):
+    lists = write_lists(tmp_path / "lists", train_1=8, eval_1=4)
+    flags = ["-frame_length", 64, "-batch_size", 4, "-fold", 1, "-epoch", 5]
+    folders = []
+    for name, every in (("each", 1), ("second", 2)):
+        more = tiny(lists, tmp_path / "runs", *flags, "-eval_every", every, "-name", name)
+        if every == 2:  # stopped behind an epoch without an evaluation, which is the training's state alone
+            with monkeypatch.context() as patch:
+                patch.setattr(Trainer, "save", stopping_behind(3))
+                with pytest.raises(KeyboardInterrupt):
+                    run_here("ast_esc50", *more)
+            cell = tmp_path / f"runs/IPET/t/{name}/seed_1234/fold_1"
+            assert json.loads((cell / "last/adapter.json").read_text())["metrics"]["epoch"] == 2
+        folders.append(run_here("ast_esc50", *more, "-resume", "True") / "seed_1234/fold_1")
+    each, second = (rows(folder, "epoch") for folder in folders)
+    assert [row["epoch"] for row in second] == [1, 2, 3, 4, 5]
+    assert [row["epoch"] for row in second if "eval_accuracy" in row] == [2, 4, 5]
+    for one, other in zip(each, second):  # an evaluation changes nothing
+        assert one["train_loss"] == other["train_loss"]
+        assert other.get("eval_loss", one["eval_loss"]) == one["eval_loss"]
+    result = json.loads((folders[1] / "result.json").read_text())
+    assert [row["epoch"] for row in result["history"]] == [2, 4, 5] and result["best_epoch"] in (2, 4, 5)
+    summary = json.loads((tmp_path / "runs/IPET/t/second/summary.json").read_text())["protocols"]
+    assert summary["last"]["values"] == {"seed_1234/fold_1": each[-1]["eval_accuracy"]}
+    assert summary["common_epoch"]["values"] == summary["best_epoch"]["values"]
+    best = json.loads((folders[1] / "best/adapter.json").read_text())["metrics"]
+    assert best["epoch"] == result["best_epoch"]
+
+
+def stopping_behind(epoch):
+    """``Trainer.save``, and then Ctrl-C where it was that epoch's."""
+    save = Trainer.save
+
+    def stop(trainer):
+        save(trainer)
+        if trainer.epoch == epoch:
+            raise KeyboardInterrupt
+
+    return stop
 
 
 # Patience -------------------------------------------------------------------------------------------

@@ -139,7 +139,10 @@ def test_the_table_of_three_folds():
 
 
 def test_other_metrics_are_told_under_the_reported_protocol():
-    history = [{"eval_EER": 0.2, "eval_minDCF": 0.9, "eval_loss": 1.0}, {"eval_EER": 0.3, "eval_minDCF": 0.8}]
+    history = [
+        {"epoch": 1, "eval_EER": 0.2, "eval_minDCF": 0.9, "eval_loss": 1.0},
+        {"epoch": 2, "eval_EER": 0.3, "eval_minDCF": 0.8},
+    ]
     cell = result(0.2, 0.3, metric="EER", higher_is_better=False) | {"history": history}
     assert summarise({"seed_7": cell})["details"] == {"minDCF": 0.8}
     assert summarise({"seed_7": cell}, "best_epoch")["details"] == {"minDCF": 0.9}
