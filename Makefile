@@ -1,7 +1,7 @@
 # make demo   set up, then tune a small backbone on generated sounds in five ways: a table, a plot, adapters
 #             EXPERIMENT=w2v_speechcommands, or any other of the ten; ast_esc50 if not given
 # make test   set up, then run the tests
-# make torture  set up, then the long tests: kills, signals, hosts, disks, 200 epochs; a table, half an hour on two busy cores
+# make torture  set up, then the long tests: kills, signals, hosts, disks, 200 epochs; a table, a quarter of an hour on two cores
 # make check  formatting and lint          make bench  time all that is compared
 # make clean  remove what these made (never runs/)
 
