@@ -29,7 +29,9 @@ from ipet.description import SCHEMA, check_description, shown
 from ipet.tuning import trainable_parameters
 
 UNFINISHED = ".unfinished"  # ends the name of a file that is being written
-PRETRAINED_MODELS = Path(__file__).resolve().parents[1] / "pretrained_models"
+HERE = Path(__file__).resolve().parent
+INSTALLED = HERE / "pretrained_models"  # of a wheel; the repository has them beside the package
+PRETRAINED_MODELS = INSTALLED if INSTALLED.is_dir() else HERE.parent / "pretrained_models"
 CHECKSUM = b"\nSHA-256 "  # stands before it, behind a training state
 SHARED = 4  # times a file's bytes that its tensors may have: tied weights are one storage
 EMBEDDED = ("ast_small", "wav2vec2_small")  # folders there, which the repository ships with
@@ -231,8 +233,8 @@ def published_file(pretrained: str, accepted: str) -> Path:
     path = PRETRAINED_MODELS / pretrained if pretrained in EMBEDDED else Path(pretrained).expanduser()
     if pretrained in EMBEDDED and not path.is_dir():
         raise FileNotFoundError(
-            f"{path}: no such folder; {pretrained} lies in pretrained_models/ of the repository, not in an "
-            f"installed package: clone the repository, or give the path of a copy; accepted: {accepted}"
+            f"{path}: no such folder; {pretrained} lies in pretrained_models/ of the repository and in "
+            f"its wheel: clone the repository, or give the path of a copy; accepted: {accepted}"
         )
     if path.is_file():
         return path
