@@ -2,6 +2,7 @@
 
 import copy
 import json
+import os
 from functools import lru_cache
 
 import numpy as np
@@ -23,6 +24,7 @@ FILES = [
     "w2v2_l16000_p64_d64.npz",
     "w2v2_l81920_p128_d128.npz",
 ]
+SHORTEST = (FILES[2], FILES[3])  # of each backbone
 MODES = ("ipet", "prompt", "adapter", "plain")
 TOLERANCE = {"out": 5e-6, "hidden": 1e-5, "grad": 1e-4, "out_f64": 1e-9, "grad_f64": 1e-9}
 
@@ -113,6 +115,8 @@ def test_embeddings_and_gradients_equal_the_authors(file, mode):
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("file", FILES)
 def test_in_float64_they_are_equal_to_nine_digits(file, mode):
+    if mode != "ipet" and file not in SHORTEST and not os.environ.get("IPET_TORTURE"):
+        pytest.skip("ipet has all of it, and float32 every mode; IPET_TORTURE=1 includes the others")
     want = load(file)
     meta = json.loads(str(want["meta"]))
     backbone, x = build(meta, mode).double(), input_of(meta).double()

@@ -68,6 +68,11 @@ PARTS = {
     "again": Part(
         "rerun of a passport, compare of two runs", "pytest tests/test_passport.py tests/test_compare.py"
     ),
+    "parity": Part(
+        "equal to the authors' numbers in float32 and float64, every mode, every published length",
+        "pytest tests/test_parity_backbones.py",
+        "IPET_TORTURE=1",
+    ),
     "malformed": Part(
         "malformed recordings, lists, tables, arguments and checkpoints",
         "pytest tests/test_malformed.py",
