@@ -72,13 +72,13 @@ PARTS = {
         "equal to the authors' numbers in float32 and float64, every mode, every published length",
         "pytest tests/test_parity_backbones.py",
         "IPET_TORTURE=1",
+        needs="../shared/parity",
     ),
     "malformed": Part(
         "malformed recordings, lists, tables, arguments and checkpoints",
         "pytest tests/test_malformed.py",
-        needs="tests/test_malformed.py",
     ),
-    "fuzz": Part("damaged and random files of every kind", "tests.fuzz", needs="tests/fuzz.py"),
+    "fuzz": Part("damaged and random files of every kind", "tests.fuzz"),
     "properties": Part(
         "properties of lists, cuts, masks, shares and files",
         "pytest tests/test_properties.py",
