@@ -28,7 +28,7 @@ class Part(NamedTuple):
     what: str
     command: str  # behind python3 -m
     environment: str = ""
-    needs: str | None = None  # a file without which the part is none
+    needs: str | None = None  # a path without which the part is none
 
 
 PARTS = {
@@ -134,7 +134,7 @@ def run(part: Part, report: Path) -> tuple[str, str]:
 
 def main() -> None:
     """Print a row a part as it ends."""
-    there = [name for name, part in PARTS.items() if part.needs is None or (ROOT / part.needs).is_file()]
+    there = [name for name, part in PARTS.items() if part.needs is None or (ROOT / part.needs).exists()]
     names = sys.argv[1:] or there
     unknown = [name for name in names if name not in PARTS]
     if unknown:
