@@ -218,6 +218,7 @@ def hear(name: str, flags: list[str]) -> None:
     """Let a new model with a run's saved adapter hear two clips, or judge two trials, that were held out."""
     import ipet
     from ipet.arguments import SEED
+    from ipet.description import WEIGHTS
     from ipet.splits import Cell
     from ipet.summary import cell_name
 
@@ -231,7 +232,7 @@ def hear(name: str, flags: list[str]) -> None:
     folder = args.path_run / args.project / args.tags / args.name / cell_name(*cell)
     epoch = "best" if "test" in datasets.evaluation else "last"  # never the best on what is heard
     model = ipet.load(folder / epoch)
-    print(f"\nHeard by a new model with {folder / epoch / 'adapter.safetensors'}:")
+    print(f"\nHeard by a new model with {folder / epoch / WEIGHTS}:")
     if datasets.trials is None:
         hear_clips(model, datasets.evaluation.get("test") or datasets.evaluation["eval"], args.path_data)
     else:

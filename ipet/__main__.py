@@ -478,6 +478,26 @@ The file takes one segment of samples at 16 kHz and gives probabilities; model.j
 long a segment is and what the classes are. ONNX needs: python3 -m pip install onnx onnxscript onnxruntime
 """
 
+
+def migrate(argv: list[str]) -> int:
+    """Rewrite saved adapters of an earlier version as this one writes them."""
+    parser = Parser(usage="python3 -m ipet migrate FOLDER ...", formatter_class=Help, epilog=MIGRATE_EXAMPLE)
+    parser.add_argument("folder", nargs="+", type=Path, metavar="FOLDER", help="adapters lie there or below")
+    flags = parser.parse_args(argv)
+
+    from ipet.saved import migrate, saved_below
+
+    folders = [folder for top in flags.folder for folder in saved_below(top)]
+    changed = sum(map(migrate, folders))
+    print(f"{changed} of {len(folders)} saved adapters rewritten")
+    return 0
+
+
+MIGRATE_EXAMPLE = """example:
+  python3 -m ipet migrate runs
+All of this version's commands read the earlier ones, too. Whatever ends it, each folder can be read.
+"""
+
 COMMANDS = {
     "report": report,
     "compare": compare,
@@ -488,6 +508,7 @@ COMMANDS = {
     "verify": verify,
     "push": push,
     "export": export,
+    "migrate": migrate,
     "doctor": doctor,
 }
 

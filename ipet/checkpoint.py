@@ -25,7 +25,7 @@ try:
 except ModuleNotFoundError:  # Windows: what a killed write left stays there
     fcntl = None
 
-from ipet.description import SCHEMA, check_description, shown
+from ipet.description import shown
 from ipet.tuning import trainable_parameters
 
 UNFINISHED = ".unfinished"  # ends the name of a file that is being written
@@ -385,81 +385,6 @@ def trainable_state(model: nn.Module) -> dict[str, Tensor]:
 def load_trainable_state(model: nn.Module, tensors: Mapping[str, Tensor], source: str) -> None:
     """Put a trainable state back; see ``load_exactly`` for its errors."""
     load_exactly(trainable_parameters(model), tensors, source)
-
-
-def save_adapter(folder: str | Path, state: Mapping[str, Tensor], description: dict) -> None:
-    """Write ``adapter.safetensors`` and ``adapter.json``, which says what the tensors belong to.
-
-    Args:
-        state: what ``trainable_state`` returned.
-        description: labels, front end, backbone, tuning, metrics: JSON values.
-    """
-    folder = Path(folder)
-    tensors = {name: tensor.contiguous() for name, tensor in state.items()}
-    write_atomically(folder / "adapter.safetensors", safetensors.torch.save(tensors))
-    write_json(folder / "adapter.json", {"schema": SCHEMA, **description})
-
-
-def add_to_description(folder: str | Path, **values) -> None:
-    """Say more, JSON values, of a saved adapter."""
-    path = Path(folder) / "adapter.json"
-    write_json(path, read_json(path) | values)
-
-
-def read_description(path: str | Path) -> dict:
-    """What an ``adapter.json`` says.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: see ``check_description``.
-    """
-    description = read_json(path)
-    check_description(description, path)
-    return description
-
-
-def read_adapter(path: str | Path) -> dict[str, Tensor]:
-    """The tensors of an ``adapter.safetensors``; see ``read_tensors``.
-
-    Raises:
-        ValueError: one of them is not finite, or holds no floating-point numbers.
-    """
-    tensors = read_tensors(path)
-    for name, tensor in tensors.items():
-        if not tensor.is_floating_point() or not tensor.isfinite().all():
-            raise ValueError(f"{path}: {name} is not finite, {tensor.dtype}; expected finite numbers")
-    return tensors
-
-
-def load_adapter(folder: str | Path, model: nn.Module) -> dict:
-    """Put a saved adapter into a model of the same shape; returns its description.
-
-    Raises:
-        FileNotFoundError: a file is missing.
-        ValueError: the description's schema is unknown, its backbone has other weights, or the
-            tensors are not finite or do not fit the model.
-    """
-    folder = Path(folder)
-    path = folder / "adapter.json"
-    description = read_json(path)
-    schema = description.get("schema") if isinstance(description, dict) else None
-    if schema != SCHEMA:
-        raise ValueError(f"{path}: schema {shown(schema)}; this version reads {SCHEMA}")
-    tensors = read_adapter(folder / "adapter.safetensors")
-    check_backbone(description, model, path)
-    load_trainable_state(model, tensors, str(folder / "adapter.safetensors"))
-    return description
-
-
-def check_backbone(description: Mapping, model: nn.Module, path: Path) -> None:
-    """Raise ValueError where an adapter was trained on another backbone than the model's."""
-    backbone, found = description.get("backbone"), getattr(model.backbone, "sha256", None)
-    trained_on = backbone.get("sha256") if isinstance(backbone, dict) else None
-    if trained_on != found:
-        raise ValueError(
-            f"{path}: trained on the backbone with SHA-256 {str(trained_on)[:12]}..., "
-            f"this one has {str(found)[:12]}...; expected the same"
-        )
 
 
 def save_training(path: str | Path, state: dict) -> None:

@@ -1,4 +1,11 @@
-"""adapter.json, which may come from anybody: every field checked before anything of its size is built."""
+"""adapter_config.json, which may come from anybody: checked before anything of its sizes is built.
+
+The names of a saved adapter's files and some of its fields are PEFT's, so that others' programs see what it
+is. There are two kinds: a run's, which describes a whole model but for the weights of its frozen backbone,
+and that of ``ipet.save_tuned``, of what was put into a model of one's own.
+
+A run's schema 1 had other file names and no field of PEFT's. It is still read.
+"""
 
 import math
 import re
@@ -9,7 +16,14 @@ from ipet import limits
 from ipet.audio import CROPS, SAMPLE_RATE
 from ipet.printable import control_character
 
-SCHEMA = 1
+WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"  # PEFT's names
+FORMER_WEIGHTS, FORMER_CONFIG = "adapter.safetensors", "adapter.json"  # of a run's schema 1
+SCHEMA, PEFT_TYPE = 2, "IPET"
+RUN, TUNED = "run", "tuned"
+KINDS = {  # who wrote a folder, and what reads it
+    RUN: "a run wrote it; it is read by ipet.load(folder) and python3 -m ipet",
+    TUNED: "ipet.save_tuned wrote it; it is read by ipet.load_tuned(model, folder)",
+}
 Check = Callable[[object], bool]
 
 
@@ -91,16 +105,69 @@ BOUNDS = {  # of each part, those that may be there
 }
 
 
+def peft_fields(kind: str, base_model: str | None, revision: str | None = None) -> dict:
+    """How a config begins: what others' programs look for, and what tells its kind and schema.
+
+    Args:
+        base_model: a hub id or a path of the frozen weights, where it is known.
+        revision: of that hub's repository.
+    """
+    return {
+        "peft_type": PEFT_TYPE,
+        "schema": SCHEMA,
+        "kind": kind,
+        "base_model_name_or_path": base_model,
+        "revision": revision,
+        "task_type": None,  # PEFT knows none of sounds
+        "inference_mode": True,
+    }
+
+
+def run_config(description: Mapping) -> dict:
+    """A run's config of this schema, from its description of this schema or of the first one."""
+    backbone = description.get("backbone")
+    backbone = backbone if isinstance(backbone, dict) else {}
+    begin = peft_fields(RUN, backbone.get("pretrained"), backbone.get("revision"))
+    return begin | {name: value for name, value in description.items() if name not in begin}
+
+
+def kind_of(config, path: str | Path) -> str:
+    """Which of ``KINDS`` a config is of, of this schema or of the first one.
+
+    Args:
+        config: the value of the file at ``path``, any JSON value.
+
+    Raises:
+        ValueError: it is of another method, a later schema or an unknown kind.
+    """
+    config = config if isinstance(config, dict) else {}
+    schema = config.get("schema")
+    if config.get("peft_type", PEFT_TYPE) != PEFT_TYPE:
+        raise ValueError(f"{path}: peft_type is {shown(config['peft_type'])}; expected {PEFT_TYPE!r}")
+    if type(schema) is not int or not 1 <= schema <= SCHEMA:
+        raise ValueError(f"{path}: schema {shown(schema)}; this version reads 1 and {SCHEMA}")
+    first = TUNED if "peft_type" in config else RUN
+    kind = config.get("kind") if schema == SCHEMA else first
+    if kind not in tuple(KINDS):
+        raise ValueError(f"{path}: kind is {shown(kind)}; expected {' or '.join(map(repr, KINDS))}")
+    return kind
+
+
+def check_kind(config, kind: str, path: str | Path) -> None:
+    """Raise ValueError where a config is not of a kind, with what reads it; see ``kind_of``."""
+    found = kind_of(config, path)
+    if found != kind:
+        raise ValueError(f"{path}: {KINDS[found]}")
+
+
 def check_description(description, path: str | Path) -> None:
-    """Raise ValueError where what ``adapter.json`` says is no adapter of this version, or of absurd sizes.
+    """Raise ValueError where a run's config is of no adapter that this version reads, or of absurd sizes.
 
     Args:
         description: the value of the file at ``path``, any JSON value.
         path: what the error names.
     """
-    schema = description.get("schema") if isinstance(description, dict) else None
-    if schema != SCHEMA:
-        raise ValueError(f"{path}: schema {shown(schema)}; this version reads {SCHEMA}")
+    check_kind(description, RUN, path)
     labels = description.get("labels")
     if not isinstance(labels, list) or not labels:
         raise ValueError(f"{path}: labels are {shown(labels)}; expected a list with a class")

@@ -22,18 +22,17 @@ from torch import Tensor, nn
 from ipet.audio import SAMPLE_RATE, read_audio, stream_audio
 from ipet.calibration import probabilities
 from ipet.checkpoint import (
-    check_backbone,
     check_shapes,
     fetch,
     load_trainable_state,
-    read_adapter,
-    read_description,
 )
 from ipet.datasets import Batch, Cut, collate, single
+from ipet.description import CONFIG, FORMER_CONFIG, FORMER_WEIGHTS, WEIGHTS
 from ipet.features import LogMel, Waveform
 from ipet.heads import Classifier, LinearHead, SpeakerHead
 from ipet.methods import apply_method, skeleton
 from ipet.precision import autocast
+from ipet.saved import check_backbone, read_saved
 from ipet.scoring import score_trials
 from ipet.tuning import prompts_computed, trainable_parameters
 
@@ -71,7 +70,7 @@ class TunedModel:
     Args:
         model: in evaluation mode, on its device.
         cut: how a clip becomes the length that the backbone hears.
-        description: what ``adapter.json`` says.
+        description: what ``adapter_config.json`` says.
 
     Attributes: ``labels`` names the classes; ``several``, whether a clip may have more than one;
     ``temperature`` and ``thresholds`` [C], fitted on the validation list where there was one, say how sure
@@ -265,14 +264,14 @@ def load(
     precision: str = "fp32",
     bare: nn.Module | None = None,
 ) -> TunedModel:
-    """A model from a folder with ``adapter.safetensors`` and ``adapter.json``.
+    """A model from the folder of a saved adapter; see ``ipet.saved``.
 
     Args:
         folder: ``last/`` or ``best/`` of a run, a copy of it, or a hub id ``owner/name``, maybe with ``@``
             and a revision.
         device: where it computes; a GPU, if there is one, if not given.
         pretrained: the backbone's weights, where they are not to be had under the name that
-            ``adapter.json`` holds; see ``build_ast`` and ``build_wav2vec2``.
+            the adapter holds; see ``build_ast`` and ``build_wav2vec2``.
         precision: ``fp32``, ``bf16`` or ``fp16``.
         bare: the frozen backbone of a loaded model, whose weights are used again; see ``sibling``.
 
@@ -282,10 +281,9 @@ def load(
     """
     name, folder = str(folder), Path(folder).expanduser()
     if not folder.exists():
-        folder = fetch(name, ("adapter.json", "adapter.safetensors"), "a saved adapter's folder, or a hub id")
-    path = folder / "adapter.json"
-    description = read_description(path)
-    tensors = read_adapter(folder / "adapter.safetensors")
+        files = (CONFIG, WEIGHTS, FORMER_CONFIG, FORMER_WEIGHTS)
+        folder = fetch(name, files, "a saved adapter's folder, or a hub id")
+    description, tensors, path, weights = read_saved(folder)
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     with described(path):
         if bare is None:
@@ -295,7 +293,7 @@ def load(
             backbone = bare
         with torch.device("meta"):  # sizes that the tensors do not have take no memory
             sketch = tuned(skeleton(backbone), nn.Identity(), description, tensors)
-        check_shapes(trainable_parameters(sketch), tensors, str(folder / "adapter.safetensors"))
+        check_shapes(trainable_parameters(sketch), tensors, str(weights))
         front_end = dict(description["front_end"])
         kind = {"log_mel": LogMel, "waveform": Waveform}[front_end.pop("kind")]
         model = tuned(on_same_weights(backbone), kind(**front_end), description, tensors)
@@ -305,7 +303,7 @@ def load(
             parameter.data = parameter.data.clone()
         cut = Cut(**description["cut"])
     check_backbone(description, model, path)
-    load_trainable_state(model, tensors, str(folder / "adapter.safetensors"))
+    load_trainable_state(model, tensors, str(weights))
     ready = TunedModel(model.eval().requires_grad_(False).to(device), cut, description)
     ready.precision, ready.bare = precision, backbone if bare is not None or not changed else None
     return ready

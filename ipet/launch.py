@@ -494,7 +494,7 @@ def json_values(args) -> dict:
 
 
 def describe(args, model, datasets) -> dict:
-    """What ``adapter.json`` says of the model, so that the file alone suffices to use it again."""
+    """What ``adapter_config.json`` says of the model, so that the file alone suffices to use it again."""
     labels, backbone = datasets.train.labels, model.backbone
     return {
         "experiment": Path(sys.argv[0]).resolve().parent.name,

@@ -9,22 +9,20 @@
     ipet.load_tuned(model, "adapter")
 
 The folder has PEFT's file names, ``adapter_model.safetensors`` and ``adapter_config.json``, and tensor names
-of our own. It loads into a model with the same frozen weights alone.
+of our own but for the trained head's. It loads into a model with the same frozen weights alone.
 """
 
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-import safetensors.torch
 from torch import Tensor, nn
 
 import ipet.layer_kinds  # noqa: F401, registers them
-from ipet.checkpoint import fingerprint, load_exactly, read_json, read_tensors, write_atomically, write_json
+from ipet.checkpoint import fingerprint, load_exactly, read_json, read_tensors
+from ipet.description import TUNED, check_kind, peft_fields
+from ipet.saved import files_of, write_saved
 from ipet.tuning import Tuning, freeze, trainable_parameters, tuned_layers, wrap_layers
-
-WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
-KIND, SCHEMA = "IPET", 1
 
 
 def tune(
@@ -146,17 +144,21 @@ def save_tuned(model: nn.Module, folder: str | Path) -> None:
     Raises:
         ValueError: the model was not tuned by ``tune``.
     """
-    folder, settings = Path(folder), settings_of(model)
-    state = {name: t.detach().cpu().contiguous() for name, t in tuned_state(model).items()}
-    write_atomically(folder / WEIGHTS, safetensors.torch.save(state))
     config = {
-        "peft_type": KIND,
-        "schema": SCHEMA,
+        **peft_fields(TUNED, name_of(model)),
+        "tuning": settings_of(model),
         "model": type(model).__name__,
-        "tuning": settings,
         "frozen_sha256": frozen_fingerprint(model),
     }
-    write_json(folder / CONFIG, config)
+    write_saved(folder, tuned_state(model), config)
+
+
+def name_of(model: nn.Module) -> str | None:
+    """Where transformers or timm had a model's weights from; None where neither knows."""
+    of_transformers = getattr(getattr(model, "config", None), "name_or_path", None)
+    of_timm = getattr(model, "pretrained_cfg", None) or {}
+    name = of_transformers or (of_timm.get("hf_hub_id") if isinstance(of_timm, dict) else None)
+    return name if isinstance(name, str) else None
 
 
 def load_tuned(model: nn.Module, folder: str | Path) -> nn.Module:
@@ -170,18 +172,18 @@ def load_tuned(model: nn.Module, folder: str | Path) -> nn.Module:
         ValueError: the folder holds something else, or the model has other frozen weights or another head;
             it is then tuned, and not to be used.
     """
-    folder = Path(folder)
-    config, tensors = read_config(folder / CONFIG), read_tensors(folder / WEIGHTS)
-    check_sizes(config["tuning"], tensors, folder / CONFIG)
+    path, weights = files_of(folder)
+    config, tensors = read_config(path), read_tensors(weights)
+    check_sizes(config["tuning"], tensors, path)
     tune(model, **config["tuning"])
     found = frozen_fingerprint(model)
     if found != config["frozen_sha256"]:
         raise ValueError(
-            f"{folder / CONFIG}: trained on frozen weights with SHA-256 {config['frozen_sha256'][:12]}... of "
+            f"{path}: trained on frozen weights with SHA-256 {config['frozen_sha256'][:12]}... of "
             f"{config['model']}; this {type(model).__name__} has {found[:12]}...; expected the same, in the "
             "same precision"
         )
-    load_exactly(tuned_state(model), tensors, str(folder / WEIGHTS))
+    load_exactly(tuned_state(model), tensors, str(weights))
     return model
 
 
@@ -192,12 +194,7 @@ def read_config(path: Path) -> dict:
         ValueError: it is not of that kind, or of another version.
     """
     config = read_json(path)
-    config = config if isinstance(config, dict) else {}
-    kind, schema = config.get("peft_type"), config.get("schema")
-    if (kind, schema) != (KIND, SCHEMA):
-        raise ValueError(
-            f"{path}: kind {kind!r}, schema {schema!r}; expected {KIND!r}, {SCHEMA}, of ipet.save_tuned"
-        )
+    check_kind(config, TUNED, path)
     tuning = config.get("tuning")
     known = Tuning().settings | {"train": [""]}
     said = isinstance(tuning, dict) and tuning.keys() == known.keys()

@@ -1,4 +1,4 @@
-"""The largest sizes that a command line, or an adapter.json that may come from anybody, can ask for.
+"""The largest sizes that a command line, or an adapter_config.json that may come from anybody, can ask for.
 
 Far above what was ever trained: what exceeds them is a slip or a forgery, which would otherwise end hours
 later, or in exhausted memory, without a word about why.

@@ -8,11 +8,14 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ipet.checkpoint import file_sha256, read_json, write_json
+from ipet.description import FORMER_WEIGHTS, WEIGHTS
+from ipet.saved import files_of
 from ipet.summary import cell_order
 
 SCHEMA = 1
 RESULT = "result.json"
-ADAPTERS = ("last/adapter.safetensors", "best/adapter.safetensors")
+ADAPTERS = (f"last/{WEIGHTS}", f"best/{WEIGHTS}")
+FORMER = dict(zip((f"last/{FORMER_WEIGHTS}", f"best/{FORMER_WEIGHTS}"), ADAPTERS))  # of schema 1
 FILES = (RESULT, "metrics.jsonl", *ADAPTERS, "predictions.npz")  # of a cell
 NOISES = ("musan/music.json", "musan/noise.json", "musan/speech.json", "rirs/simulated.json")
 KINDS = {  # of a passport's entries, by name
@@ -105,9 +108,10 @@ def cell_files(folder: Path, known: Mapping | None = None) -> dict:
     result = hashes({RESULT: folder / RESULT}).get(RESULT)
     if known and known.get("sha256", {}).get(RESULT) == result:
         return dict(known)
-    found = hashes({name: folder / name for name in FILES})
-    adapter = folder / "last/adapter.json"
-    description = read_json(adapter) if adapter.is_file() else {}
+    adapters = {name: files_of((folder / name).parent)[1] for name in ADAPTERS}
+    found = hashes({name: folder / name for name in FILES} | adapters)
+    config, _ = files_of(folder / "last")
+    description = read_json(config) if config.is_file() else {}
     return {
         "sha256": {name: found.get(name) for name in FILES},
         "backbone_sha256": description.get("backbone", {}).get("sha256"),
@@ -168,7 +172,8 @@ def read_passport(path: str | Path) -> dict:
             for cell, value in values.items():
                 cell_order(cell), float(value)
         for cell, files in results["cells"].items():
-            cell_order(cell), {**files["sha256"]}
+            cell_order(cell)
+            files["sha256"] = {FORMER.get(name, name): digest for name, digest in files["sha256"].items()}
         [{**start} for start in passport["starts"]]
         for name in ("metric", "protocol"):
             if not isinstance(results[name], str | None):

@@ -16,6 +16,7 @@ from sklearn.metrics import confusion_matrix
 from ipet import plots
 from ipet.checkpoint import read_json, write_atomically
 from ipet.metrics import average_precision, det_curve
+from ipet.saved import files_of
 from ipet.summary import NESTED, TITLES, at_epoch, cell_order, in_percent, summarise, table
 
 COSTS = ("trainable_parameters", "all_parameters", "seconds", "peak_memory_bytes")
@@ -438,5 +439,6 @@ def read_predictions(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
 def class_names(run: Run) -> list[str]:
     """The display names of the classes."""
-    description = read_json(run.folder / run.reported[0] / "last" / "adapter.json")
+    config, _ = files_of(run.folder / run.reported[0] / "last")
+    description = read_json(config)
     return [label["name"] for label in description["labels"]]

@@ -1,22 +1,26 @@
-"""A saved adapter on the Hugging Face hub: its model card, and how it gets there.
+"""A run's adapter on the Hugging Face hub: its model card, and how it gets there.
 
 ``ipet.load("owner/name")`` fetches what was pushed.
 """
 
+import tempfile
 from pathlib import Path
 
 from ipet.audio import SAMPLE_RATE
 from ipet.checkpoint import read_json, write_atomically
+from ipet.description import CONFIG, WEIGHTS
+from ipet.saved import files_of, read_description, read_saved, save_adapter
 from ipet.summary import SHARES, in_percent
 
-FILES = ("adapter.safetensors", "adapter.json", "README.md")  # nothing else leaves the machine
+CARD = "README.md"
+FILES = (WEIGHTS, CONFIG, CARD)  # nothing else leaves the machine
 
 
 def card(description: dict, result: dict | None, hub_id: str) -> str:
     """A model card in Markdown, with the front matter that the hub reads.
 
     Args:
-        description: what ``adapter.json`` says.
+        description: what ``adapter_config.json`` says.
         result: what the cell's ``result.json`` says, where it is known.
         hub_id: ``owner/name``.
     """
@@ -87,15 +91,15 @@ def write_card(folder: str | Path, hub_id: str) -> Path:
     """Write ``README.md`` beside a saved adapter, unless somebody has; returns its path.
 
     Raises:
-        FileNotFoundError: ``folder`` holds no ``adapter.json``.
-        ValueError: it does not describe an adapter.
+        FileNotFoundError: ``folder`` holds no saved adapter.
+        ValueError: it is not a run's.
     """
     folder = Path(folder)
-    path, source = folder / "README.md", folder / "adapter.json"
+    path, (source, _) = folder / CARD, files_of(folder)
     if not path.is_file():
         found = folder.parent / "result.json"
         try:
-            text = card(read_json(source), read_json(found) if found.is_file() else None, hub_id)
+            text = card(read_description(source), read_json(found) if found.is_file() else None, hub_id)
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(
                 f"{source}: does not describe an adapter ({type(error).__name__}: {error})"
@@ -107,6 +111,8 @@ def write_card(folder: str | Path, hub_id: str) -> Path:
 def push(folder: str | Path, hub_id: str, private: bool = True) -> str:
     """Upload an adapter, its description and its card; returns the revision's address.
 
+    An adapter of schema 1 is uploaded as one of this schema; its folder stays as it is.
+
     Args:
         folder: ``last/`` or ``best/`` of a run, or a copy of it.
         hub_id: ``owner/name``; made if it is not there.
@@ -114,20 +120,24 @@ def push(folder: str | Path, hub_id: str, private: bool = True) -> str:
 
     Raises:
         FileNotFoundError: a file is missing.
+        ValueError: it is not a run's adapter, or damaged.
         ConnectionError: the hub refused, or cannot be reached, with its reason.
     """
-    folder = Path(folder)
-    write_card(folder, hub_id)
-    for name in FILES:
-        if not (folder / name).is_file():
-            raise FileNotFoundError(f"{folder / name}: no such file; expected {', '.join(FILES)}")
+    path = write_card(folder, hub_id)
+    saved = read_saved(folder)
     from huggingface_hub import HfApi  # slow to import, and seldom needed
 
     api = HfApi()
-    try:
-        api.create_repo(hub_id, private=private, exist_ok=True)
-        done = api.upload_folder(repo_id=hub_id, folder_path=folder, allow_patterns=list(FILES))
-    except Exception as error:  # the hub's client raises a dozen kinds, of four libraries
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ConnectionError(f"{hub_id}: the Hugging Face hub did not take it: {reason}") from error
+    with tempfile.TemporaryDirectory() as rewritten:
+        sent = path.parent
+        if saved.config.name != CONFIG:
+            sent = Path(rewritten)
+            save_adapter(sent, saved.tensors, saved.description)
+            write_atomically(sent / CARD, path.read_bytes())
+        try:
+            api.create_repo(hub_id, private=private, exist_ok=True)
+            done = api.upload_folder(repo_id=hub_id, folder_path=sent, allow_patterns=list(FILES))
+        except Exception as error:  # the hub's client raises a dozen kinds, of four libraries
+            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            raise ConnectionError(f"{hub_id}: the Hugging Face hub did not take it: {reason}") from error
     return str(done.commit_url)

@@ -17,11 +17,9 @@ from tqdm import tqdm
 
 from ipet import distributed
 from ipet.checkpoint import (
-    add_to_description,
     load_latest_training,
     load_trainable_state,
     name_some,
-    save_adapter,
     save_arrays,
     save_next_training,
     trainable_state,
@@ -37,10 +35,13 @@ from ipet.datasets import (
     evaluation_loader,
     train_loader,
 )
+from ipet.description import CONFIG, WEIGHTS
 from ipet.interruption import Stopped, StopRequest, Timer
 from ipet.logbook import Logbook, NoLogbook
 from ipet.memory import peak_memory
+from ipet.names import own_names
 from ipet.recipe import Recipe, learning_rate
+from ipet.saved import add_to_description, save_adapter
 from ipet.tuning import count_parameters, prompts_computed, train_mode
 from ipet.updates import Updates
 
@@ -73,7 +74,7 @@ class Trainer:
         recipe: how to train.
         device: where.
         folder: what is written, goes here.
-        describe: what ``adapter.json`` says beside the metrics.
+        describe: what ``adapter_config.json`` says beside the metrics.
         title: begins the progress bar.
     """
 
@@ -150,7 +151,7 @@ class Trainer:
         return None
 
     def calibrate(self, outputs: np.ndarray) -> dict:
-        """[N, S, E] outputs of the validation list -> what ``adapter.json`` says of how sure the model is."""
+        """[N, S, E] outputs of the validation list -> what the adapter says of how sure it is."""
         return {}
 
     def calibration_errors(self, outputs: np.ndarray, calibration: dict) -> dict:
@@ -433,7 +434,7 @@ class Trainer:
         description = {**self.describe, "metrics": self.history[-1], "chosen": "the last epoch"}
         if self.is_evaluated():
             save_adapter(self.folder / "last", self.last, description)
-        if best == self.epoch or not (self.folder / "best" / "adapter.json").is_file():
+        if best == self.epoch or not (self.folder / "best" / CONFIG).is_file():
             description |= {"metrics": rows[best], "chosen": CHOSEN[self.datasets.watched]}
             save_adapter(self.folder / "best", self.best, description)
 
@@ -454,6 +455,8 @@ class Trainer:
                 f"{path}: began with the frozen backbone {training['backbone'][:12]}..., this one is "
                 f"{self.model.backbone.sha256[:12]}... (SHA-256); expected the same -pretrained weights"
             )
+        for name in ("now", "last", "best"):  # before schema 2 fine-tuned tensors had the libraries' names
+            training[name] = own_names(training[name], str(path))
         load_trainable_state(self.model, training["now"], str(path))
         self.updates.optimizer.load_state_dict(training["optimizer"])
         self.updates.scaler.load_state_dict(training["scaler"])
@@ -501,7 +504,7 @@ class Trainer:
             result |= {
                 "interval": {protocol: self.interval(self.predictions)},
                 "macs": self.count_macs(),
-                "checkpoint_bytes": (self.folder / "best" / "adapter.safetensors").stat().st_size,
+                "checkpoint_bytes": (self.folder / "best" / WEIGHTS).stat().st_size,
             }
             save_arrays(self.folder / "predictions.npz", self.predictions)
             self.write_more(self.predictions)

@@ -43,6 +43,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ipet.attention import attention, split_heads
+from ipet.names import own_name
 
 INITS = ("zero", "normal")
 POSITIONS = ("parallel", "sequential", "houlsby")
@@ -431,7 +432,8 @@ def trainable_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
     """What is trained, under names of our own: ``prompts.3``, ``adapters.3.down.weight``, ``head.fc.bias``.
 
     They stay the same when a library renames its modules. What else was inserted has its module's
-    attribute ``trainable_name`` for a beginning; the rest keeps its module's name.
+    attribute ``trainable_name`` for a beginning. The rest, such as biases, has a name of ``ipet.names`` where
+    the backbone's ``own_names`` says which table, and keeps its module's name elsewhere.
     """
     named = {}
     for i, layer in enumerate(tuned_layers(model)):
@@ -452,8 +454,16 @@ def trainable_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
         if hasattr(module, "trainable_name"):
             named.update({f"{module.trainable_name}.{name}": p for name, p in module.named_parameters()})
     inserted = {id(parameter) for parameter in named.values()}
+    tables = [
+        (f"{name}.{library}".lstrip("."), f"{name}.".lstrip("."), table)
+        for name, module in model.named_modules()
+        for library, table in getattr(module, "own_names", {}).items()
+    ]
     for name, parameter in model.named_parameters():
         if parameter.requires_grad and id(parameter) not in inserted:
+            for beginning, above, table in tables:
+                if name.startswith(beginning):
+                    name = above + own_name(name.removeprefix(beginning), table)
             named[name] = parameter
     return named
 

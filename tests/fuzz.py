@@ -28,10 +28,11 @@ import torch
 sys.path.append(str(Path(__file__).parent))  # helpers, where this file is run as a module
 
 from ipet.audio import read_audio
-from ipet.checkpoint import read_adapter, read_description, read_tensors
+from ipet.checkpoint import read_tensors
 from ipet.lists import read_clips, read_labels, read_trials
 from ipet.passport import read_passport
 from ipet.printable import escaped
+from ipet.saved import read_adapter, read_description
 
 from helpers import write_lists
 
@@ -40,7 +41,7 @@ TOKENS = (  # that mean something to one of the formats
     *(b"\x00", b"\n", b"\x1b[2J", b'"', b"{", b"]", b",", b"\\u0000", b"\\ud800", b"../", b"/m/00", b"wav"),
     *(b"-1", b"1e999", b"NaN", b"99999999999999999999", b"null", b"true", b"\xff\xff\xff\xff", b"\x7f\xff"),
 )
-DESCRIPTION = {
+FIRST = {  # a description of schema 1
     "schema": 1,
     "labels": [{"mid": "/m/00", "name": "class 0"}],
     "loss": "cce",
@@ -50,6 +51,11 @@ DESCRIPTION = {
     "tuning": {"method": "ipet", "num_prompts": 4, "bottleneck": 8, "scale": 0.1},
     "calibration": {"temperature": 1.25, "thresholds": [0.5]},
 }
+DESCRIPTION = {  # PEFT's fields before it
+    **{"peft_type": "IPET", "schema": 2, "kind": "run", "base_model_name_or_path": "wav2vec2_small"},
+    **{"revision": None, "task_type": None, "inference_mode": True},
+    **{name: value for name, value in FIRST.items() if name != "schema"},
+}
 PASSPORT = {
     **{"schema": 1, "experiment": "ast_esc50", "arguments": {"lr": 0.1}, "seeds": [1], "cells": ["seed_1"]},
     **{"lists_sha256": None, "lists": {}, "backbone": {}, "sources": {}, "git": None, "starts": [{}]},
@@ -58,7 +64,7 @@ PASSPORT = {
 
 
 READERS = (
-    *("lists", "labels", "trials", "adapter.json", "adapter.safetensors"),
+    *("lists", "labels", "trials", "adapter_config.json", "adapter.json", "adapter_model.safetensors"),
     *("passports", "weights", "recordings"),
 )
 
@@ -86,10 +92,11 @@ def readers(folder: Path) -> dict[str, Reader]:
     trials = folder / "trials.txt"
     trials.write_text("1 a/b/c.wav d/e/f.wav\n0 a/b/c.wav g/h/i.wav\n")
     known = {"a/b/c.wav": 0, "d/e/f.wav": 1, "g/h/i.wav": 2}
-    (folder / "adapter.json").write_text(json.dumps(DESCRIPTION))
+    (folder / "adapter_config.json").write_text(json.dumps(DESCRIPTION))
+    (folder / "adapter.json").write_text(json.dumps(FIRST))
     (folder / "passport.json").write_text(json.dumps(PASSPORT))
-    tensors = {"prompts.0": torch.ones(1, 2, 3), "head.fc.bias": torch.zeros(4)}
-    safetensors.torch.save_file(tensors, folder / "adapter.safetensors")
+    tensors = {"prompts.0": torch.ones(1, 2, 3), "backbone.vit.norm.bias": torch.zeros(4)}
+    safetensors.torch.save_file(tensors, folder / "adapter_model.safetensors")
     torch.save(tensors, folder / "weights.pth")
     torch.save(tensors, folder / "old.pth", _use_new_zipfile_serialization=False)
     noise = 0.1 * np.random.default_rng(0).standard_normal((800, 2))
@@ -100,8 +107,9 @@ def readers(folder: Path) -> dict[str, Reader]:
         Reader(lambda path: read_clips(path, lists, labels), [lists / "train.json"]),
         Reader(read_labels, [lists / "labels.csv"]),
         Reader(lambda path: read_trials(path, known), [trials]),
+        Reader(read_description, [folder / "adapter_config.json"]),
         Reader(read_description, [folder / "adapter.json"]),
-        Reader(read_adapter, [folder / "adapter.safetensors"]),
+        Reader(read_adapter, [folder / "adapter_model.safetensors"]),
         Reader(read_passport, [folder / "passport.json"]),
         Reader(read_tensors, [folder / "weights.pth", folder / "old.pth"]),
         Reader(read_audio, sounds),

@@ -234,7 +234,7 @@ def write_run(folder, experiment, cells, names=("cat", "dog"), predictions=None,
         (path / "last").mkdir(parents=True)
         (path / "result.json").write_text(json.dumps(value))
         labels = [{"mid": f"/m/{i}", "name": name} for i, name in enumerate(names)]
-        (path / "last" / "adapter.json").write_text(json.dumps({"labels": labels}))
+        (path / "last" / "adapter_config.json").write_text(json.dumps({"labels": labels}))
         if predictions is not None:
             np.savez(path / "predictions.npz", **predictions)
     return folder

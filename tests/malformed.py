@@ -26,6 +26,7 @@ from spoiling import (
     cut,
     cut_weights,
     data,
+    earlier,
     entry,
     forged,
     gone,
@@ -295,22 +296,39 @@ ARGUMENTS = [
 DAMAGED = "damaged, or no file of tensors alone"
 FEWER = [{"mid": "/m/00", "name": "class 0"}]
 ADAPTERS = [
-    Row("no description", gone(JSON), "adapter.json: no such file"),
-    Row("no tensors", gone(TENSORS), "adapter.safetensors: no such file"),
-    Row("a description that is not JSON", text("{", JSON), "adapter.json: not JSON: Expecting property name"),
+    Row("no description", gone(JSON), "adapter_config.json: no such file"),
+    Row("no tensors", gone(TENSORS), "adapter_model.safetensors: no such file"),
     Row(
-        "a description of another version",
-        said(None, schema=99),
-        "adapter.json: schema 99; this version reads 1",
+        "a description that is not JSON",
+        text("{", JSON),
+        "adapter_config.json: not JSON: Expecting property name",
     ),
-    Row("a description of nothing", text("[]", JSON), "adapter.json: schema None; this version reads 1"),
     Row(
-        "an unknown method", said("tuning", method="magic"), "adapter.json: the method is 'magic'; accepted:"
+        "a description of a later version",
+        said(None, schema=99),
+        "adapter_config.json: schema 99; this version reads 1 and 2",
+    ),
+    Row("a description of nothing", text("[]", JSON), "adapter_config.json: schema None; this version reads"),
+    Row(
+        "an adapter of PEFT's own",
+        text('{"peft_type": "LORA", "r": 8}', JSON),
+        "adapter_config.json: peft_type is 'LORA'; expected 'IPET'",
+    ),
+    Row(
+        "a folder of ipet.save_tuned",
+        said(None, kind="tuned"),
+        "adapter_config.json: ipet.save_tuned wrote it; it is read by ipet.load_tuned(model, folder)",
+    ),
+    Row("a kind that is a list", said(None, kind=["run"]), "kind is ['run']; expected 'run' or 'tuned'"),
+    Row(
+        "an unknown method",
+        said("tuning", method="magic"),
+        "adapter_config.json: the method is 'magic'; accepted:",
     ),
     Row(
         "10^12 prompts",
         said("tuning", num_prompts=10**12),
-        "adapter.json: tuning.num_prompts is 1000000000000;",
+        "adapter_config.json: tuning.num_prompts is 1000000000000;",
     ),
     Row(
         "9,999 prompts", said("tuning", num_prompts=9_999), "prompts.0 has shape [1, 2, 48], this model's is"
@@ -357,9 +375,11 @@ ADAPTERS = [
     Row(
         "tensors: cut off",
         half(TENSORS),
-        f"adapter.safetensors: {DAMAGED} (SafetensorError); expected safeten",
+        f"adapter_model.safetensors: {DAMAGED} (SafetensorError); expected safeten",
     ),
-    Row("tensors: an empty file", text("", TENSORS), f"adapter.safetensors: {DAMAGED} (SafetensorError)"),
+    Row(
+        "tensors: an empty file", text("", TENSORS), f"adapter_model.safetensors: {DAMAGED} (SafetensorError)"
+    ),
     Row("tensors: a pickle with code", lambda folder: trap(folder, TENSORS), f"{DAMAGED} (SafetensorError)"),
     Row(
         "tensors: one renamed",
@@ -385,9 +405,37 @@ ADAPTERS = [
     Row(
         "tensors: a header of 4 EiB",
         header(length=2**62),
-        f"adapter.safetensors: {DAMAGED} (SafetensorError)",
+        f"adapter_model.safetensors: {DAMAGED} (SafetensorError)",
     ),
     Row("tensors: 10^12 numbers in 4 bytes", header(shape=[10**12]), f"{DAMAGED} (SafetensorError)"),
+    Row(
+        "schema 1: under a later number",
+        earlier(then=text('{"schema": 3}', "adapter.json")),
+        "adapter.json: schema 3; this version reads 1 and 2",
+    ),
+    Row(
+        "schema 1: no tensors", earlier(then=gone("adapter.safetensors")), "adapter.safetensors: no such file"
+    ),
+    Row(
+        "schema 1: 10^12 prompts",
+        earlier(said("tuning", num_prompts=10**12)),
+        "adapter.json: tuning.num_prompts is 1000000000000;",
+    ),
+    Row(
+        "schema 1: another backbone",
+        earlier(said("backbone", sha256=64 * "0")),
+        "adapter.json: trained on the backbone with SHA-256 000000000000",
+    ),
+    Row(
+        "schema 1: a tensor twice, under two names",
+        earlier(tensors(lambda t: t.update({f"backbone.{a}norm.bias": torch.ones(1) for a in ("", "vit.")}))),
+        "adapter.safetensors: 'backbone.norm.bias' is there twice, once under a former name",
+    ),
+    Row(
+        "schema 1: tensors cut off",
+        earlier(half(TENSORS)),
+        f"adapter.safetensors: {DAMAGED} (SafetensorError)",
+    ),
     Row("tensors: a shape that overflows", header(shape=[2**32, 2**32]), f"{DAMAGED} (SafetensorError)"),
 ]
 

@@ -12,10 +12,11 @@ import soundfile
 import torch
 
 from helpers import write_wav
+from saving import formerly
 
 RATE = 16_000
 HOUR = 3_600 * RATE
-JSON, TENSORS = "adapter.json", "adapter.safetensors"
+JSON, TENSORS = "adapter_config.json", "adapter_model.safetensors"
 
 
 def noise(path, *, seconds=0.4, rate=RATE, channels=1, **kind):
@@ -170,10 +171,10 @@ def trials(*lines):
 
 
 def said(part, **values):
-    """A maker of an ``adapter.json`` that says something else; a part of None is the whole."""
+    """A maker of an ``adapter_config.json`` that says something else; a part of None is the whole."""
 
     def make(folder):
-        path = folder / "adapter.json"
+        path = folder / "adapter_config.json"
         description = json.loads(path.read_text())
         (description if part is None else description[part]).update(values)
         path.write_text(json.dumps(description))
@@ -182,10 +183,10 @@ def said(part, **values):
 
 
 def tensors(change):
-    """A maker of an ``adapter.safetensors`` of other tensors."""
+    """A maker of an ``adapter_model.safetensors`` of other tensors."""
 
     def make(folder):
-        path = folder / "adapter.safetensors"
+        path = folder / "adapter_model.safetensors"
         found = safetensors.torch.load(path.read_bytes())
         change(found)
         safetensors.torch.save_file(found, path)
@@ -194,14 +195,25 @@ def tensors(change):
 
 
 def header(length=None, **values):
-    """A maker of an ``adapter.safetensors`` with a header of this tensor, or of a false length."""
+    """A maker of an ``adapter_model.safetensors`` with a header of this tensor, or of a false length."""
 
     def make(folder):
         head = json.dumps({"a": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4], **values}}).encode()
         size = struct.pack("<Q", len(head) if length is None else length)
-        (folder / "adapter.safetensors").write_bytes(size + head + bytes(4))
+        (folder / "adapter_model.safetensors").write_bytes(size + head + bytes(4))
 
     return make
+
+
+def earlier(make=lambda folder: None, then=lambda folder: None):
+    """A maker of an adapter of schema 1; ``make`` edits it as one of today, ``then`` its own files."""
+
+    def made(folder):
+        make(folder)
+        formerly(folder)
+        then(folder)
+
+    return made
 
 
 class Trap:

@@ -14,7 +14,7 @@ LEVELS = [
         *("audio", "metrics", "calibration", "distributed", "dropout", "heads"),
         *("interruption", "kept", "precision", "schedule"),
     },
-    {"attention", "description"},
+    {"attention", "description", "names"},
     {"tuning"},
     {
         *("features", "lists", "augment", "checkpoint", "memory", "methods", "recipe", "scoring"),
@@ -22,9 +22,12 @@ LEVELS = [
     },
     {
         *("datasets", "backbones", "multitask", "logbook", "cache", "corruption"),
-        *("moments", "fingerprint", "summary", "plots", "library"),
+        *("moments", "fingerprint", "summary", "plots", "saved"),
     },
-    {"splits", "models", "updates", "inference", "report", "sweep", "examination", "proposals", "passport"},
+    {
+        *("splits", "models", "updates", "inference", "library", "report", "sweep"),
+        *("examination", "proposals", "passport"),
+    },
     {"trainer", "commands", "compare", "diagnosis", "share", "export"},
     {"classification", "doctor", "rerun"},
     {"verification"},

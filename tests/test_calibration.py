@@ -72,11 +72,11 @@ def test_a_run_with_a_validation_list_is_calibrated_and_its_adapter_says_so(tmp_
     flags = ["-frame_length", 64 if name == "ast_fsd50k" else 40, "-epoch", 1, "-batch_size", 4]
     folder = run_here(name, *tiny(lists, tmp_path / "runs", *flags)) / "seed_1234"
     found = json.loads((folder / "result.json").read_text())["calibration"]
-    description = json.loads((folder / "best/adapter.json").read_text())
+    description = json.loads((folder / "best/adapter_config.json").read_text())
     assert description["calibration"]["temperature"] == found["temperature"] > 0
     assert 0 <= found["error"] <= 1 and 0 <= found["error_before"] <= 1
     assert ("thresholds" in found) == (name == "ast_fsd50k")
-    assert "calibration" not in json.loads((folder / "last/adapter.json").read_text())
+    assert "calibration" not in json.loads((folder / "last/adapter_config.json").read_text())
 
 
 def test_the_temperature_and_the_thresholds_are_used():

@@ -18,13 +18,11 @@ from ipet.backbones.audio_spectrogram_transformer import build_ast
 from ipet.checkpoint import (
     CHECKSUM,
     fingerprint,
-    load_adapter,
     load_exactly,
     load_trainable_state,
     load_training,
     name_some,
     read_tensors,
-    save_adapter,
     save_training,
     trainable_state,
     write_atomically,
@@ -32,6 +30,7 @@ from ipet.checkpoint import (
 )
 from ipet.features import LogMel
 from ipet.heads import Classifier, LinearHead
+from ipet.saved import load_adapter, save_adapter
 from ipet.tuning import Tuning, tune
 
 TENSORS = {"a.weight": torch.arange(6.0).reshape(2, 3), "a.bias": torch.tensor([0.5, -0.5])}
@@ -67,7 +66,7 @@ def test_a_write_makes_the_folders_above_it_and_replaces_what_was_there(tmp_path
 
 @pytest.mark.parametrize("step", ["replace", "fsync"])
 def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch, step):
-    path = tmp_path / "adapter.json"
+    path = tmp_path / "adapter_config.json"
     write_atomically(path, b"old")
 
     def fail(*_):
@@ -77,7 +76,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path, monke
     with pytest.raises(OSError, match="No space left on device"):
         write_atomically(path, b"new")
     assert path.read_bytes() == b"old"
-    assert os.listdir(tmp_path) == ["adapter.json"]
+    assert os.listdir(tmp_path) == ["adapter_config.json"]
 
 
 def test_a_stop_between_two_bytes_leaves_nothing_either(tmp_path, monkeypatch):
@@ -86,7 +85,7 @@ def test_a_stop_between_two_bytes_leaves_nothing_either(tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "replace", stop)
     with pytest.raises(KeyboardInterrupt):
-        write_atomically(tmp_path / "adapter.json", b"new")
+        write_atomically(tmp_path / "adapter_config.json", b"new")
     assert os.listdir(tmp_path) == []
 
 
@@ -339,9 +338,9 @@ def test_a_saved_adapter_gives_another_model_the_same_logits(tmp_path):
     trained, fresh = tuned_model(1), tuned_model(2)
     description = {"labels": ["a", "b", "c"], "tuning": trained.backbone.tuning.settings, **TRAINED_ON}
     save_adapter(tmp_path / "best", trainable_state(trained), description)
-    assert sorted(os.listdir(tmp_path / "best")) == ["adapter.json", "adapter.safetensors"]
+    assert sorted(os.listdir(tmp_path / "best")) == ["adapter_config.json", "adapter_model.safetensors"]
     assert not torch.equal(logits(fresh), logits(trained))
-    assert load_adapter(tmp_path / "best", fresh) == {"schema": 1, **description}
+    assert load_adapter(tmp_path / "best", fresh).items() >= {"schema": 2, **description}.items()
     assert torch.equal(logits(fresh), logits(trained))
 
 
@@ -388,21 +387,23 @@ def test_an_adapter_of_another_model_is_refused_with_the_difference(tmp_path, mo
     before = trainable_state(other)
     with pytest.raises(ValueError, match=r"missing|shape") as caught:
         load_adapter(tmp_path, other)
-    assert str(caught.value) == f"{tmp_path}/adapter.safetensors: {difference}"
+    assert str(caught.value) == f"{tmp_path}/adapter_model.safetensors: {difference}"
     assert_same_tensors(trainable_state(other), before)
 
 
-@pytest.mark.parametrize("schema", [2, None, "1"])
+@pytest.mark.parametrize("schema", [3, None, "1"])
 def test_an_adapter_of_an_unknown_schema_is_refused(tmp_path, schema):
     model = tuned_model(1)
     save_adapter(tmp_path, trainable_state(model), {})
-    (tmp_path / "adapter.json").write_text(json.dumps({"schema": schema} if schema else {}))
+    (tmp_path / "adapter_config.json").write_text(json.dumps({"schema": schema} if schema else {}))
     with pytest.raises(ValueError, match="schema") as caught:
         load_adapter(tmp_path, model)
-    assert str(caught.value) == f"{tmp_path}/adapter.json: schema {schema!r}; this version reads 1"
+    assert (
+        str(caught.value) == f"{tmp_path}/adapter_config.json: schema {schema!r}; this version reads 1 and 2"
+    )
 
 
-@pytest.mark.parametrize("name", ["adapter.json", "adapter.safetensors"])
+@pytest.mark.parametrize("name", ["adapter_config.json", "adapter_model.safetensors"])
 def test_half_an_adapter_is_missing_a_file(tmp_path, name):
     model = tuned_model(1)
     save_adapter(tmp_path, trainable_state(model), {})

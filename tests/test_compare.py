@@ -132,7 +132,7 @@ def write_all(folder, scores=(0, 1, 1), targets=(0, 0, 1), losses=(2.0, 1.5, 1.2
         (folder / cell / "metrics.jsonl").write_text(text)
         for kind in ("last", "best"):
             (folder / cell / kind).mkdir(exist_ok=True)
-            (folder / cell / kind / "adapter.safetensors").write_bytes(str(losses).encode())
+            (folder / cell / kind / "adapter_model.safetensors").write_bytes(str(losses).encode())
     return folder
 
 

@@ -34,7 +34,7 @@ def test_any_lists_are_trained_on(tmp_path, name, kind, several):
     result = json.loads((folder / cells[0] / "result.json").read_text())
     assert result["metric"] == ("mAP" if several else "accuracy")
     assert result["watched"] == ("valid" if kind == "splits" else "eval")
-    description = json.loads((folder / cells[0] / "last/adapter.json").read_text())
+    description = json.loads((folder / cells[0] / "last/adapter_config.json").read_text())
     assert description["loss"] == ("bce" if several else "cce")
 
 

@@ -117,10 +117,10 @@ def test_two_clips_of_the_test_list_are_told_as_the_run_told_them(out, monkeypat
         demo.hear("ast_fsd50k", flags)
     lines = capsys.readouterr().out.splitlines()
     cell = out / "runs/IPET/ast_fsd50k/ipet/seed_1234"
-    assert lines[1] == f"Heard by a new model with {cell}/best/adapter.safetensors:"
+    assert lines[1] == f"Heard by a new model with {cell}/best/adapter_model.safetensors:"
     # The four clips that are tested: the second and the third; mids in the order of the table.
     assert [line.split(" is ")[1] for line in lines[2::2]] == ["Wind_chime", "Musical_instrument"]
-    description = read_json(cell / "best/adapter.json")
+    description = read_json(cell / "best/adapter_config.json")
     names = [label["name"] for label in description["labels"]]
     temperature = description["calibration"]["temperature"]
     for line, logits in zip(lines[3::2], np.load(cell / "predictions.npz")["scores"][[1, 2]]):
@@ -203,7 +203,7 @@ def test_the_demo_compares_five_methods_and_says_where_all_lies(tmp_path, monkey
         assert float(share) == pytest.approx(
             100 * summary["trainable_parameters"] / summary["all_parameters"], abs=0.005
         )
-        file = runs / method / "seed_1234/fold_1/best/adapter.safetensors"
+        file = runs / method / "seed_1234/fold_1/best/adapter_model.safetensors"
         assert int(size.replace(",", "")) == round(file.stat().st_size / 1024)
     assert (tmp_path / "tiny/ast_esc50/ast_esc50/pareto.png").is_file()
     assert (tmp_path / "tiny/ast_esc50/table.md").is_file()

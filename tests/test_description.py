@@ -1,13 +1,15 @@
-"""adapter.json from anybody: fields and sizes are checked before anything is built of them."""
+"""adapter_config.json from anybody: fields and sizes are checked before anything is built of them."""
 
 import copy
 
 import pytest
 
-from ipet.description import check_description
+from ipet.description import check_description, run_config
 
 GOOD = {
-    "schema": 1,
+    "peft_type": "IPET",
+    "schema": 2,
+    "kind": "run",
     "experiment": "ast_esc50",
     "labels": [{"mid": "/m/0", "name": "dog"}, {"mid": "/m/1", "name": "cat"}],
     "loss": "cce",
@@ -45,14 +47,20 @@ def changed(place, value):
 
 
 def test_a_good_description_passes():
-    check_description(GOOD, "adapter.json")
-    check_description(changed("calibration", {"temperature": 1.5, "thresholds": [0.5, 0.25]}), "adapter.json")
+    check_description(GOOD, "adapter_config.json")
+    check_description(
+        changed("calibration", {"temperature": 1.5, "thresholds": [0.5, 0.25]}), "adapter_config.json"
+    )
 
 
 @pytest.mark.parametrize(
     ("place", "value", "said"),
     [
-        ("schema", 2, "schema 2; this version reads 1"),
+        ("schema", 3, "schema 3; this version reads 1 and 2"),
+        ("schema", True, "schema True; this version reads 1 and 2"),
+        ("peft_type", "LORA", "peft_type is 'LORA'; expected 'IPET'"),
+        ("kind", "tuned", "ipet.save_tuned wrote it; it is read by ipet.load_tuned(model, folder)"),
+        ("kind", {}, "kind is {}; expected 'run' or 'tuned'"),
         ("schema", [1] * 100, "schema [1, 1, 1, 1, 1, 1, 1, 1"),
         ("labels", [], "labels are []; expected a list with a class"),
         ("labels", DELETED, "labels are None; expected a list with a class"),
@@ -92,13 +100,27 @@ def test_a_good_description_passes():
 )
 def test_what_is_wrong_is_named_with_what_was_found_and_what_is_accepted(place, value, said):
     with pytest.raises(ValueError) as caught:
-        check_description(changed(place, value), "a/adapter.json")
+        check_description(changed(place, value), "a/adapter_config.json")
     message = str(caught.value)
-    assert message.startswith("a/adapter.json: ") and said in message and message.isprintable()
+    assert message.startswith("a/adapter_config.json: ") and said in message and message.isprintable()
     assert len(message) < 300
 
 
-@pytest.mark.parametrize("value", [None, 3, "x", [], {}, {"schema": 1}])
+def test_the_first_schema_is_checked_alike_and_gets_pefts_fields():
+    first = {
+        "schema": 1,
+        **{name: v for name, v in GOOD.items() if name not in ("peft_type", "schema", "kind")},
+    }
+    check_description(first, "adapter.json")
+    config = run_config(first)
+    check_description(config, "adapter_config.json")
+    assert config.items() >= GOOD.items() and first["schema"] == 1
+    assert config["base_model_name_or_path"] == "ast_small" and config["revision"] is None
+    with pytest.raises(ValueError, match=r"^a/adapter\.json: tuning\.num_prompts is 0"):
+        check_description(first | {"tuning": {"method": "ipet", "num_prompts": 0}}, "a/adapter.json")
+
+
+@pytest.mark.parametrize("value", [None, 3, "x", [], {}, {"schema": 1}, {"schema": 2, "peft_type": "IPET"}])
 def test_other_json_is_no_description(value):
-    with pytest.raises(ValueError, match=r"^a/adapter\.json: "):
-        check_description(value, "a/adapter.json")
+    with pytest.raises(ValueError, match=r"^a/adapter_config\.json: "):
+        check_description(value, "a/adapter_config.json")

@@ -152,7 +152,7 @@ def test_an_experiment_trains_on_it_and_its_adapter_says_so(saved, tmp_path):
     flags = ["-name", "a", "-tags", "t", "-path_list", lists, "-path_run", tmp_path, "-fold", 1]
     flags += ["-pretrained", "ast_small", "-frame_length", 64, "-epoch", 1, "-batch_size", 4]
     folder = run_here("ast_esc50", *flags, "-precision", "fp32")
-    description = json.loads((folder / "seed_1234/fold_1/last/adapter.json").read_text())
+    description = json.loads((folder / "seed_1234/fold_1/last/adapter_config.json").read_text())
     assert description["backbone"]["size"] == "tiny"
     assert description["backbone"]["pretrained"] == "ast_small"
     assert description["backbone"]["sha256"] == fingerprint(saved["ast_small"].vit.state_dict())

@@ -66,7 +66,7 @@ def test_every_experiment_trains_on_the_release_of_its_dataset(name, prepared, t
     summary = json.loads((folder / "summary.json").read_text())
     reported = summary["protocols"][summary["protocol"]]
     assert 0 <= reported["mean"] <= 1 and len(reported["interval"]) == 2
-    description = json.loads((cell / "best/adapter.json").read_text())
+    description = json.loads((cell / "best/adapter_config.json").read_text())
     num_classes = {"esc50": 2, "fsd50k": 3, "gtzan": 2, "speechcommands": 3, "voxceleb": 4}[dataset]
     assert len(description["labels"]) == num_classes
     segments = {"gtzan": 10, "voxceleb": 5}.get(dataset, 1)
@@ -77,7 +77,7 @@ def test_every_experiment_trains_on_the_release_of_its_dataset(name, prepared, t
         assert eer(kept["scores"], kept["targets"]) == pytest.approx(reported["mean"])
         assert (cell / "det.png").is_file() and (cell / "scores.png").is_file()
         assert set(summary["details"]) == {"minDCF", "minDCF10"}
-        tensors = safetensors.torch.load((cell / "best/adapter.safetensors").read_bytes())
+        tensors = safetensors.torch.load((cell / "best/adapter_model.safetensors").read_bytes())
         assert tensors["head.embed.weight"].shape[0] == 128
     else:
         assert kept["scores"].shape == kept["targets"].shape and kept["scores"].shape[1] == num_classes
@@ -113,7 +113,7 @@ def test_every_method_trains(name, variant, prepared, tmp_path):
     cell = folder / ("seed_1234/fold_1" if name == "ast_esc50" else "seed_1234")
     result = json.loads((cell / "result.json").read_text())
     assert result["tuning"]["method"] == variant[0]
-    tensors = safetensors.torch.load((cell / "last/adapter.safetensors").read_bytes())
+    tensors = safetensors.torch.load((cell / "last/adapter_model.safetensors").read_bytes())
     assert sum(t.numel() for t in tensors.values()) == result["trainable_parameters"]
     if variant[0] == "finetune":
         assert result["trainable_parameters"] == result["all_parameters"]
@@ -125,7 +125,7 @@ def test_every_method_trains(name, variant, prepared, tmp_path):
 def test_hubert_and_wavlm_take_the_place_of_wav2vec2(model_type, prepared, tmp_path):
     flags = flags_of("w2v_speechcommands", prepared, tmp_path, "-model_type", model_type)
     folder = run_here("w2v_speechcommands", *flags)
-    description = json.loads((folder / "seed_1234/last/adapter.json").read_text())
+    description = json.loads((folder / "seed_1234/last/adapter_config.json").read_text())
     assert description["backbone"]["config"]["model_type"] == model_type
 
 

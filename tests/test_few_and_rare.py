@@ -135,7 +135,7 @@ def test_every_second_epoch_and_the_last_are_evaluated(tmp_path, monkeypatch):
                 with pytest.raises(KeyboardInterrupt):
                     run_here("ast_esc50", *more)
             cell = tmp_path / f"runs/IPET/t/{name}/seed_1234/fold_1"
-            assert json.loads((cell / "last/adapter.json").read_text())["metrics"]["epoch"] == 2
+            assert json.loads((cell / "last/adapter_config.json").read_text())["metrics"]["epoch"] == 2
         folders.append(run_here("ast_esc50", *more, "-resume", "True") / "seed_1234/fold_1")
     each, second = (rows(folder, "epoch") for folder in folders)
     assert [row["epoch"] for row in second] == [1, 2, 3, 4, 5]
@@ -148,7 +148,7 @@ def test_every_second_epoch_and_the_last_are_evaluated(tmp_path, monkeypatch):
     summary = json.loads((tmp_path / "runs/IPET/t/second/summary.json").read_text())["protocols"]
     assert summary["last"]["values"] == {"seed_1234/fold_1": each[-1]["eval_accuracy"]}
     assert summary["common_epoch"]["values"] == summary["best_epoch"]["values"]
-    best = json.loads((folders[1] / "best/adapter.json").read_text())["metrics"]
+    best = json.loads((folders[1] / "best/adapter_config.json").read_text())["metrics"]
     assert best["epoch"] == result["best_epoch"]
 
 

@@ -138,7 +138,7 @@ def test_a_sibling_is_another_task_on_the_same_weights(case, trained, backbones,
 
 def test_a_sibling_of_another_backbone_is_refused(trained):
     with pytest.raises(
-        ValueError, match=r"adapter.json: its backbone has kind 'wav2vec2', the loaded one 'ast'"
+        ValueError, match=r"adapter_config.json: its backbone has kind 'wav2vec2', the loaded one 'ast'"
     ):
         ipet.load(trained["ast"]).sibling(trained["w2v"])
 
@@ -150,8 +150,8 @@ def change(folder, tmp_path, **values):
     """A copy of an adapter with another description."""
     other = tmp_path / "changed"
     other.mkdir()
-    (other / "adapter.safetensors").write_bytes((folder / "adapter.safetensors").read_bytes())
-    write_json(other / "adapter.json", read_json(folder / "adapter.json") | values)
+    (other / "adapter_model.safetensors").write_bytes((folder / "adapter_model.safetensors").read_bytes())
+    write_json(other / "adapter_config.json", read_json(folder / "adapter_config.json") | values)
     return other
 
 
@@ -163,7 +163,9 @@ def test_another_backbone_is_refused_with_the_reason(trained, tmp_path):
 
 
 def test_a_backbone_that_has_moved_is_named_anew(trained, backbones, tmp_path):
-    settings = read_json(trained["w2v"] / "adapter.json")["backbone"] | {"pretrained": str(tmp_path / "gone")}
+    settings = read_json(trained["w2v"] / "adapter_config.json")["backbone"] | {
+        "pretrained": str(tmp_path / "gone")
+    }
     folder = change(trained["w2v"], tmp_path, backbone=settings)
     with pytest.raises(FileNotFoundError, match="gone"):
         ipet.load(folder)
@@ -171,7 +173,7 @@ def test_a_backbone_that_has_moved_is_named_anew(trained, backbones, tmp_path):
 
 
 def test_random_weights_cannot_be_had_again(trained, tmp_path):
-    settings = read_json(trained["w2v"] / "adapter.json")["backbone"] | {"pretrained": "random"}
+    settings = read_json(trained["w2v"] / "adapter_config.json")["backbone"] | {"pretrained": "random"}
     with pytest.raises(ValueError, match="its backbone had random weights, which are not kept"):
         ipet.load(change(trained["w2v"], tmp_path, backbone=settings))
 
@@ -182,26 +184,34 @@ LABEL = {"mid": "/m/a", "name": "a"}
 @pytest.mark.parametrize(
     "part, values, said",
     [
-        ("front_end", {"teeth": 3}, r"adapter\.json: does not describe an adapter of this version .*teeth"),
-        ("tuning", {"method": "magic"}, r"adapter\.json: the method is 'magic'; accepted: "),
-        ("tuning", {"teeth": 3}, r"adapter\.json: does not describe an adapter of this version .*teeth"),
-        ("tuning", {"bottleneck": 16_000}, r"adapter\.safetensors: adapters\.0\.[\w.]+ has shape"),
-        ("tuning", {"num_prompts": 10_000}, r"adapter\.safetensors: prompts\.0 has shape \[1, 4, 48\]"),
-        ("tuning", {"method": "prompt"}, r"adapter\.safetensors: none missing, 8 .* unexpected"),
-        ("labels", [LABEL] * 100_000, r"adapter\.safetensors: head\.fc.* has shape"),
-        ("front_end", {"window_ms": 0.01}, r"adapter\.json: a window of 0\.01 ms"),
+        (
+            "front_end",
+            {"teeth": 3},
+            r"adapter_config\.json: does not describe an adapter of this version .*teeth",
+        ),
+        ("tuning", {"method": "magic"}, r"adapter_config\.json: the method is 'magic'; accepted: "),
+        (
+            "tuning",
+            {"teeth": 3},
+            r"adapter_config\.json: does not describe an adapter of this version .*teeth",
+        ),
+        ("tuning", {"bottleneck": 16_000}, r"adapter_model\.safetensors: adapters\.0\.[\w.]+ has shape"),
+        ("tuning", {"num_prompts": 10_000}, r"adapter_model\.safetensors: prompts\.0 has shape \[1, 4, 48\]"),
+        ("tuning", {"method": "prompt"}, r"adapter_model\.safetensors: none missing, 8 .* unexpected"),
+        ("labels", [LABEL] * 100_000, r"adapter_model\.safetensors: head\.fc.* has shape"),
+        ("front_end", {"window_ms": 0.01}, r"adapter_config\.json: a window of 0\.01 ms"),
         (
             "backbone",
             {"num_frames": 360_000},
-            r"adapter\.json: .* has 431,988 patches; expected at most",
+            r"adapter_config\.json: .* has 431,988 patches; expected at most",
         ),
-        ("backbone", {"kind": "cochlea"}, r"adapter\.json: the model type is 'cochlea'; accepted"),
+        ("backbone", {"kind": "cochlea"}, r"adapter_config\.json: the model type is 'cochlea'; accepted"),
     ],
 )
 def test_a_description_that_does_not_fit_is_refused_before_anything_of_its_size_is_made(
     trained, tmp_path, part, values, said
 ):
-    before = read_json(trained["ast"] / "adapter.json")[part]
+    before = read_json(trained["ast"] / "adapter_config.json")[part]
     folder = change(trained["ast"], tmp_path, **{part: before | values if part != "labels" else values})
     with pytest.raises(ValueError, match=said) as caught:
         ipet.load(folder)

@@ -12,7 +12,9 @@ from torch import nn
 
 import ipet
 from ipet.backbones.wav2vec2 import SIZES
-from ipet.library import CONFIG, WEIGHTS, tuned_state
+from ipet.description import CONFIG, WEIGHTS
+from ipet.library import tuned_state
+from ipet.saved import migrate
 from ipet.tuning import library_layers, tuned_layers
 
 SPEECH = {**SIZES["tiny"], "num_labels": 3, "layerdrop": 0.0}
@@ -310,8 +312,13 @@ def forged(**changes):
 @pytest.mark.parametrize(
     "damage, said",
     [
-        (forged(peft_type="LORA"), "kind 'LORA', schema 1; expected 'IPET', 1"),
-        (forged(schema=2), "schema 2; expected 'IPET', 1"),
+        (forged(peft_type="LORA"), r"adapter_config\.json: peft_type is 'LORA'; expected 'IPET'"),
+        (forged(schema=3), "schema 3; this version reads 1 and 2"),
+        (forged(kind="run"), r"a run wrote it; it is read by ipet\.load\(folder\) and python3 -m ipet"),
+        (
+            lambda folder: (folder / CONFIG).replace(folder / "adapter.json").write_text('{"schema": 1}'),
+            r"adapter\.json: a run wrote it",
+        ),
         (forged(num_prompts=10**9), "num_prompts is 1000000000, of the tensors 2"),
         (forged(bottleneck=10**9), "bottleneck is 1000000000, of the tensors 4"),
         (forged(num_prefixes=10**9), "num_prefixes is 1000000000, of the tensors 0"),
@@ -319,7 +326,7 @@ def forged(**changes):
         (forged(scale="much"), "damaged: not the tuning"),
         (forged(train=[["classifier"]]), "damaged: not the tuning"),
         (forged(position="behind"), "position is 'behind'; accepted: parallel"),
-        (lambda folder: (folder / CONFIG).write_text("[]"), "kind None"),
+        (lambda folder: (folder / CONFIG).write_text("[]"), "schema None; this version reads 1 and 2"),
         (lambda folder: (folder / WEIGHTS).write_bytes(b"no"), "adapter_model.safetensors"),
         (forged(train=["layer_norm"]), "no part 'layer_norm' to train"),
         (forged(train=[]), "trained on frozen weights with"),
@@ -330,6 +337,32 @@ def test_a_folder_that_does_not_fit_is_refused(tmp_path, damage, said):
     damage(tmp_path)
     with pytest.raises(ValueError, match=said):
         ipet.load_tuned(build("wav2vec 2.0")[0], tmp_path)
+
+
+def test_the_config_names_the_frozen_weights_for_other_programs(tmp_path):
+    model, _ = build("wav2vec 2.0")
+    model.config.name_or_path = "somebody/speech"
+    ipet.save_tuned(ipet.tune(model, 2, 4), tmp_path)
+    config = json.loads((tmp_path / CONFIG).read_text())
+    pefts = {"peft_type": "IPET", "base_model_name_or_path": "somebody/speech", "inference_mode": True}
+    assert config.items() >= {**pefts, "task_type": None, "schema": 2, "kind": "tuned"}.items()
+    ipet.save_tuned(ipet.tune(build("ViT")[0], 2, 4), tmp_path)
+    assert json.loads((tmp_path / CONFIG).read_text())["base_model_name_or_path"] is None
+
+
+def test_a_folder_of_the_first_version_is_read_and_migrated(tmp_path):
+    model, x = build("wav2vec 2.0")
+    ipet.save_tuned(moved(ipet.tune(model, 2, 4)), tmp_path)
+    config = json.loads((tmp_path / CONFIG).read_text())
+    first = {name: config[name] for name in ("peft_type", "model", "tuning", "frozen_sha256")}
+    (tmp_path / CONFIG).write_text(json.dumps({**first, "schema": 1}))
+    answers = []
+    for _ in range(2):
+        with torch.no_grad():
+            answers.append(logits(ipet.load_tuned(build("wav2vec 2.0")[0], tmp_path).eval(), x))
+        assert migrate(tmp_path) == (len(answers) == 1)
+    assert json.loads((tmp_path / CONFIG).read_text()) == config
+    assert torch.equal(answers[0], logits(model, x)) and torch.equal(*answers)
 
 
 def test_other_frozen_weights_are_refused(tmp_path):

@@ -11,21 +11,18 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-import torch
 
 sys.path.append(str(Path(__file__).parent))  # helpers, where this file is run as a module
 
 from ipet.__main__ import main
 from ipet.audio import ClipError
-from ipet.backbones.audio_spectrogram_transformer import build_ast, save_backbone
-from ipet.checkpoint import save_adapter, trainable_state
-from ipet.features import LogMel
-from ipet.heads import Classifier, LinearHead
+from ipet.checkpoint import trainable_state
 from ipet.launch import build_without, check, choose_cells
-from ipet.methods import apply_method
+from ipet.saved import save_adapter
 
 from helpers import experiment, rows, run_here, tiny, write_lists, write_wav
 from malformed import ADAPTERS, ARGUMENTS, LISTS, RECORDINGS, TABLES, TRIALS, WEIGHTS, document, matches
+from saving import save_backbone, tuned_model
 
 AST = ["-frame_length", 64, "-fold", 1, "-batch_size", 4, "-epoch", 1]
 REFUSED = [row for row in RECORDINGS if not row.outcome.startswith("fine")]
@@ -177,25 +174,8 @@ def test_a_command_line_is_refused_in_one_line(row, lists, tmp_path, capsys):
 def tuned(tmp_path_factory):
     """A folder with a backbone and an adapter of it."""
     folder = tmp_path_factory.mktemp("tuned")
-    torch.manual_seed(0)
-    save_backbone(build_ast(64, size="tiny"), folder / "backbone")
-    backbone = build_ast(64, pretrained=str(folder / "backbone"))
-    settings = backbone.settings | {"pretrained": str(folder / "backbone"), "sha256": backbone.sha256}
-    apply_method(backbone, "ipet", num_prompts=2, bottleneck=4)
-    front_end = LogMel(128, 64, mean=-6.0, std=5.0)
-    description = {
-        "experiment": "ast_esc50",
-        "labels": [{"mid": f"/m/{i:02d}", "name": f"class {i}"} for i in range(4)],
-        "loss": "cce",
-        "front_end": front_end.settings,
-        "cut": {"num_samples": front_end.num_samples, "zero_mean": True},
-        "backbone": settings,
-        "tuning": backbone.tuning,
-        "metrics": {},
-        "chosen": "the last epoch",
-    }
-    description["cut"]["crop"] = "first"
-    model = Classifier(front_end, backbone, LinearHead(backbone.width, 4))
+    save_backbone("ast", folder / "backbone")
+    model, description = tuned_model(folder / "backbone", "ipet")
     save_adapter(folder / "adapter", trainable_state(model), description)
     return folder
 

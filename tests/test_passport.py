@@ -53,9 +53,9 @@ def test_a_passport_holds_what_a_run_was_made_from_and_what_came_out(run):
     values = {name: part["values"] for name, part in summary["protocols"].items()}
     assert found["results"]["protocols"] == values and found["results"]["metric"] == "accuracy"
     for cell, files in found["results"]["cells"].items():
-        for name in ("last/adapter.safetensors", "best/adapter.safetensors", "predictions.npz"):
+        for name in ("last/adapter_model.safetensors", "best/adapter_model.safetensors", "predictions.npz"):
             assert files["sha256"][name] == sha256(run / cell / name)
-        adapter = json.loads((run / cell / "last/adapter.json").read_text())
+        adapter = json.loads((run / cell / "last/adapter_config.json").read_text())
         assert files["backbone_sha256"] == adapter["backbone"]["sha256"] == found["backbone"]["sha256"]
 
 
@@ -227,7 +227,7 @@ def test_a_run_made_again_from_its_passport_is_the_same_bit_for_bit(run, capfd):
     assert out.endswith("\nbit for bit the same: 2 of 2 cells\n") and "error" not in err
     assert "arguments    the same" in out and "environment  the same" in out and "note:" not in out
     again = run.with_name("a_again")
-    for name in ("last/adapter.safetensors", "metrics.jsonl", "predictions.npz"):
+    for name in ("last/adapter_model.safetensors", "metrics.jsonl", "predictions.npz"):
         for cell in ("seed_1234/fold_1", "seed_1234/fold_2"):
             assert (again / cell / name).read_bytes() == (run / cell / name).read_bytes()
 

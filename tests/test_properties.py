@@ -281,9 +281,9 @@ def test_text_that_is_printed_is_one_line_and_plain_text_stays_as_it_is(text):
 def test_a_description_of_any_json_passes_whole_or_is_refused_in_one_line_that_names_it(value):
     description = DESCRIPTION | value if isinstance(value, dict) and value.keys() <= {*DESCRIPTION} else value
     try:
-        check_description(description, "a/adapter.json")
+        check_description(description, "a/adapter_config.json")
     except ValueError as error:
-        assert str(error).startswith("a/adapter.json: ") and escaped(str(error)) == str(error)
+        assert str(error).startswith("a/adapter_config.json: ") and escaped(str(error)) == str(error)
     else:
         assert description.keys() == DESCRIPTION.keys() and description["labels"] == DESCRIPTION["labels"]
 
@@ -383,7 +383,7 @@ def test_a_damaged_training_state_is_refused_and_never_another_one(data):
 @given(st.data() | st.just(None), st.binary(max_size=100))
 def test_a_damaged_adapter_is_read_or_refused_by_its_name(data, other):
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "adapter.safetensors")
+        path = Path(folder, "adapter_model.safetensors")
         whole = safetensors.torch.save({"prompts.0": torch.ones(1, 2, 3), "head.fc.bias": torch.zeros(4)})
         path.write_bytes(other if data is None else damage(whole, data))
         try:

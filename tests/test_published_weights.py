@@ -404,7 +404,7 @@ def test_a_download_is_pinned_by_its_commit_and_asked_for_by_it_again(hub_cache)
     backbone = build_ast(FRAMES, pretrained="owner/name", size="tiny")
     assert backbone.settings["revision"] == COMMIT
     settings = backbone.settings | {"pretrained": "owner/name"}
-    again = new_backbone(settings, None, Path("adapter.json"))
+    again = new_backbone(settings, None, Path("adapter_config.json"))
     assert again.sha256 == backbone.sha256
     assert asked == [("owner/name", None), ("owner/name", COMMIT)]
 

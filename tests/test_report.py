@@ -43,7 +43,10 @@ def splits(tmp_path):
     targets = np.array([[1, 0, 0], [0, 0, 0], [1, 1, 0]], dtype=np.uint8)
     predictions = {"scores": scores, "targets": targets}
     folder = tmp_path / "runs/IPET/t/second"
-    return write_run(folder, "w2v_fsd50k", {"seed_7": cell}, ("bark", "meow", "moo"), predictions)
+    write_run(folder, "w2v_fsd50k", {"seed_7": cell}, ("bark", "meow", "moo"), predictions)
+    last = folder / "seed_7/last"
+    (last / "adapter_config.json").rename(last / "adapter.json")  # as before schema 2
+    return folder
 
 
 @pytest.fixture

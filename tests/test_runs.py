@@ -19,9 +19,10 @@ from benchmarks import ways
 from ipet.audio import ClipError
 from ipet.backbones.audio_spectrogram_transformer import build_ast
 from ipet.backbones.wav2vec2 import build_wav2vec2
-from ipet.checkpoint import load_adapter, load_training, trainable_state
+from ipet.checkpoint import load_training, save_training, trainable_state
 from ipet.interruption import Stopped
 from ipet.launch import choose_gpus
+from ipet.saved import load_adapter
 from ipet.splits import Cell
 from ipet.trainer import Trainer, seed_everything
 
@@ -39,6 +40,7 @@ from helpers import (
     write_wav,
 )
 from parity import SHARED
+from saving import formerly, libraries_name
 
 AST = ["-frame_length", 64, "-epoch", 2, "-batch_size", 4]
 W2V = ["-frame_length", 40, "-epoch", 2, "-batch_size", 4]
@@ -57,7 +59,7 @@ def splits(tmp_path_factory):
 
 
 def adapter(folder):
-    return safetensors.torch.load((folder / "adapter.safetensors").read_bytes())
+    return safetensors.torch.load((folder / "adapter_model.safetensors").read_bytes())
 
 
 def assert_same_tensors(got, want):
@@ -108,7 +110,7 @@ def test_a_run_with_lists_chooses_on_validation_and_reports_the_test(splits, tmp
     kept = np.load(folder / "seed_1234/predictions.npz")
     right = (kept["scores"].argmax(1) == kept["targets"].argmax(1)).mean()
     assert right == pytest.approx(tested["mean"])
-    assert result["checkpoint_bytes"] == (folder / "seed_1234/best/adapter.safetensors").stat().st_size
+    assert result["checkpoint_bytes"] == (folder / "seed_1234/best/adapter_model.safetensors").stat().st_size
     assert result["macs"] > 0
 
 
@@ -354,18 +356,30 @@ def test_a_run_does_not_go_on_with_another_frozen_backbone(splits, tmp_path):
 
 
 def test_the_best_adapter_is_of_the_epoch_that_the_result_names(splits, tmp_path):
-    flags = [*tiny(splits, tmp_path, *W2V, "-embedding_prompt_num", 3), "-resume"]
+    flags = [*tiny(splits, tmp_path, *W2V, "-method", "bitfit"), "-resume"]
     folder = run_here("w2v_speechcommands", *flags)
     want = adapter(folder / "seed_1234/best")
-    # As if a kill had come between the files of an epoch that is repeated.
+    assert "backbone.layers.1.attention.query.bias" in want
+    # As if a kill had come between the files of an epoch that is repeated, of the version before schema 2.
+    for name in ("best", "last"):
+        formerly(folder / "seed_1234" / name)
     (folder / "seed_1234/best" / "adapter.safetensors").write_bytes(
         (folder / "seed_1234/last" / "adapter.safetensors").read_bytes()
     )
+    training = load_training(folder / "seed_1234/training_state.pt")
+    for name in ("now", "last", "best"):
+        training[name] = {libraries_name(n): tensor for n, tensor in training[name].items()}
+    assert "backbone.model.encoder.layers.1.attention.q_proj.bias" in training["best"]
+    save_training(folder / "seed_1234/training_state.pt", training)
     (folder / "seed_1234/result.json").unlink()
     run_here("w2v_speechcommands", *flags)
     assert_same_tensors(adapter(folder / "seed_1234/best"), want)
+    assert not list((folder / "seed_1234").rglob("adapter.*"))
     best = json.loads((folder / "seed_1234/result.json").read_text())["best_epoch"]
-    assert json.loads((folder / "seed_1234/best" / "adapter.json").read_text())["metrics"]["epoch"] == best
+    assert (
+        json.loads((folder / "seed_1234/best" / "adapter_config.json").read_text())["metrics"]["epoch"]
+        == best
+    )
 
 
 STEPS = ["-epoch", 2, "-batch_size", 1, "-embedding_prompt_num", 3]  # and 24 a list
@@ -742,7 +756,7 @@ def test_an_evaluation_that_is_not_finite_stops_the_run(folds, tmp_path):
         match=r"the outputs of 7 of 7 evaluated clips are not finite, the first is .*eval_1",
     ):
         run_here("ast_esc50", *tiny(folds, tmp_path, *AST, *flags))
-    assert not list(tmp_path.rglob("adapter.safetensors"))
+    assert not list(tmp_path.rglob("adapter_model.safetensors"))
 
 
 def test_a_mistake_before_the_first_epoch_does_not_use_up_the_name(folds, tmp_path):

@@ -14,9 +14,10 @@ import soundfile
 import ipet
 from ipet.__main__ import main
 from ipet.backbones.wav2vec2 import build_wav2vec2, save_backbone
-from ipet.share import write_card
+from ipet.share import push, write_card
 
 from helpers import run_here, tiny, write_lists
+from saving import formerly
 
 HUB_ID = "somebody/words"
 COMMIT = "1" * 40
@@ -119,7 +120,7 @@ def test_what_is_pushed_is_fetched_and_answers_alike(hub, copied, capsys, tmp_pa
     (copied / "secrets.txt").write_text("not for others")
     assert main(["push", str(copied), HUB_ID]) == 0
     assert capsys.readouterr().out.strip().endswith(f"/{HUB_ID}/commit/{COMMIT}")
-    assert sorted(hub.files) == ["README.md", "adapter.json", "adapter.safetensors"]
+    assert sorted(hub.files) == ["README.md", "adapter_config.json", "adapter_model.safetensors"]
     assert hub.made[0]["visibility"] == "private" and hub.made[0]["name"] == "words"
     waveform = 0.1 * np.random.default_rng(0).standard_normal(8_000)
     soundfile.write(tmp_path / "a.wav", waveform, 16_000)
@@ -150,14 +151,40 @@ def test_an_edited_card_is_kept(hub, copied, capsys):
     assert hub.files["README.md"] == b"mine" and hub.made[0]["visibility"] == "public"
 
 
+def test_an_adapter_of_the_first_version_is_pushed_as_one_of_today_and_fetched_as_it_is(hub, copied):
+    first = copied.with_name("first")
+    shutil.copytree(copied, first)
+    formerly(first)
+    files = {path.name: path.read_bytes() for path in first.iterdir()}
+    push(first, HUB_ID)
+    today = {
+        name: (copied / name).read_bytes() for name in ("adapter_config.json", "adapter_model.safetensors")
+    }
+    assert hub.files.items() >= today.items() and len(hub.files) == 3
+    assert {name: (first / name).read_bytes() for name in files} == files
+    Hub.files = files
+    assert ipet.load(HUB_ID).labels == ipet.load(copied).labels
+
+
+def test_a_folder_of_save_tuned_is_not_pushed(hub, copied):
+    (copied / "README.md").write_text("mine")
+    config = json.loads((copied / "adapter_config.json").read_text())
+    (copied / "adapter_config.json").write_text(json.dumps({**config, "kind": "tuned"}))
+    with pytest.raises(ValueError, match=r"ipet\.save_tuned wrote it; it is read by ipet\.load_tuned"):
+        push(copied, HUB_ID)
+    assert not hub.made
+
+
 def test_what_cannot_be_pushed_is_one_line(hub, copied, tmp_path, capsys):
     assert main(["push", str(tmp_path / "nothing"), HUB_ID]) == 1
-    assert "nothing/adapter.json: no such file" in capsys.readouterr().err
+    assert "nothing/adapter_config.json: no such file" in capsys.readouterr().err
     assert main(["push", str(copied), "somebody/other"]) == 1
     error = capsys.readouterr().err
     assert error.startswith("error: somebody/other: the Hugging Face hub did not take it: ")
     assert error.count("\n") == 1
     (copied / "README.md").unlink()
-    (copied / "adapter.json").write_text("{}")
+    config = json.loads((copied / "adapter_config.json").read_text())
+    del config["metrics"]
+    (copied / "adapter_config.json").write_text(json.dumps(config))
     assert main(["push", str(copied), HUB_ID]) == 1
     assert "does not describe an adapter (KeyError" in capsys.readouterr().err

@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import ClassVar
 
 import timm
 import torch
@@ -24,6 +25,7 @@ from ipet.checkpoint import (
     save_published,
 )
 from ipet.limits import PATCHES
+from ipet.names import AST, library_names
 from ipet.tuning import PreNormLayer, Tuning
 
 IMAGENET = "deit_base_distilled_patch16_384"
@@ -76,6 +78,8 @@ class AudioSpectrogramTransformer(nn.Module):
 
     Source of ``patchout``: PaSST (Koutini et al. 2022), there unstructured.
     """
+
+    own_names: ClassVar = {"vit.": AST}
 
     def __init__(
         self,
@@ -158,7 +162,8 @@ class AudioSpectrogramTransformer(nn.Module):
             )
         grid = (rows, num_patches // rows)
         tensors["pos_embed"] = adapt_position_embedding(position, grid, self.grid)
-        load_exactly(self.vit.state_dict(), tensors, source)
+        target = self.vit.state_dict()
+        load_exactly(target, library_names(tensors, target, AST), source)
 
 
 def adapt_position_embedding(position: Tensor, grid: tuple[int, int], new_grid: tuple[int, int]) -> Tensor:

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -33,6 +34,7 @@ from ipet.checkpoint import (
     save_published,
 )
 from ipet.features import HOP_SAMPLES
+from ipet.names import WAV2VEC2, library_names
 
 SIZES = {
     "base": {},
@@ -74,6 +76,8 @@ HEADS = r"(quantizer|project_q|project_hid|lm_head|classifier|projector)\b"
 
 class Wav2Vec2(nn.Module):
     """A waveform to one embedding a clip: mean and standard deviation of the tokens over time."""
+
+    own_names: ClassVar = {"model.": WAV2VEC2}
 
     def __init__(self, model: PreTrainedModel):
         super().__init__()
@@ -172,7 +176,8 @@ def load_published(path: Path, model_type: str, size: str | None = None) -> PreT
         model = new_model(built)
     if not (model.config.mask_time_prob or model.config.mask_feature_prob):
         tensors.pop(MASK, None)  # a model that masks nothing when it is tuned has no use for it
-    load_exactly(model.state_dict(), tensors, str(path))
+    target = model.state_dict()
+    load_exactly(target, library_names(tensors, target, WAV2VEC2), str(path))
     return model
 
 
@@ -239,7 +244,7 @@ def save_backbone(backbone: Wav2Vec2, folder: str | Path, half: bool = True) -> 
 
 
 def modern_name(name: str) -> str:
-    """A tensor's name in any version of transformers, with or without a task's prefix -> today's."""
+    """A tensor's name in a published file, of any version, with a task's prefix or not -> in one form."""
     name = re.sub(rf"^({'|'.join(MODEL_TYPES)})\.", "", name)
     name = name.replace("conv.weight_g", "conv.parametrizations.weight.original0")
     return name.replace("conv.weight_v", "conv.parametrizations.weight.original1")

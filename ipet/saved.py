@@ -1,0 +1,177 @@
+"""The folder of a saved adapter, of a run or of ``ipet.save_tuned``: two files, see ``ipet.description``.
+
+Tensors are written first and their description last, former files are removed after that: at every moment
+the folder reads as what it was, or as what it becomes.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import safetensors.torch
+from torch import Tensor, nn
+
+from ipet.checkpoint import load_trainable_state, read_json, read_tensors, write_atomically, write_json
+from ipet.description import (
+    CONFIG,
+    FORMER_CONFIG,
+    FORMER_WEIGHTS,
+    RUN,
+    SCHEMA,
+    TUNED,
+    WEIGHTS,
+    check_description,
+    check_kind,
+    kind_of,
+    peft_fields,
+    run_config,
+)
+from ipet.names import own_names
+
+
+class Saved(NamedTuple):
+    """A run's adapter as it was read, and the files that errors about it name."""
+
+    description: dict
+    tensors: dict[str, Tensor]
+    config: Path
+    weights: Path
+
+
+def files_of(folder: str | Path) -> tuple[Path, Path]:
+    """A folder's config and its tensors; those of a run's schema 1 where it holds no later ones."""
+    folder = Path(folder)
+    if (folder / FORMER_CONFIG).is_file() and not (folder / CONFIG).is_file():
+        return folder / FORMER_CONFIG, folder / FORMER_WEIGHTS
+    return folder / CONFIG, folder / WEIGHTS
+
+
+def write_saved(folder: str | Path, tensors: Mapping[str, Tensor], config: Mapping) -> None:
+    """Write the two files, and remove those of schema 1; see the module."""
+    folder = Path(folder)
+    whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    write_atomically(folder / WEIGHTS, safetensors.torch.save(whole))
+    write_json(folder / CONFIG, config)
+    remove_former(folder)
+
+
+def remove_former(folder: Path) -> bool:
+    """Remove the files of schema 1 beside later ones; whether there were any."""
+    found = [folder / name for name in (FORMER_CONFIG, FORMER_WEIGHTS) if (folder / name).is_file()]
+    for path in found:
+        path.unlink()
+    return bool(found)
+
+
+def save_adapter(folder: str | Path, state: Mapping[str, Tensor], description: Mapping) -> None:
+    """Write a run's adapter.
+
+    Args:
+        state: what ``trainable_state`` returned.
+        description: labels, front end, backbone, tuning, metrics: JSON values.
+    """
+    write_saved(folder, state, run_config(description))
+
+
+def add_to_description(folder: str | Path, **values) -> None:
+    """Say more, JSON values, of a saved adapter."""
+    path, _ = files_of(folder)
+    write_json(path, read_json(path) | values)
+
+
+def read_saved(folder: str | Path) -> Saved:
+    """A run's adapter, of schema 1 too, in the words of this one.
+
+    Raises:
+        FileNotFoundError: a file is missing.
+        ValueError: see ``read_description`` and ``read_adapter``.
+    """
+    config, weights = files_of(folder)
+    return Saved(read_description(config), read_adapter(weights), config, weights)
+
+
+def read_description(path: str | Path) -> dict:
+    """What a run's config says, of schema 1 too, in the words of this one.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: see ``check_description``.
+    """
+    description = read_json(path)
+    check_description(description, path)
+    return run_config(description)
+
+
+def read_adapter(path: str | Path) -> dict[str, Tensor]:
+    """The tensors of a run's adapter under names of our own; see ``read_tensors``.
+
+    Raises:
+        ValueError: one of them is not finite, or holds no floating-point numbers, or is there twice.
+    """
+    tensors = read_tensors(path)
+    for name, tensor in tensors.items():
+        if not tensor.is_floating_point() or not tensor.isfinite().all():
+            raise ValueError(f"{path}: {name} is not finite, {tensor.dtype}; expected finite numbers")
+    return own_names(tensors, str(path))
+
+
+def load_adapter(folder: str | Path, model: nn.Module) -> dict:
+    """Put a run's adapter into a model of the same shape; returns its description.
+
+    Raises:
+        FileNotFoundError: a file is missing.
+        ValueError: the description's kind or schema is another, its backbone has other weights, or the
+            tensors are not finite or do not fit the model.
+    """
+    config, weights = files_of(folder)
+    description = read_json(config)
+    check_kind(description, RUN, config)
+    tensors = read_adapter(weights)
+    check_backbone(description, model, config)
+    load_trainable_state(model, tensors, str(weights))
+    return run_config(description)
+
+
+def check_backbone(description: Mapping, model: nn.Module, path: Path) -> None:
+    """Raise ValueError where an adapter was trained on another backbone than the model's."""
+    backbone, found = description.get("backbone"), getattr(model.backbone, "sha256", None)
+    trained_on = backbone.get("sha256") if isinstance(backbone, dict) else None
+    if trained_on != found:
+        raise ValueError(
+            f"{path}: trained on the backbone with SHA-256 {str(trained_on)[:12]}..., "
+            f"this one has {str(found)[:12]}...; expected the same"
+        )
+
+
+def migrate(folder: str | Path) -> bool:
+    """Rewrite a saved adapter of schema 1 as one of this schema; whether there was something to do.
+
+    Raises:
+        FileNotFoundError: a file is missing.
+        ValueError: it is damaged, or of a later schema; it stays as it is.
+    """
+    folder = Path(folder)
+    path, _ = files_of(folder)
+    config = read_json(path)
+    kind = kind_of(config, path)
+    if config["schema"] == SCHEMA:
+        return remove_former(folder)  # what a migration that was stopped left
+    if kind == RUN:
+        saved = read_saved(folder)
+        write_saved(folder, saved.tensors, saved.description)
+    else:
+        begin = peft_fields(TUNED, None)
+        write_json(path, begin | {name: value for name, value in config.items() if name not in begin})
+    return True
+
+
+def saved_below(folder: str | Path) -> list[Path]:
+    """The folders of saved adapters, this one or below it.
+
+    Raises:
+        FileNotFoundError: there is none.
+    """
+    found = {path.parent for name in (CONFIG, FORMER_CONFIG) for path in Path(folder).rglob(name)}
+    if not found:
+        raise FileNotFoundError(f"{folder}: no {CONFIG} or {FORMER_CONFIG} there, or below")
+    return sorted(found)
