@@ -21,6 +21,7 @@ from typing import NamedTuple
 sys.path.append(str(Path(__file__).resolve().parent))  # preparation, where this file is not run but loaded
 sys.path.append(str(Path(__file__).resolve().parents[1]))  # ipet, where it is not installed
 
+from preparation.elsewhere import prepare_lists
 from preparation.esc50 import prepare_esc50
 from preparation.folder import prepare_folder
 from preparation.fsd50k import prepare_fsd50k
@@ -54,11 +55,13 @@ DATASETS = {
     "voxceleb1": Dataset(prepare_voxceleb1, "voxceleb", ("trials",)),
     "musan": Dataset(prepare_musan, "musan"),
     "rirs": Dataset(prepare_rirs, "rirs"),
+    "lists": Dataset(prepare_lists, flags=("lists",)),
     "folder": Dataset(prepare_folder, flags=("csv", "group", "folds", "split", "seed", "duplicates")),
 }
 EXAMPLES = """examples:
   python3 data/prepare.py esc50 ~/ESC-50-master
   python3 data/prepare.py voxceleb1 /data/voxceleb1 -trials ~/Downloads
+  python3 data/prepare.py lists /data/ESC-50-master -lists ~/published/esc50 -out data/esc50
   python3 data/prepare.py folder ~/drums -folds 5 -group '(kit\\d+)_' -stats
   python3 data/prepare.py folder ~/birds -csv ~/birds/birds.csv -group recordist -split 0.8,0.1,0.1
 """
@@ -94,10 +97,16 @@ def get_args(argv: list[str] | None = None) -> tuple[argparse.Namespace, dict]:
     add("-stats", action="store_true", help="mean and deviation of the training lists' log-mels: stats.json")
     add("-frames", type=size, metavar="N", help="of -stats: the first N frames of a clip (default: all)")
     add("-workers", type=size, metavar="N", help="of -stats: threads (default: one a core)")
-    own = parser.add_argument_group("gtzan, voxceleb1 and folder")
+    own = parser.add_argument_group("gtzan, voxceleb1, lists and folder")
     add = own.add_argument
     add("-seed", type=count, metavar="N", help="gtzan, folder: of the random lists (default: 1234)")
     add("-trials", type=absolute, metavar="DIR", help="voxceleb1: folder of the trial lists (default: PATH)")
+    add(
+        "-lists",
+        type=absolute,
+        metavar="DIR",
+        help="lists: of another machine, with its paths; the recordings are looked for in PATH",
+    )
     add("-csv", type=absolute, metavar="FILE", help="folder: columns path, label (a;b) and perhaps split")
     add(
         "-group",
