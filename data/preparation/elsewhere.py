@@ -1,7 +1,8 @@
 """Lists that were made on another machine, with its absolute paths: the recordings are looked for here.
 
 AST's, SSAST's and IPET's own published lists are such files: ``{"data": [{"wav":
-"/data/.../1-100032-A-0.wav", "labels": "/m/07rwj00"}, ...]}`` beside a table with the columns ``index,mid,display_name``.
+"/data/.../1-100032-A-0.wav", "labels": "/m/07rwj00"}, ...]}`` beside a table with the
+columns ``index,mid,display_name``.
 """
 
 import json
