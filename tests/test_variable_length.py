@@ -9,6 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
+from ipet import attention
 from ipet.augment import NoiseAndRoll, SpecAugment
 from ipet.backbones.audio_spectrogram_transformer import build_ast
 from ipet.backbones.wav2vec2 import (
@@ -24,6 +25,7 @@ from ipet.checkpoint import trainable_state
 from ipet.export import export
 from ipet.features import LogMel, Padded, Waveform
 from ipet.heads import Classifier, LinearHead
+from ipet.memory import checkpoint_activations
 from ipet.methods import apply_method
 from ipet.multitask import MultiTask
 from ipet.splits import waveform_cuts
@@ -171,6 +173,20 @@ def test_clips_of_one_length_are_heard_without_a_mask(kind, method, monkeypatch)
     model.front_end.variable_length = False
     model(waveform, lengths)
     assert masks == [None] * 4
+
+
+@pytest.mark.parametrize("method", ["ipet", "linear"])
+@pytest.mark.parametrize("kind", ["ast", "wav2vec2", "wavlm"])
+def test_both_ways_of_attention_and_activations_computed_again_know_the_mask(kind, method, monkeypatch):
+    model, batch = model_of(kind, method), batch_of(clips_of())
+    want = model(*batch)
+    gradient = gradients(model, [want.sum()])
+    monkeypatch.setattr(attention, "products_are_faster", lambda device, dtype: True)
+    attention.choose_attention(model, "cpu", torch.bfloat16)
+    checkpoint_activations(model)
+    got = model(*batch)
+    torch.testing.assert_close(got, want, rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(gradients(model, [got.sum()]), gradient, rtol=1e-7, atol=1e-9)
 
 
 # Lengths ----------------------------------------------------------------------------------------------
