@@ -295,6 +295,12 @@ def add_data(parser: Parser) -> None:
         type=number(int, 1, limits.FRAMES),
         help="frames of 10 ms that the backbone sees of a clip",
     )
+    add_switch(
+        group,
+        "-variable_length",
+        default=False,
+        help="a clip shorter than frame_length is heard at its own length, neither repeated nor filled up",
+    )
 
 
 def add_training(parser: Parser) -> None:
@@ -586,6 +592,8 @@ def parse(argv, add_groups, defaults: dict) -> argparse.Namespace:
         args.tags = f"{PREFIX[add_groups[0]]}_{Path(defaults.get('path_list', 'own')).name}"
     choose_method(parser, args)
     check_sizes(parser, args, given_flags(parser, argv))
+    if args.variable_length:
+        check_variable_length(parser, args)
     if args.lr is None:
         args.lr = lr_finetune if args.method in FINE_TUNING and lr_finetune else lr
     choose_cells(parser, args)
@@ -623,6 +631,18 @@ def choose_method(parser: Parser, args) -> None:
         parser.error(
             f"-adapter_residual True goes with -adapter_position parallel, not {args.adapter_position}"
         )
+
+
+def check_variable_length(parser: Parser, args) -> None:
+    """Refuse what takes every clip of a batch to be of one length."""
+    said = "-variable_length True hears every clip at its own length"
+    if args.nb_seg > 1:
+        parser.error(f"{said}, not in -nb_seg {args.nb_seg} segments of one; give -nb_seg 1")
+    if args.method == "input_prompt":
+        parser.error(f"{said}, and the border of -method input_prompt has one; accepted: any other method")
+    for flag in ("patchout", "keep_features"):
+        if getattr(args, flag, 0):
+            parser.error(f"{said}, and -{flag} {getattr(args, flag):g} is for one; leave one of the two out")
 
 
 SIZES = {  # what a setting is for
@@ -759,7 +779,11 @@ def log_mel_cut_values(args) -> dict:
 
 def waveform_cut_values(args) -> dict:
     """Keywords of ``waveform_cuts``."""
-    return {"num_frames": args.frame_length, "num_segments": args.nb_seg}
+    return {
+        "num_frames": args.frame_length,
+        "num_segments": args.nb_seg,
+        "variable_length": args.variable_length,
+    }
 
 
 def method_values(args) -> dict:
@@ -792,6 +816,7 @@ def ast_values(args) -> dict:
             "window": args.winfunc,
             "num_segments": args.nb_seg,
             "whole_periods": args.whole_periods,
+            "variable_length": args.variable_length,
         },
         "masks": (args.freqm, args.timem),
         "noise": args.add_noise,
@@ -814,6 +839,7 @@ def wav2vec2_values(args) -> dict:
             "num_frames": args.frame_length,
             "num_segments": args.nb_seg,
             "whole_periods": args.whole_periods,
+            "variable_length": args.variable_length,
         },
         "backbone": {
             "size": args.size,

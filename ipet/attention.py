@@ -23,11 +23,11 @@ def attention(q: Tensor, k: Tensor, v: Tensor, prepended, drop: float, mask=None
     """softmax(Q [K(P) ; K]^T / sqrt(d)) [V(P) ; V].
 
     Args:
-        q: [B, H, t, D / H], with a mask t = T.
+        q: [B, H, t, D / H].
         k, v: [B, H, T, D / H].
         prepended: K(P) and V(P) [1, H, n, D / H], the same for every clip, or [B, H, n, D / H]; or None.
         drop: probability of dropout of the attention weights.
-        mask: [B, 1 or H, T, T] True where a query sees a key, or what is added to the scores; every
+        mask: [B, 1 or H, 1 or t, T] True where a query sees a key, or what is added to the scores; every
             query sees every prompt, and nothing is added to their scores.
 
     Returns:

@@ -37,7 +37,7 @@ class SpecAugment(nn.Module):
 
     Args:
         max_mels, max_frames: the widths are uniform below these; 0 switches a mask off. Starts are
-            rounded down.
+            rounded down. In a clip of n of T frames the stretch is n / T as wide.
 
     Source: SpecAugment (Park et al. 2019), widths and starts as in torchaudio's maskings.
     """
@@ -46,21 +46,26 @@ class SpecAugment(nn.Module):
         super().__init__()
         self.max_mels, self.max_frames = max_mels, max_frames
 
-    def forward(self, fbank: Tensor, seeds: Tensor) -> Tensor:
-        """[B, T, M], [B] -> [B, T, M]."""
+    def forward(self, fbank: Tensor, seeds: Tensor, own: Tensor | None = None) -> Tensor:
+        """[B, T, M], [B], [B] frames of the clips (None: all T) -> [B, T, M]."""
         draws = np.stack([np.random.default_rng([1, s]).random(4) for s in seeds.tolist()])  # [B, 4]
         draws = torch.from_numpy(draws).to(fbank.device)
         _, num_frames, num_mels = fbank.shape
-        frames = stretch(draws[:, 0], draws[:, 1], self.max_frames, num_frames)  # [B, T]
+        frames = stretch(draws[:, 0], draws[:, 1], self.max_frames, num_frames, own)  # [B, T]
         mels = stretch(draws[:, 2], draws[:, 3], self.max_mels, num_mels)  # [B, M]
         return fbank.masked_fill(frames[:, :, None] | mels[:, None, :], 0.0)
 
 
-def stretch(width: Tensor, start: Tensor, max_width: int, length: int) -> Tensor:
-    """Masks of one stretch each, from [B] draws in [0, 1) -> [B, length], True inside."""
+def stretch(width: Tensor, start: Tensor, max_width: int, length: int, own: Tensor | None = None) -> Tensor:
+    """Masks of one stretch each, from [B] draws in [0, 1) -> [B, length], True inside.
+
+    With [B] lengths of their own, none above ``length``, in proportion to these and within them.
+    """
     width = width * min(max_width, length)
-    first = (start * (length - width)).long()
     position = torch.arange(length, device=width.device)
+    if own is not None:
+        width, length = width * own / length, own
+    first = (start * (length - width)).long()
     return (position >= first[:, None]) & (position < (first + width.long())[:, None])
 
 
@@ -74,9 +79,15 @@ class NoiseAndRoll(nn.Module):
         super().__init__()
         self.max_level, self.max_roll = max_level, max_roll
 
-    def forward(self, fbank: Tensor, seeds: Tensor) -> Tensor:
-        """[B, T, M], [B] -> [B, T, M]."""
-        return torch.stack([self.augment(x, seed) for x, seed in zip(fbank, seeds.tolist())])
+    def forward(self, fbank: Tensor, seeds: Tensor, own: Tensor | None = None) -> Tensor:
+        """[B, T, M], [B], [B] frames of the clips (None: all T), which alone change -> [B, T, M]."""
+        lengths = [fbank.shape[1]] * len(fbank) if own is None else own.tolist()
+        return torch.stack(
+            [
+                torch.cat([self.augment(x[:n], seed), x[n:]])
+                for x, seed, n in zip(fbank, seeds.tolist(), lengths)
+            ]
+        )
 
     def augment(self, fbank: Tensor, seed: int) -> Tensor:
         """[T, M] -> [T, M]."""

@@ -99,6 +99,7 @@ BOUNDS = {  # of each part, those that may be there
         "hop_ms": real(0, limits.WINDOW_MS),
         "window": TEXT,
         "whole_periods": SWITCH,
+        "variable_length": SWITCH,
     },
     "cut": {"repeat": SWITCH, "zero_mean": SWITCH, "whole": SWITCH},
     "calibration": {"temperature": real(1e-6)},

@@ -62,8 +62,14 @@ def export(model: TunedModel, folder: str | Path, formats: tuple[str, ...] = ("o
         Of each format the largest difference to the model's own answers on noise, in batches of 1 and 3.
 
     Raises:
-        ValueError: a package is missing, or a file answers otherwise than the model.
+        ValueError: a package is missing, a file answers otherwise than the model, or the model hears clips
+            of variable length.
     """
+    if model.of_windows.variable_length:
+        raise ValueError(
+            "the adapter was trained with -variable_length True, and the file's clips have one length; "
+            "expected one that was trained without"
+        )
     folder = Path(folder)
     for name in formats:
         check_packages(name)

@@ -1,5 +1,7 @@
 """Log-mel filterbanks as Kaldi computes them, for a batch at once, on the batch's device."""
 
+from typing import NamedTuple
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -18,6 +20,13 @@ PREEMPHASIS = 0.97  # Kaldi's default
 LOW_HZ = 20.0  # Kaldi's default
 HOP_SAMPLES = 160  # of a frame of 10 ms, by which clip lengths are given
 FLOOR = torch.finfo(torch.float32).eps  # of the energies, before the logarithm
+
+
+class Padded(NamedTuple):
+    """A batch of clips of their own lengths, and how much of each is the clip's: what a backbone hears."""
+
+    x: Tensor  # [B, T, ...] log-mels or samples
+    length: Tensor  # [B] frames or samples; what lies behind them is no clip's
 
 
 def covered_samples(num_frames: int, window_ms: float, hop_ms: float) -> int:
@@ -44,6 +53,14 @@ def segment_rows(length: int, size: int, num_segments: int, whole_periods: bool 
     return (starts[:, None] + torch.arange(size)) % length
 
 
+def check_segments(num_segments: int, variable_length: bool) -> None:
+    """Raise ValueError where clips of their own lengths are to be cut into segments of one length."""
+    if variable_length and num_segments > 1:
+        raise ValueError(
+            f"{num_segments} segments of clips of variable length; expected 1: such a clip is heard whole"
+        )
+
+
 class LogMel(nn.Module):
     """Normalised log-mels of fixed length: (log mel(|STFT|^2) - mean) / (2 std).
 
@@ -57,10 +74,12 @@ class LogMel(nn.Module):
             normalisation.
         num_segments: S; above 1, evaluation takes S evenly spaced segments of T frames of a whole clip.
         whole_periods: see ``segment_rows``.
+        variable_length: a clip keeps its own number of frames, of which T is the maximum; masks and noise
+            then also take these [B] numbers.
 
     Raises:
         ValueError: an unknown window, a window or hop shorter than a sample, a standard deviation
-            that is not positive.
+            that is not positive; several segments of variable length.
 
     Source: Kaldi's compute-fbank-feats without dither, as AST uses it (Gong et al. 2021).
     """
@@ -78,8 +97,10 @@ class LogMel(nn.Module):
         noise: nn.Module | None = None,
         num_segments: int = 1,
         whole_periods: bool = True,
+        variable_length: bool = False,
     ):
         super().__init__()
+        check_segments(num_segments, variable_length)
         if window not in WINDOWS:
             raise ValueError(f"window is {window!r}; accepted: {', '.join(WINDOWS)}")
         if not std > 0:
@@ -87,6 +108,7 @@ class LogMel(nn.Module):
         self.num_mels, self.num_frames, self.mean, self.std = num_mels, num_frames, mean, std
         self.masks, self.noise = masks, noise
         self.num_segments, self.whole_periods = num_segments, whole_periods
+        self.variable_length = variable_length
         self.window_samples = int(SAMPLE_RATE * window_ms / 1000)
         self.hop_samples = int(SAMPLE_RATE * hop_ms / 1000)
         if self.window_samples < 2 or self.hop_samples < 1:
@@ -114,6 +136,7 @@ class LogMel(nn.Module):
             "window": window,
             "num_segments": num_segments,
             "whole_periods": whole_periods,
+            **({"variable_length": True} if variable_length else {}),
         }
 
     def count_frames(self, num_samples: Tensor) -> Tensor:
@@ -149,21 +172,23 @@ class LogMel(nn.Module):
             segments.append(fbank[rows.to(fbank.device)])  # [S, T, M]
         return torch.cat(segments)
 
-    def forward(self, waveform: Tensor, num_samples: Tensor, seeds: Tensor | None = None) -> Tensor:
+    def forward(self, waveform: Tensor, num_samples: Tensor, seeds: Tensor | None = None) -> Tensor | Padded:
         """[B, N] samples, [B] true lengths, [B] augmentation seeds (None: off) -> [B, T, M].
 
-        Without seeds, that is in evaluation, [B S, T, M] where there are several segments.
+        Without seeds, that is in evaluation, [B S, T, M] where there are several segments. Of variable
+        length ``Padded``: the same, and [B] frames.
         """
+        own = (self.count_frames(num_samples),) if self.variable_length else ()
         with torch.autocast(waveform.device.type, enabled=False):  # bf16 is too coarse for log-mels
             several = seeds is None and self.num_segments > 1
             fbank = (self.segments if several else self.fixed_length)(waveform.float(), num_samples)
             if self.masks is not None and seeds is not None:
-                fbank = self.masks(fbank, seeds)
+                fbank = self.masks(fbank, seeds, *own)
             # Pad and mask first, normalise second: the pretrained model met both as -mean / (2 std).
             fbank = (fbank - self.mean) / (2 * self.std)
             if self.noise is not None and seeds is not None:
-                fbank = self.noise(fbank, seeds)
-            return fbank
+                fbank = self.noise(fbank, seeds, *own)
+            return Padded(fbank, *own) if own else fbank
 
 
 class Waveform(nn.Module):
@@ -173,17 +198,29 @@ class Waveform(nn.Module):
         num_frames: of 10 ms, the length of a segment.
         num_segments: S; above 1, evaluation takes S evenly spaced segments of a whole clip.
         whole_periods: see ``segment_rows``.
+        variable_length: a clip keeps its own length, of which ``num_frames`` is the maximum.
+
+    Raises:
+        ValueError: several segments of variable length.
     """
 
-    def __init__(self, num_frames: int, num_segments: int = 1, whole_periods: bool = True):
+    def __init__(
+        self,
+        num_frames: int,
+        num_segments: int = 1,
+        whole_periods: bool = True,
+        variable_length: bool = False,
+    ):
         super().__init__()
+        check_segments(num_segments, variable_length)
         self.num_samples, self.num_segments = num_frames * HOP_SAMPLES, num_segments
-        self.whole_periods = whole_periods
+        self.whole_periods, self.variable_length = whole_periods, variable_length
         self.settings = {
             "kind": "waveform",
             "num_frames": num_frames,
             "num_segments": num_segments,
             "whole_periods": whole_periods,
+            **({"variable_length": True} if variable_length else {}),
         }
 
     def segments(self, waveform: Tensor, num_samples: Tensor) -> Tensor:
@@ -194,10 +231,12 @@ class Waveform(nn.Module):
         ]
         return torch.cat([clip[row.to(clip.device)] for clip, row in zip(waveform, rows)])
 
-    def forward(self, waveform: Tensor, num_samples: Tensor, seeds: Tensor | None = None) -> Tensor:
+    def forward(self, waveform: Tensor, num_samples: Tensor, seeds: Tensor | None = None) -> Tensor | Padded:
         """[B, N] -> [B, N]; without seeds, in evaluation, [B S, T] where there are several segments.
 
-        [B, C, T] features of samples (``KeptFeatures``) stay as they are.
+        [B, C, T] features of samples (``KeptFeatures``) stay as they are. Of variable length ``Padded``.
         """
+        if self.variable_length:
+            return Padded(waveform, num_samples)
         several = seeds is None and self.num_segments > 1 and waveform.ndim == 2
         return self.segments(waveform, num_samples) if several else waveform

@@ -90,9 +90,8 @@ class TunedModel:
         self.bare: nn.Module | None = None  # the frozen backbone as it is without the adapter
         self.of_windows = copy.copy(model.front_end)  # a window of a long recording is one segment
         self.of_windows.num_segments = 1
-        self.window_cut = replace(
-            cut, whole=False, repeat=cut.repeat or isinstance(model.front_end, Waveform)
-        )
+        fills = isinstance(model.front_end, Waveform) and not model.front_end.variable_length
+        self.window_cut = replace(cut, whole=False, repeat=cut.repeat or fills)
 
     def sibling(self, folder: str | Path) -> "TunedModel":
         """Another task's adapter, on this model's frozen backbone: it is neither read nor held again.

@@ -133,7 +133,7 @@ class MultiTask(nn.Module):
             )
         index = torch.tensor([self.names.index(task) for task in tasks], device=waveform.device)
         x = self.front_end(waveform, num_samples)
-        self.routing.index = index.repeat_interleave(len(x) // len(index))
+        self.routing.index = index.repeat_interleave(self.front_end.num_segments)
         embeddings = self.backbone(x).unflatten(0, (len(index), -1))  # [B, S, E]
         logits = [torch.empty(0)] * len(index)
         for task in index.unique().tolist():

@@ -28,14 +28,14 @@ def log_mel_cuts(
     return Cuts(Cut(cut.num_samples, train_crop, zero_mean=True), cut)
 
 
-def waveform_cuts(num_frames: int, num_segments: int = 1) -> Cuts:
+def waveform_cuts(num_frames: int, num_segments: int = 1, variable_length: bool = False) -> Cuts:
     """Cuts for samples: at random in training, around the centre in evaluation, or segments.
 
-    A short clip is repeated.
+    A short clip is repeated, or of variable length stays short.
     """
-    num_samples = num_frames * HOP_SAMPLES
-    evaluation = Cut(num_samples, "centre", repeat=True, whole=num_segments > 1)
-    return Cuts(Cut(num_samples, "random", repeat=True), evaluation)
+    num_samples, repeat = num_frames * HOP_SAMPLES, not variable_length
+    evaluation = Cut(num_samples, "centre", repeat=repeat, whole=num_segments > 1)
+    return Cuts(Cut(num_samples, "random", repeat=repeat), evaluation)
 
 
 class Cell(NamedTuple):

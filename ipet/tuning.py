@@ -218,23 +218,28 @@ class PreNormLayer(TunedLayer):
         """The library's."""
         return self.layer.attn
 
-    def forward(self, x: Tensor, num_outputs: int | None = None) -> Tensor:
-        """[B, T, D] -> [B, T, D], or [B, t, D]: the first t tokens' outputs, the others' not computed."""
+    def forward(self, x: Tensor, num_outputs: int | None = None, attn_mask: Tensor | None = None) -> Tensor:
+        """[B, T, D] -> [B, T, D], or [B, t, D]: the first t tokens' outputs, the others' not computed.
+
+        Args:
+            attn_mask: [B, 1, 1, T] True where there is a token of the clip; see ``attention``.
+        """
         f = self.layer
-        h = f.drop_path1(f.ls1(self.attend(f.norm1(x), num_outputs)))  # h = MHA(LN1(x)), P in keys, values
+        h = self.attend(f.norm1(x), num_outputs, attn_mask)  # h = MHA(LN1(x)), P in keys, values
+        h = f.drop_path1(f.ls1(h))
         u = x[:, :num_outputs] + self.adapted(h)  # u = x + h, or x + h + s A1(h)
         g = f.drop_path2(f.ls2(f.mlp(f.norm2(u))))  # g = FFN(LN2(u))
         return u + g + self.adapt(u, g)  # y = u + g + s A(u), or u + g + s A(g)
 
-    def attend(self, x: Tensor, num_outputs: int | None) -> Tensor:
+    def attend(self, x: Tensor, num_outputs: int | None, mask: Tensor | None) -> Tensor:
         """[B, T, D] -> [B, t, D]: the first t tokens' attention over the prompts and x."""
         a = self.attention
         prepended = self.prepended()
         if prepended is None and num_outputs is None:
-            return a(x)
+            return a(x, attn_mask=mask)
         q, k, v = (split_heads(part, a.num_heads) for part in a.qkv(x).chunk(3, dim=-1))
         dropout = a.attn_drop.p if a.training else 0.0
-        out = attention(a.q_norm(q[:, :, :num_outputs]), a.k_norm(k), v, prepended, dropout)
+        out = attention(a.q_norm(q[:, :, :num_outputs]), a.k_norm(k), v, prepended, dropout, mask)
         return a.proj_drop(a.proj(a.norm(out)))
 
     def project(self, prompt: Tensor) -> tuple[Tensor, Tensor]:

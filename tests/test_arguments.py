@@ -412,6 +412,9 @@ def test_the_authors_switches_and_method_say_the_same(flags, method):
         (["-method", "lora", "-budget", "9k", "-lora_rank", "2"], "the budget chooses the size"),
         (["-seed", "1", "2", "1"], "-seed 1 2 1: each seed once"),
         (["-method", "loar"], "argument -method: invalid choice: 'loar'"),
+        (["-variable_length", "-nb_seg", "5"], "not in -nb_seg 5 segments of one; give -nb_seg 1"),
+        (["-variable_length", "-patchout", "0.5"], "-patchout 0.5 is for one; leave one of the two out"),
+        (["-variable_length", "-method", "input_prompt"], "the border of -method input_prompt has one"),
     ],
 )
 def test_what_does_not_go_together_is_refused(capsys, flags, said):

@@ -87,6 +87,7 @@ def test_a_good_description_passes():
             10_000,
             "10,000 segments of 512 frames of 400 samples; at most 1,073,741,824",
         ),
+        ("front_end.variable_length", 1, "front_end.variable_length is 1; expected true or false"),
         ("cut.num_samples", 2**40, "cut.num_samples is 1099511627776; expected a whole number from 1 to"),
         ("cut.crop", "last", "cut.crop is 'last'; expected 'first' or 'centre' or 'random'"),
         ("backbone.pretrained", None, "backbone.pretrained is None; expected text"),

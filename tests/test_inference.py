@@ -28,6 +28,11 @@ CASES = {  # experiment, flags
     "w2v": ("w2v_speechcommands", ["-frame_length", 40]),
     "w2v, segments": ("w2v_gtzan", ["-frame_length", 40, "-fold", 1, "-nb_seg", 2]),
     "w2v, several labels": ("w2v_fsd50k", ["-frame_length", 40, "-classification_loss", "bce"]),
+    "ast, own lengths": (
+        "ast_esc50",
+        ["-frame_length", 64, "-fold", 1, "-freqm", 4, "-timem", 8, "-variable_length"],
+    ),
+    "w2v, own lengths": ("w2v_speechcommands", ["-frame_length", 60, "-variable_length"]),
     "ast, LoRA": ("ast_esc50", ["-frame_length", 64, "-fold", 1, "-method", "lora"]),
     "w2v, fine-tuned": ("w2v_speechcommands", ["-frame_length", 40, "-method", "finetune"]),
     "ast, input prompt": (
@@ -83,6 +88,8 @@ def test_a_loaded_adapter_answers_as_it_did_in_evaluation(case, backbones, lists
         want = torch.from_numpy(kept) / model.temperature
         want = want.sigmoid() if model.several else want.softmax(dim=-1)
         np.testing.assert_allclose(got, want.numpy(), rtol=1e-4, atol=1e-6)
+    assert model.model.front_end.variable_length == ("own lengths" in case)
+    assert model.window_cut.repeat == (case.startswith("w2v") and "own lengths" not in case)
     assert (model.temperature == 1) == (name != "test")  # fitted where there is a validation list
     assert model.several == ("several" in case or not np.allclose(got.sum(axis=1), 1, atol=1e-4))
     ranked = model.predict(paths[0], top=2)

@@ -142,6 +142,12 @@ def test_fine_tuning_has_nothing_to_keep(capsys):
     assert "-keep_features 1 is for frozen convolutions" in capsys.readouterr().err
 
 
+def test_clips_of_their_own_lengths_are_not_kept(capsys):
+    with experiment("w2v_speechcommands") as load, pytest.raises(SystemExit):
+        load("arguments").get_args(["-name", "a", "-variable_length", "-keep_features", "1"])
+    assert "-keep_features 1 is for one; leave one of the two out" in capsys.readouterr().err
+
+
 def test_ast_has_no_such_flag():
     status, _, err = run_there("ast_esc50", "-name", "a", "-keep_features", 1)
     assert status == 2 and "unknown argument '-keep_features'" in err

@@ -24,6 +24,7 @@ from ipet.checkpoint import (
     read_tensors,
     save_published,
 )
+from ipet.features import Padded
 from ipet.limits import PATCHES
 from ipet.names import AST, library_names
 from ipet.tuning import PreNormLayer, Tuning
@@ -129,19 +130,51 @@ class AudioSpectrogramTransformer(nn.Module):
         """[B, 1, M, T] log-mels -> [B, f t, D] patches."""
         return self.vit.patch_embed
 
-    def forward(self, fbank: Tensor) -> Tensor:
-        """[B, T, M] -> [B, D]."""
-        vit = self.vit
+    def forward(self, fbank: Tensor | Padded) -> Tensor:
+        """[B, T, M], or clips of their own numbers of frames -> [B, D]."""
+        vit, position, masked = self.vit, self.vit.pos_embed, {}
+        if isinstance(fbank, Padded):
+            fbank, position, masked = self.fit(*fbank)
         x = vit.patch_embed(fbank.transpose(1, 2).unsqueeze(1))  # [B, f t, D]
         *layers, last = vit.blocks
         tokens = [token.expand(x.shape[0], -1, -1) for token in (vit.cls_token, vit.dist_token)]
-        x = torch.cat([*tokens, x], dim=1) + vit.pos_embed  # [B, 2 + f t, D]
+        x = torch.cat([*tokens, x], dim=1) + position  # [B, 2 + f t, D]
         x = vit.patch_drop(x)
         for layer in layers:
-            x = layer(x)
+            x = layer(x, **masked)
         last = last if isinstance(last, PreNormLayer) else PreNormLayer(last, Tuning())
-        y = vit.norm(last(x, num_outputs=PREFIX))  # the last layer's other outputs would go unused
+        y = vit.norm(last(x, num_outputs=PREFIX, **masked))  # the last layer's other outputs would go unused
         return (y[:, 0] + y[:, 1]) / 2
+
+    def fit(self, fbank: Tensor, num_frames: Tensor) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        """Clips as long as the longest of a batch, their positions, and which tokens are a clip's.
+
+        A clip of n frames has the fewest patches in time that cover it, 1 + ceil((n - 16) / stride), and no
+        more than the backbone has positions. So its last one reaches beyond it by less than a stride, in a
+        batch and alone. It has the first positions, whatever its length.
+
+        Args:
+            fbank: [B, T, M], T of the backbone.
+            num_frames: [B].
+
+        Returns:
+            [B, T', M]; [1, 2 + f t', D]; and, where not all have the same number of patches, ``attn_mask``
+            [B, 1, 1, 2 + f t'] True where a token is the clip's.
+        """
+        rows, most = self.grid
+        stride = self.settings["stride"][1]
+        columns = 1 + ((num_frames - PATCH).clamp(min=0) + stride - 1) // stride  # [B]
+        columns = columns.clamp(max=most)
+        fewest, longest = columns.aminmax()
+        longest = int(longest)
+        prefix, patches = self.vit.pos_embed.split([PREFIX, rows * most], dim=1)
+        patches = patches.unflatten(1, self.grid)[:, :, :longest].flatten(1, 2)
+        masked = {}
+        if fewest < longest:
+            own = torch.arange(longest, device=fbank.device) < columns[:, None]  # [B, t']
+            own = own[:, None].expand(-1, rows, -1).flatten(1)  # [B, f t'], as the patches are
+            masked["attn_mask"] = F.pad(own, (PREFIX, 0), value=True)[:, None, None]
+        return fbank[:, : PATCH + (longest - 1) * stride], torch.cat([prefix, patches], dim=1), masked
 
     def load_published(self, tensors: Mapping[str, Tensor], source: str) -> None:
         """Take the weights of one of the published layouts (see ``to_timm``).

@@ -12,6 +12,8 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils.rnn import pad_sequence
 from transformers import (
     HubertConfig,
     HubertModel,
@@ -22,6 +24,7 @@ from transformers import (
     WavLMConfig,
     WavLMModel,
 )
+from transformers.models.wav2vec2.modeling_wav2vec2 import _compute_mask_indices
 
 from ipet.checkpoint import (
     fingerprint,
@@ -33,7 +36,7 @@ from ipet.checkpoint import (
     read_tensors,
     save_published,
 )
-from ipet.features import HOP_SAMPLES
+from ipet.features import HOP_SAMPLES, Padded
 from ipet.names import WAV2VEC2, library_names
 
 SIZES = {
@@ -91,11 +94,60 @@ class Wav2Vec2(nn.Module):
         """[B, N] samples -> [B, C, T] features."""
         return self.model.feature_extractor
 
-    def forward(self, waveform: Tensor) -> Tensor:
-        """[B, N] -> [B, 2 D]; unbiased variance, no epsilon."""
-        x = self.model(waveform).last_hidden_state  # [B, T, D], one token every 320 samples
-        x = x.to(torch.promote_types(x.dtype, torch.float32))  # bf16 is too coarse for a deviation
-        return torch.cat([x.mean(dim=1), x.std(dim=1)], dim=-1)
+    def forward(self, waveform: Tensor | Padded) -> Tensor:
+        """[B, N], or clips of their own lengths -> [B, 2 D]; unbiased variance, no epsilon."""
+        if isinstance(waveform, Padded):
+            return torch.cat([pooled(clip[None]) for clip in self.tokens(*waveform)])
+        return pooled(self.model(waveform).last_hidden_state)  # one token every 320 samples
+
+    def tokens(self, waveform: Tensor, num_samples: Tensor) -> list[Tensor]:
+        """[B, N] samples, [B] true lengths -> of each clip [T_i, D], as if it were alone.
+
+        A clip with too few samples for a deviation, or for a time mask, gets zeros up to that length.
+        """
+        model = self.model
+        lengths = [max(n, least_samples(model.config)) for n in num_samples.tolist()]
+        inside = torch.arange(waveform.shape[1], device=waveform.device) < num_samples[:, None]
+        waveform = F.pad(waveform * inside, (0, max(0, max(lengths) - waveform.shape[1])))
+        features = self.features(waveform, lengths)  # [B, T, C]
+        counts = [count_tokens(model.config, n) for n in lengths]
+        own = torch.arange(features.shape[1]) < torch.tensor(counts)[:, None]
+        own = own.to(waveform.device)  # [B, T]
+        x = model.feature_projection(features)
+        x = x[0] if isinstance(x, tuple) else x  # HuBERT's gives the projection alone
+        x = model._mask_hidden_states(x, self.time_masks(own))
+        x = model.encoder(x, None if min(counts) == max(counts) else own).last_hidden_state
+        return [clip[:n] for clip, n in zip(x, counts)]
+
+    def features(self, waveform: Tensor, lengths: list[int]) -> Tensor:
+        """[B, N] samples, the clips' lengths -> [B, T, C] features; what is behind a clip's is no clip's."""
+        if self.model.config.feat_extract_norm != "group":  # a norm over channels sees one moment
+            return self.convolutions(waveform[:, : max(lengths)]).transpose(1, 2)
+        # The first layer's norm is over all time: zeros behind a clip would change every one of its features.
+        clips = [torch.empty(0)] * len(lengths)
+        for length in sorted(set(lengths)):
+            rows = [row for row, n in enumerate(lengths) if n == length]
+            for row, features in zip(rows, self.convolutions(waveform[rows, :length])):
+                clips[row] = features.transpose(0, 1)  # [T_i, C]
+        return pad_sequence(clips, batch_first=True)
+
+    def time_masks(self, own: Tensor) -> Tensor | None:
+        """[B, T] True where a clip has a token -> [B, T] True where training hides it; None: nowhere.
+
+        The share is ``mask_time_prob``'s at any length: the least number of masks of transformers, two, would
+        hide half a second nearly whole.
+        """
+        config = self.model.config
+        if not (self.model.training and config.mask_time_prob and config.apply_spec_augment):
+            return None
+        hidden = _compute_mask_indices(own.shape, config.mask_time_prob, config.mask_time_length, own)
+        return torch.from_numpy(hidden).to(own.device)
+
+
+def pooled(x: Tensor) -> Tensor:
+    """[B, T, D] -> [B, 2 D], mean and deviation over time."""
+    x = x.to(torch.promote_types(x.dtype, torch.float32))  # bf16 is too coarse for a deviation
+    return torch.cat([x.mean(dim=1), x.std(dim=1)], dim=-1)
 
 
 def build_wav2vec2(
@@ -227,14 +279,31 @@ def check_size(config: PreTrainedConfig, size: str, source: str) -> None:
 
 def check_length(config: PreTrainedConfig, num_frames: int) -> None:
     """Raise ValueError where an input has too few tokens for a deviation, or for a time mask."""
-    tokens = num_frames * HOP_SAMPLES
-    for kernel, stride in zip(config.conv_kernel, config.conv_stride):
-        tokens = (tokens - kernel) // stride + 1
-    least = max(2, config.mask_time_length if config.mask_time_prob > 0 else 0)
+    tokens, least = count_tokens(config, num_frames * HOP_SAMPLES), least_tokens(config)
     if tokens < least:
         raise ValueError(
             f"{num_frames} frames become {max(0, tokens)} tokens of wav2vec 2.0; expected at least {least}"
         )
+
+
+def count_tokens(config: PreTrainedConfig, num_samples: int) -> int:
+    """How many tokens the convolutions make of so many samples."""
+    for kernel, stride in zip(config.conv_kernel, config.conv_stride):
+        num_samples = (num_samples - kernel) // stride + 1
+    return num_samples
+
+
+def least_tokens(config: PreTrainedConfig) -> int:
+    """Tokens that a deviation, and a time mask where there are any, needs."""
+    return max(2, config.mask_time_length if config.mask_time_prob > 0 else 0)
+
+
+def least_samples(config: PreTrainedConfig) -> int:
+    """Samples that become ``least_tokens``."""
+    num_samples = least_tokens(config)
+    for kernel, stride in zip(reversed(config.conv_kernel), reversed(config.conv_stride)):
+        num_samples = (num_samples - 1) * stride + kernel
+    return num_samples
 
 
 def save_backbone(backbone: Wav2Vec2, folder: str | Path, half: bool = True) -> None:

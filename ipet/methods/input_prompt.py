@@ -29,7 +29,16 @@ class Border(nn.Module):
         self.trainable_name = "input_prompt"
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, 1, M, T] -> [B, 1, M, T]."""
+        """[B, 1, M, T] -> [B, 1, M, T].
+
+        Raises:
+            ValueError: other than T frames.
+        """
+        if x.shape[-1] != self.mels.shape[-1]:
+            raise ValueError(
+                f"log-mels of {x.shape[-1]} frames, and the border is for {self.mels.shape[-1]}; expected "
+                "clips of one length"
+            )
         (lowest, highest), (first, last) = self.mels, self.frames
         inner = first.new_zeros(len(first), x.shape[-1] - first.shape[1] - last.shape[1])
         between = torch.cat([first, inner, last], dim=1)  # [M - 2 w, T]
