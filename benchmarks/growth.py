@@ -33,12 +33,12 @@ def run(args: argparse.Namespace, device: torch.device) -> dict:
     held = {}
     with tempfile.TemporaryDirectory() as folder:
         training = trainer_of(built, datasets, folder, device)
-        logbook = Logbook(training.folder, ("tensorboard",), "", 0)
+        training.logbook = Logbook(training.folder, ("tensorboard",), "", 0)
         for epoch in range(1, args.epochs + 1):
-            training.run_epoch(logbook)
+            training.run_epoch()
             gc.collect()
             held[epoch] = {"mib": resident("VmRSS") / MIB, "files": len(os.listdir("/proc/self/fd"))}
-        logbook.close()
+        training.logbook.close()
     shown = [1, *(args.epochs * quarter // 4 for quarter in (1, 2, 3, 4))]
     print("epoch" + "".join(f"{epoch:>10}" for epoch in shown))
     print("MiB  " + "".join(f"{held[epoch]['mib']:>10.1f}" for epoch in shown))

@@ -214,7 +214,7 @@ def open_audio(path: str | Path) -> Iterator[soundfile.SoundFile]:
     """Open a recording whose header and length are sound; see ``read_audio`` for its errors."""
     path = Path(path)
     size = size_of(path)
-    if path.suffix.lower() == ".raw":  # libsndfile takes it for samples without a header, whatever it holds
+    if path.suffix.lower() == ".raw":  # soundfile wants to be told what it holds
         raise ClipError(f"{path}: .raw has no header that tells its format; {ACCEPTED}")
     if size == 0:
         raise ClipError(f"{path}: the file is empty (0 bytes); {ACCEPTED}")
@@ -269,6 +269,8 @@ def check_header(path: Path, size: int, file: soundfile.SoundFile) -> None:
 
     libsndfile reads a cut WAV without a word, but notes the mismatch in its log of the header.
     """
+    if file.format == "RAW":  # libsndfile takes whatever is called .au, .snd, .vox or .gsm for speech
+        raise ClipError(f"{path}: no header tells its format, and its name alone is no proof; {ACCEPTED}")
     if not RATES[0] <= file.samplerate <= RATES[1]:
         raise ClipError(
             f"{path}: a sample rate of {file.samplerate:,} Hz; expected {RATES[0]:,} to {RATES[1]:,} Hz"

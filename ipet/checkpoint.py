@@ -9,7 +9,7 @@ import io
 import json
 import os
 import re
-import tempfile
+import secrets
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -44,19 +44,18 @@ def write_atomically(path: str | Path, data: bytes | memoryview) -> None:
         OSError: the disk is full, or not to be written; the message names the file.
     """
     path = Path(path)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}{UNFINISHED}")
     with naming(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=UNFINISHED)
         try:
-            with os.fdopen(descriptor, "wb") as file:
+            with open(temporary, "xb") as file:  # who may read it, the umask says
                 hold(file)
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-                os.chmod(temporary, 0o644)
                 os.replace(temporary, path)
         except BaseException:
-            Path(temporary).unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
             raise
 
 
@@ -412,10 +411,14 @@ def save_next_training(path: str | Path, state: dict) -> None:
 def load_latest_training(path: str | Path) -> tuple[dict | None, str | None]:
     """What ``save_next_training`` wrote last, or before where that is damaged or was never finished.
 
+    A damaged one is set aside, or the next one would be written in the place of the one before, the last
+    that is whole.
+
     Returns:
         The state, None where there is none; and what should be told of a damaged one.
 
     Raises:
+        OSError: one of them cannot be read.
         ValueError: both are damaged.
     """
     path = Path(path)
@@ -428,17 +431,20 @@ def load_latest_training(path: str | Path) -> tuple[dict | None, str | None]:
     except ValueError as error:
         if not earlier(path).is_file():
             raise
-        return load_training(earlier(path)), f"{error}: going on from {earlier(path).name}, which is whole"
+        state, aside = load_training(earlier(path)), path.with_name(f"{path.stem}_damaged{path.suffix}")
+        path.replace(aside)
+        return state, f"{error}: going on from {earlier(path).name}, which is whole; see {aside.name}"
 
 
 def load_training(path: str | Path) -> dict:
     """Read what ``save_training`` wrote.
 
     Raises:
+        OSError: the file cannot be read; it may be whole.
         ValueError: the file is damaged or would run code.
     """
+    data = Path(path).read_bytes()
     try:
-        data = Path(path).read_bytes()
         whole, mark, digest = data[: -len(CHECKSUM) - 32], data[-len(CHECKSUM) - 32 : -32], data[-32:]
         if mark != CHECKSUM or hashlib.sha256(whole).digest() != digest:
             raise ValueError("its checksum is another")

@@ -16,6 +16,7 @@ import numpy as np
 from ipet.checkpoint import read_json, write_json
 from ipet.metrics import COUNTED, bootstrap_interval
 from ipet.passport import ADAPTERS, passport_of, read_passport
+from ipet.printable import escaped
 from ipet.report import DAMAGE, find_runs, read_predictions, read_run, told
 from ipet.summary import NESTED, TITLES, cell_order, summarise
 
@@ -131,7 +132,8 @@ def read_rows(path: Path) -> list[dict]:
     rows = []
     for i, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
         try:
-            rows.append({k: v for k, v in json.loads(line).items() if k not in TIMES})
+            row = json.loads(line, parse_constant=str)  # NaN, which is no difference to itself
+            rows.append({k: v for k, v in row.items() if k not in TIMES})
         except (ValueError, AttributeError):
             raise ValueError(f"{path}: line {i} is no row; where the trainings part is not known") from None
         if "skipped" in rows[-1]:
@@ -413,7 +415,8 @@ def as_text(found: Mapping) -> str:
     lines += results_lines(found["results"])
     lines += ["training"] if found["training"] else []
     lines += [line for cell, part in found["training"].items() for line in training_lines(cell, part)]
-    return "\n".join([*lines, *paired_lines(found["paired"])])
+    # Of a stranger's run, too: a passport's values, a source's lines.
+    return "\n".join(map(escaped, [*lines, *paired_lines(found["paired"])]))
 
 
 def section(title: str, same: str, pairs: Mapping[str, Sequence]) -> list[str]:

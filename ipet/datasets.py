@@ -189,9 +189,12 @@ def look_at(
     distinct = list({clip.path: clip for clip in clips}.values())
     with ThreadPoolExecutor(num_workers) as pool:
         reasons = pool.map(reason, distinct)
-        yield from zip(
-            distinct, tqdm(reasons, "recordings", len(distinct), leave=False, disable=None, unit="clip")
-        )
+        try:
+            yield from zip(
+                distinct, tqdm(reasons, "recordings", len(distinct), leave=False, disable=None, unit="clip")
+            )
+        finally:  # who asks no further, or was interrupted, does not wait for the rest of a million
+            pool.shutdown(cancel_futures=True)
 
 
 class EvaluationClips(Clips):

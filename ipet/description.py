@@ -181,7 +181,8 @@ def check_description(description, path: str | Path) -> None:
     check_part(description.get("calibration", {}), {}, BOUNDS["calibration"], f"{path}: calibration")
     check_thresholds(description.get("calibration", {}), len(labels), path)
     check_work(description["front_end"], path)
-    check_texts(description, path)
+    check_texts({name: value for name, value in description.items() if name != "metrics"}, path)
+    check_texts(description.get("metrics"), path, finite=False)  # d' of a perfect ranking is infinite
 
 
 def check_part(part, needed: Mapping, bounds: Mapping, where: str) -> None:
@@ -215,8 +216,12 @@ def check_work(front_end: Mapping, path: str | Path) -> None:
         )
 
 
-def check_texts(value, path: str | Path) -> None:
-    """Raise ValueError where a text anywhere in a JSON value would not be one line on a screen."""
+def check_texts(value, path: str | Path, finite: bool = True) -> None:
+    """Raise ValueError where a text anywhere in a JSON value would not be one line on a screen.
+
+    Args:
+        finite: numbers must be, too.
+    """
     waiting = [value]
     while waiting:  # no recursion: a hostile depth
         value = waiting.pop()
@@ -228,7 +233,7 @@ def check_texts(value, path: str | Path) -> None:
             raise ValueError(
                 f"{path}: a text holds the control character {control_character(value)}; expected one line"
             )
-        elif isinstance(value, float) and not math.isfinite(value):
+        elif finite and isinstance(value, float) and not math.isfinite(value):
             raise ValueError(f"{path}: holds the number {value}; expected finite ones")
 
 

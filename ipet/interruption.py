@@ -3,6 +3,7 @@
 import atexit
 import ctypes
 import multiprocessing.util  # its own end at exit is registered before ours, and so comes after it
+import os
 import signal
 import sys
 import threading
@@ -11,12 +12,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 RESUME_STATUS = 75  # EX_TEMPFAIL of sysexits.h: the same command with -resume goes on
-ENDS = ("SIGINT", "SIGTERM", "SIGUSR1")  # SLURM sends the last one where --signal=USR1@60 asks for it
+ENDS = ("SIGINT", "SIGTERM", "SIGUSR1", "SIGHUP")  # SLURM sends USR1 where --signal=USR1@60 asks for it
 PATIENCE = 2.0  # seconds in which a signal and its copies, sent on by a launcher, count as one
 
 
-class Stopped(Exception):
+def ends() -> list[signal.Signals]:
+    """The signals that end a run; not SIGHUP, a terminal's end, where ``nohup`` has it ignored."""
+    numbers = [getattr(signal, name) for name in ENDS if hasattr(signal, name)]
+    return [n for n in numbers if n.name != "SIGHUP" or signal.getsignal(n) != signal.SIG_IGN]
+
+
+class Stopped(BaseException):
     """The training was asked to end; all of its steps are saved.
+
+    No ``Exception``, as ``KeyboardInterrupt`` is none: it may come anywhere, and what takes an exception for
+    a damaged file must not take this one for it.
 
     Args:
         number: of the signal.
@@ -47,8 +57,7 @@ class StopRequest:
 
     def __enter__(self) -> "StopRequest":
         if threading.current_thread() is threading.main_thread():  # no other thread may
-            numbers = [getattr(signal, name) for name in ENDS if hasattr(signal, name)]
-            self.before = {number: signal.signal(number, self.heed) for number in numbers}
+            self.before = {number: signal.signal(number, self.heed) for number in ends()}
         return self
 
     def __exit__(self, *_) -> None:
@@ -77,10 +86,17 @@ class StopRequest:
             self.immediate = False
 
 
-def end_with_parent(number: int = signal.SIGTERM) -> None:
-    """Have the system send this process a signal when the one that started it ends, however; on Linux."""
+def end_with_parent(number: int = signal.SIGTERM, parent: int | None = None) -> None:
+    """Have the system send this process a signal when the one that started it ends, however; on Linux.
+
+    Args:
+        number: of the signal.
+        parent: the one that started it, if known: it may have ended before it was asked for.
+    """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, number)  # PR_SET_PDEATHSIG
+        if parent is not None and os.getppid() != parent:
+            os.kill(os.getpid(), number)
 
 
 def begin_reader(worker: int) -> None:

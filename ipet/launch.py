@@ -29,9 +29,10 @@ from ipet.audio import ClipError, Recordings
 from ipet.cache import Cache, build_cache, current_sources
 from ipet.checkpoint import remove_unfinished, write_atomically, write_json
 from ipet.datasets import Datasets, check_recordings, unusable
-from ipet.interruption import Stopped, end_readers, end_with_parent
+from ipet.interruption import Stopped, StopRequest, end_readers, end_with_parent, ends
 from ipet.lists import Clip, check_disjoint, utterance_key
 from ipet.logbook import check_loggers, lock_run, open_run, read_record, record_start
+from ipet.loopback import BACKEND, stay_on_loopback
 from ipet.passport import hashes, list_files, plain, write_passport
 from ipet.recipe import Recipe
 from ipet.splits import Cell
@@ -41,7 +42,12 @@ from ipet.tuning import count_parameters
 from ipet.verification import MORE_TRIALS
 
 # What a user can mend: one line. Anything else is a defect of ours and shows its traceback.
-MENDABLE = (ValueError, OSError, FloatingPointError, torch.OutOfMemoryError)
+MENDABLE = (ValueError, OSError, FloatingPointError, MemoryError, torch.OutOfMemoryError)
+READER_ENDED = (
+    "a reader of clips was ended from outside, often for want of memory; fewer -num_workers or a larger "
+    "/dev/shm may help, then -resume"
+)
+CRASHES = (signal.SIGKILL, signal.SIGSEGV, signal.SIGBUS)  # gloo aborts what another one's end leaves behind
 MOMENT = 5.0  # seconds: a process that fails because another one did waits so long for that one's end
 
 
@@ -54,8 +60,9 @@ def run(args, build_datasets, build_model, trainer) -> None:
         build_model: (args, number of classes) -> ``Classifier``.
         trainer: a subclass of ``ClassificationTrainer``.
     """
-    if "TORCHELASTIC_RUN_ID" in os.environ:
-        end_with_parent()  # a launcher that is killed tells its processes nothing
+    if "TORCHELASTIC_RUN_ID" in os.environ:  # a launcher that is killed tells its processes nothing
+        launcher = os.environ.get("IPET_LAUNCHED")
+        end_with_parent(parent=int(launcher) if launcher else None)
     threading.excepthook = tell_but_of_disks
     choose_gpus(args.usable_gpu)
     processes = args.nproc or max(1, torch.cuda.device_count())
@@ -64,24 +71,35 @@ def run(args, build_datasets, build_model, trainer) -> None:
     if "RANK" not in os.environ and processes > 1:
         sys.exit(launch(processes))
     folder = args.path_run / args.project / args.tags / args.name
-    try:
-        work(args, folder, build_datasets, build_model, trainer)
-    except Stopped as stopped:
-        if not distributed.is_main():
-            distributed.wait_for("error", MOMENT)  # the main process speaks
-        leave(f"{stopped}; all is saved: add -resume to go on", status=stopped.status)
-    except KeyboardInterrupt:
-        leave("interrupted; add -resume to go on from the last checkpoint", status=130)
-    except MENDABLE as error:
-        kept = None if getattr(error, "refused", False) else keep_traceback(folder)
-        more = f" (more in {kept})" if kept else ""
-        leave(f"{str(error) or type(error).__name__}{more}{what_is_kept(error, folder)}")
-    except Exception as error:
-        if re.search("closed by peer|reset by peer|Timed out|NCCL|Broken pipe", str(error)):
-            leave("another process ended, or did not answer within -timeout; it, or the launcher, says why")
-        leave("the traceback above shows a defect in the software, not in your data", traceback.format_exc())
-    finally:
-        distributed.stop()
+    alone, stop = distributed.world_size() == 1, StopRequest()
+    # Before, between and behind the trainings, too, a signal's exit status says how to go on. Of several
+    # processes their launcher's does, and one that waits for another in torch would not heed it.
+    with stop if alone else contextlib.nullcontext():
+        try:
+            with stop.at_once() if alone else contextlib.nullcontext():
+                work(args, folder, build_datasets, build_model, trainer)
+        except Stopped as stopped:
+            if not distributed.is_main():
+                distributed.wait_for("error", MOMENT)  # the main process speaks
+            leave(f"{stopped}; all is saved: add -resume to go on", status=stopped.status)
+        except KeyboardInterrupt:
+            leave("interrupted; add -resume to go on from the last checkpoint", status=130)
+        except MENDABLE as error:
+            kept = None if getattr(error, "refused", False) else keep_traceback(folder)
+            more = f" (more in {kept})" if kept else ""
+            leave(f"{str(error) or type(error).__name__}{more}{what_is_kept(error, folder)}")
+        except Exception as error:
+            if re.search("closed by peer|reset by peer|Timed out|NCCL|Broken pipe", str(error)):
+                leave(
+                    "another process ended, or did not answer within -timeout; it, or the launcher, says why"
+                )
+            if "DataLoader worker" in str(error):
+                leave(f"{READER_ENDED} ({str(error).splitlines()[0]})")
+            leave(
+                "the traceback above shows a defect in the software, not in your data", traceback.format_exc()
+            )
+        finally:
+            distributed.stop()
     if distributed.world_size() > 1:
         end()
 
@@ -113,7 +131,11 @@ def choose_gpus(numbers: tuple[int, ...] | None) -> None:
 
 
 def launch(processes: int) -> int:
-    """Run this command once more in each of several processes on this machine; its exit status."""
+    """Run this command once more in each of several processes on this machine; its exit status.
+
+    Nothing of them listens to other machines.
+    """
+    stay_on_loopback()
     logging.getLogger("torch.distributed").setLevel(logging.CRITICAL)  # the failed rank tells its story
     config = LaunchConfig(
         min_nodes=1,
@@ -121,16 +143,22 @@ def launch(processes: int) -> int:
         nproc_per_node=processes,
         run_id=str(os.getpid()),
         max_restarts=0,  # -resume goes on; a restart would meet its own run folder
-        rdzv_backend="c10d",
-        rdzv_endpoint="localhost:0",
+        rdzv_backend=BACKEND,
         monitor_interval=0.5,
-        signals_to_handle="SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1",  # handed on to the processes
+        signals_to_handle=",".join([*(number.name for number in ends()), "SIGQUIT"]),  # handed on to them
     )
-    os.environ["IPET_LAUNCHED"] = "1"
+    os.environ["IPET_LAUNCHED"] = str(os.getpid())
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes)))
     try:
         elastic_launch(config, sys.executable)("-u", *sys.argv)
     except ChildFailedError as error:
+        for failure in error.failures.values():
+            if -failure.exitcode in CRASHES:  # it could not say so itself
+                print(
+                    f"error: process {failure.local_rank} was ended by {failure.signal_name()}, which the "
+                    "system sends for want of memory, too; add -resume to go on from the last checkpoint",
+                    file=sys.stderr,
+                )
         return max(1, error.get_first_failure()[1].exitcode)
     except (KeyboardInterrupt, SignalException) as error:
         print("error: interrupted; add -resume to go on from the last checkpoint", file=sys.stderr)
@@ -153,11 +181,8 @@ def work(args, folder: Path, build_datasets, build_model, trainer) -> None:
         )
     recipe = recipe_of(args, device)
     cells = choose_cells(args, folder)
-    if args.shots is not None:
-        build_datasets = partial(build_few, build_datasets, args.shots)
     lock, bad = check(args, folder, cells, build_datasets)
-    if bad:
-        build_datasets = partial(build_without, build_datasets, bad)
+    build_datasets = partial(build_chosen, build_datasets, bad)
     try:
         train_cells(args, folder, cells, recipe, device, build_datasets, build_model, trainer)
     finally:
@@ -226,7 +251,12 @@ def choose_cells(args, folder: Path) -> list[Cell]:
     names = planned_cells(args.rand_seed, args.fold, args.protocol)
     if not given:
         names = before.get("cells", names)
-    return [Cell(seed, fold or None, nested) for seed, fold, nested in map(cell_order, names)]
+    try:
+        return [Cell(seed, fold or None, nested) for seed, fold, nested in map(cell_order, names)]
+    except (ValueError, AttributeError):
+        raise ValueError(
+            f"{record}: {str(names)[:80]} are no trainings of a run; choose another -name"
+        ) from None
 
 
 def begins(training, args, device: torch.device) -> str:
@@ -290,7 +320,9 @@ def open_cache(args, cells: list[Cell], build_datasets):
     error = None
     if distributed.local_rank() == 0:
         try:
-            datasets = [build_datasets(args, cell) for cell in cells if cell.seed == cells[0].seed]
+            # All seeds hear the same lists, but for the few clips that each of them draws.
+            heard = [cell for cell in cells if args.shots or cell.seed == cells[0].seed]
+            datasets = [build_datasets(args, cell) for cell in heard]
             datasets += [build_datasets(with_trials(args, t), cells[0]) for t in more_trials(args)]
             paths = dict.fromkeys(path for lists in datasets for path in lists.paths)
             build_cache(args.path_cache, list(paths), num_workers=os.cpu_count() or 1)
@@ -377,15 +409,17 @@ def recipe_of(args, device: torch.device) -> Recipe:
     )
 
 
-def build_few(build_datasets, shots: int, args, cell: Cell) -> Datasets:
-    """The lists with so many training clips of each class, others for each seed."""
+def few(args, datasets: Datasets, seed: int) -> Datasets:
+    """The lists with ``-shots`` training clips of each class, others for each seed; or as they are."""
+    if args.shots is None:
+        return datasets
+    return datasets._replace(train=datasets.train.few(args.shots, seed))
+
+
+def build_chosen(build_datasets, paths: Container[Path], args, cell: Cell) -> Datasets:
+    """The lists that a cell is trained on: without the clips of some recordings, and then a few of them."""
     datasets = build_datasets(args, cell)
-    return datasets._replace(train=datasets.train.few(shots, cell.seed))
-
-
-def build_without(build_datasets, paths: Container[Path], args, cell: Cell) -> Datasets:
-    """The lists without the clips of some recordings."""
-    return build_datasets(args, cell).without(paths)
+    return few(args, datasets.without(paths) if paths else datasets, cell.seed)
 
 
 def check(args, folder: Path, cells: list[Cell], build_datasets) -> tuple[FileLock | None, frozenset[Path]]:
@@ -408,10 +442,10 @@ def check(args, folder: Path, cells: list[Cell], build_datasets) -> tuple[FileLo
                 sound = current_sources(args.path_cache, paths) if args.path_cache else ()
                 bad = unusable(recordings, sound)
                 digest.update(repr(sorted(path.name for path in bad)).encode() if bad else b"")
-                for datasets in lists:
-                    datasets.without(bad)
             elif args.path_cache is None:  # what is in a cache has been decoded once
                 check_recordings(recordings)
+            for datasets in lists:
+                few(args, datasets.without(bad) if bad else datasets, cells[0].seed)
             arguments = json_values(args)
             arguments["experiment"] = Path(sys.argv[0]).resolve().parent.name
             arguments["cells"] = [cell_name(*cell) for cell in cells]
@@ -512,7 +546,8 @@ def keep_traceback(folder: Path) -> Path | None:
     path = folder / f"error_rank{distributed.rank()}.log"
     with contextlib.suppress(OSError):  # the disk may be what is wrong
         if (folder / "arguments.json").is_file():
-            path.write_text(traceback.format_exc())
+            # Not opened: what lies there may be a link that whoever packed the run has put there.
+            write_atomically(path, traceback.format_exc().encode(errors="backslashreplace"))
             return path
     return None
 

@@ -4,9 +4,11 @@ import csv
 import json
 import os
 import stat
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
@@ -87,9 +89,9 @@ def read_labels(path: str | Path) -> Labels:
         for column in COLUMNS:
             check_text(row[column], f"{path}: line {i + 2}", column)
     mids = tuple(row["mid"] for row in rows)
-    twice = next((mid for mid in mids if mids.count(mid) > 1), None)
-    if twice is not None:
-        raise ValueError(f"{path}: label {twice[:80]!r} comes {mids.count(twice)} times; expected once")
+    twice, times = max(Counter(mids).items(), key=itemgetter(1))
+    if times > 1:
+        raise ValueError(f"{path}: label {twice[:80]!r} comes {times} times; expected once")
     return Labels(path, mids, tuple(row["display_name"] for row in rows))
 
 

@@ -60,6 +60,7 @@ VOLATILE = {
     "path_rir",
     "path_noise_list",
 }
+WORTH_KEEPING = ("training_state*.pt", "result.json")  # states may be deleted to make room; results stay
 CELLS = {"rand_seed", "protocol", "cells"}  # more of them can be added to a run
 
 
@@ -143,6 +144,11 @@ class Logbook:
         self.file = open(self.path, "a", encoding="utf-8")  # noqa: SIM115, open as long as the run
         self.loggers = [LOGGERS[kind](Path(folder), name, last_step + 1) for kind in loggers]
 
+    def sync(self) -> None:
+        """See that every row so far outlives a power cut: before a state says that its step is done."""
+        with naming(self.path):
+            os.fsync(self.file.fileno())
+
     def log(self, kind: str, epoch: int, step: int, **values: float | list) -> None:
         """Write one row; ``kind`` is ``step`` or ``epoch``. Loggers get its numbers."""
         row = {"kind": kind, "epoch": epoch, "step": step, **values}
@@ -164,6 +170,9 @@ class Logbook:
 
 class NoLogbook:
     """What the processes beside the main one write: nothing."""
+
+    def sync(self) -> None:
+        """Nothing."""
 
     def log(self, kind: str, epoch: int, step: int, **values: float | list) -> None:
         """Nothing."""
@@ -190,6 +199,7 @@ def lock_run(folder: str | Path) -> FileLock:
     The system lets go of it with the process, however that ends.
 
     Raises:
+        OSError: its file system has no locks.
         ValueError: another process works there, or a link in it leads out of it.
     """
     folder = Path(folder)
@@ -199,11 +209,16 @@ def lock_run(folder: str | Path) -> FileLock:
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        starts = folder / "environment.json"
-        since = f", since {read_json(starts)[-1]['started']}" if starts.is_file() else ""
+        starts = read_starts(folder)
+        since = f", since {starts[-1].get('started')}" if starts else ""
         raise ValueError(
             f"{folder}: another process works on this run{since}; wait for its end, or choose another -name"
         ) from None
+    except OSError as error:
+        if error.filename is not None:  # of the file itself, such as a folder that may not be written into
+            raise
+        reason = f"its file system cannot lock a file ({error.strerror}); choose another -path_run"
+        raise OSError(error.errno, reason, str(folder)) from None
     return lock
 
 
@@ -233,10 +248,23 @@ def read_record(path: Path) -> dict:
     return record
 
 
+def read_starts(folder: str | Path) -> list[dict]:
+    """A run's ``environment.json``, an entry a start; none where it has not started yet.
+
+    Raises:
+        ValueError: it holds something else.
+    """
+    path = Path(folder) / "environment.json"
+    starts = read_json(path) if path.is_file() else []
+    if not isinstance(starts, list) or not all(isinstance(start, dict) for start in starts):
+        raise ValueError(f"{path}: holds no starts of a run, as it did; choose another -name")
+    return starts
+
+
 def open_run(folder: str | Path, arguments: dict, sources: Path, resume: bool) -> bool:
     """Create a run's folder, or check that an existing one may go on.
 
-    A folder without a finished epoch holds nothing to lose: it is begun anew.
+    A folder without a saved step or a result holds nothing to lose: it is begun anew.
 
     Args:
         folder: ``runs/<project>/<tags>/<name>``.
@@ -249,11 +277,12 @@ def open_run(folder: str | Path, arguments: dict, sources: Path, resume: bool) -
 
     Raises:
         FileExistsError: it exists and ``resume`` is off.
+        FileNotFoundError: it exists, its arguments do not.
         ValueError: it exists with other arguments.
     """
     folder = Path(folder)
     record = folder / "arguments.json"
-    existed = record.is_file() and any(folder.rglob("training_state*.pt"))  # else nothing is lost
+    existed = any(path for name in WORTH_KEEPING for path in folder.rglob(name))  # else nothing is lost
     if existed:
         before = read_record(record)
         if before.get("experiment") != arguments.get("experiment"):
@@ -277,7 +306,10 @@ def open_run(folder: str | Path, arguments: dict, sources: Path, resume: bool) -
             raise ValueError(
                 f"{folder}: a run goes on with the arguments it began with: {'; '.join(changed)}"
             )
-        added = {key: list(dict.fromkeys([*before[key], *arguments[key]])) for key in ("rand_seed", "cells")}
+        added = {
+            key: list(dict.fromkeys([*before.get(key, []), *arguments[key]]))
+            for key in ("rand_seed", "cells")
+        }
         added["protocol"] = arguments["protocol"]  # the first of them is reported
         write_json(record, before | added)
     else:
@@ -303,9 +335,7 @@ def record_start(folder: str | Path, sources: Path, used: dict) -> None:
     """
     for stale in Path(folder).glob("error_rank*.log"):
         stale.unlink()  # of a start that failed
-    starts = Path(folder) / "environment.json"
-    before = read_json(starts) if starts.is_file() else []
-    write_json(starts, [*before, {**environment(sources), **used}])
+    write_json(Path(folder) / "environment.json", [*read_starts(folder), {**environment(sources), **used}])
 
 
 def environment(folder: Path) -> dict:

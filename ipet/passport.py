@@ -167,6 +167,9 @@ def read_passport(path: str | Path) -> dict:
     try:
         for cell in passport["cells"]:
             cell_order(cell)
+        for name in passport["sources"]:
+            if Path(name).name != name:  # compare reads the file of that name in a run's folder
+                raise ValueError(f"{name!r} is no source's name")
         results = passport["results"]
         for values in results["protocols"].values():
             for cell, value in values.items():

@@ -15,6 +15,7 @@ import torch
 from ipet.compare import as_text, differences, flat, read_side, short, unequal
 from ipet.logbook import environment
 from ipet.passport import hashes, list_files, plain, read_passport
+from ipet.printable import escaped
 from ipet.summary import planned_cells
 from ipet.sweep import begin_training, settings_of, stop
 
@@ -75,7 +76,7 @@ def rerun(
     own = [f"-{key}={settings[key]}" for key in sorted(OWN)]
     command = [sys.executable, "-u", "main.py", *flags_of(json_values(settings), resolve, path), *own]
     for note in notes(passport, experiment, settings):
-        print(f"note: {note}", flush=True)
+        print(f"note: {escaped(note)}", flush=True)
     print(f"{experiment.name}: {path} again, in {folder}", flush=True)
     try:
         status = run(command, experiment, passport["starts"])

@@ -117,6 +117,7 @@ class Trainer:
         self.last: dict[str, Tensor] = {}  # what was trained, behind the last whole epoch
         self.best: dict[str, Tensor] = {}
         self.stop, self.timer = StopRequest(), Timer(recipe.checkpoint_every)
+        self.logbook: Logbook | NoLogbook = NoLogbook()  # the main process has one while it trains
         self.started = time.perf_counter()  # of what ``seconds`` does not count yet
         self.outputs: np.ndarray | None = None  # [N, S, E], of the last evaluation
         self.predictions: dict[str, np.ndarray] | None = None  # what is kept of them
@@ -171,23 +172,22 @@ class Trainer:
         """
         if resume:
             self.restore(self.folder / "training_state.pt")
-        logbook = NoLogbook()
         if distributed.is_main():
-            logbook = Logbook(self.folder, self.recipe.loggers, self.title, self.step, self.epoch)
+            self.logbook = Logbook(self.folder, self.recipe.loggers, self.title, self.step, self.epoch)
         self.started = time.perf_counter()
         self.timer.saved()
         try:
             with self.stop:
                 while self.epoch < self.recipe.epochs and not self.is_stale():
-                    self.run_epoch(logbook)
+                    self.run_epoch()
             if self.stop.number is not None:
                 raise Stopped(self.stop.number)
             result = self.finish()
         except BaseException:
             with contextlib.suppress(OSError):  # what ended the training is what is told
-                logbook.close()
+                self.logbook.close()
             raise
-        logbook.close()
+        self.logbook.close()
         return result
 
     def is_stale(self) -> bool:
@@ -197,9 +197,9 @@ class Trainer:
             return False
         return self.history[-1]["epoch"] - self.best_epoch() >= patience
 
-    def run_epoch(self, logbook: Logbook | NoLogbook) -> None:
+    def run_epoch(self) -> None:
         """Train one epoch, or the rest of one, evaluate it if it is its turn, and save what it left."""
-        train_loss = self.train_epoch(logbook)
+        train_loss = self.train_epoch()
         ended = self.epoch + 1
         evaluated = ended % self.recipe.eval_every == 0 or ended == self.recipe.epochs
         metrics = self.evaluate_epoch() if evaluated else {}
@@ -208,14 +208,14 @@ class Trainer:
         row = {"train_loss": train_loss, "lr": self.learning_rate(self.step - 1), **metrics}
         if evaluated:
             self.history.append({"epoch": self.epoch, "seconds": self.seconds, **row})
-        logbook.log("epoch", self.epoch, self.step, **row)
+        self.logbook.log("epoch", self.epoch, self.step, **row)
         if distributed.is_main():
             shown = "  ".join(f"{name} {value:.4f}" for name, value in row.items() if name != "lr")
             tqdm.write(f"{self.title}epoch {self.epoch}/{self.recipe.epochs}  {shown}  {self.seconds:.0f} s")
         self.save()
         distributed.barrier()
 
-    def train_epoch(self, logbook: Logbook | NoLogbook) -> float:
+    def train_epoch(self) -> float:
         """What is left of a pass over the training list; returns the mean loss over its clips."""
         epoch, pending = self.epoch + 1, []
         train_mode(self.model, self.recipe.frozen_dropout)
@@ -230,7 +230,7 @@ class Trainer:
                 whole = len(pending) == STEPS_PER_ROW or i + 1 == len(self.loader)
                 if whole or self.timer.falls_on(self.step):
                     measured, stop, due = self.fetch(pending)
-                    self.log_steps(logbook, measured)
+                    self.log_steps(measured)
                     lr = self.learning_rate(self.step - 1)
                     bar.set_postfix(loss=f"{measured[-1][0]:.4f}", lr=f"{lr:.2g}", refresh=False)
                     pending = []
@@ -253,7 +253,7 @@ class Trainer:
         try:
             with self.stop.at_once():
                 return self.evaluate(self.datasets.watched)
-        except Exception:
+        except (Exception, Stopped):
             if self.stop.number is None:
                 raise
             self.save_state()
@@ -301,7 +301,7 @@ class Trainer:
         *values, asked, due = distributed.sum_over_ranks(torch.cat([means, flags])).tolist()
         return list(zip(values[::2], values[1::2])), asked > 0, due > 0
 
-    def log_steps(self, logbook: Logbook | NoLogbook, measured: list[tuple[float, float]]) -> None:
+    def log_steps(self, measured: list[tuple[float, float]]) -> None:
         """Log the last steps: loss, learning rate and gradient's norm, or that a step changed nothing.
 
         Raises:
@@ -310,27 +310,29 @@ class Trainer:
         """
         for step, (loss, norm) in enumerate(measured, self.step - len(measured) + 1):
             position, lr = len(self.epoch_losses), self.learning_rate(step - 1)
-            # An infinite norm in fp16 is the scaler's search for its scale.
-            taken = math.isfinite(loss) and (math.isfinite(norm) or self.recipe.precision == "fp16")
-            self.epoch_losses.append(loss if taken else math.nan)
-            if taken:
-                self.skipped_in_a_row = 0
-                values = {"grad_norm": norm} if math.isfinite(norm) else {}
-                logbook.log("step", self.epoch + 1, step, loss=loss, lr=lr, **values)
+            finite = math.isfinite(loss) and math.isfinite(norm)
+            # An infinite norm in fp16 is the scaler's search for its scale, which does not take many steps.
+            search = self.recipe.precision == "fp16" and math.isfinite(loss)
+            self.skipped_in_a_row = 0 if finite else self.skipped_in_a_row + 1
+            hopeless = self.skipped_in_a_row >= MOST_SKIPPED
+            self.epoch_losses.append(loss if finite or search else math.nan)
+            if finite or (search and not hopeless):
+                values = {"grad_norm": norm} if finite else {}
+                self.logbook.log("step", self.epoch + 1, step, loss=loss, lr=lr, **values)
                 continue
             clips = [self.datasets.train.clips[i] for i in self.batches.global_batch(position)]
-            self.skipped, self.skipped_in_a_row = self.skipped + 1, self.skipped_in_a_row + 1
+            self.skipped += 1
             said = (
                 f"step {step} (epoch {self.epoch + 1}): the loss is {loss:g}, the gradient's norm {norm:g}; "
                 f"expected finite ones; its clips: {name_some([clip.where for clip in clips], MOST_NAMED)}"
             )
-            if self.recipe.on_nonfinite == "stop" or self.skipped_in_a_row == MOST_SKIPPED:
-                in_a_row = f", as were the {MOST_SKIPPED - 1} before" * (self.skipped_in_a_row > 1)
+            if self.recipe.on_nonfinite == "stop" or hopeless:
+                in_a_row = f", as were the {self.skipped_in_a_row - 1} before" * (self.skipped_in_a_row > 1)
                 raise FloatingPointError(
                     f"{said}; the update was left out{in_a_row}; a lower -lr, -precision fp32 or a look at "
                     "these clips may help, or -on_nonfinite skip"
                 )
-            logbook.log("step", self.epoch + 1, step, lr=lr, skipped=[str(clip.path) for clip in clips])
+            self.logbook.log("step", self.epoch + 1, step, lr=lr, skipped=[str(clip.path) for clip in clips])
             if distributed.is_main():
                 tqdm.write(f"note: {said}; skipped")
 
@@ -415,6 +417,7 @@ class Trainer:
                 "step": self.step,
                 "epoch_losses": self.epoch_losses,
                 "skipped": self.skipped,
+                "skipped_in_a_row": self.skipped_in_a_row,
                 "seconds": self.seconds,
                 "history": self.history,
                 "now": trainable_state(self.model) if self.epoch_losses else self.last,
@@ -424,6 +427,7 @@ class Trainer:
                 "optimizer": self.updates.optimizer.state_dict(),
                 "scaler": self.updates.scaler.state_dict(),
             }
+            self.logbook.sync()
             save_next_training(self.folder / "training_state.pt", training)
         self.timer.saved()
 
@@ -462,6 +466,7 @@ class Trainer:
         self.updates.scaler.load_state_dict(training["scaler"])
         for name in ("epoch", "step", "epoch_losses", "skipped", "seconds", "history", "last", "best"):
             setattr(self, name, training[name])
+        self.skipped_in_a_row = training.get("skipped_in_a_row", 0)  # not in an earlier version's
         if distributed.is_main() and self.history:
             shutil.rmtree(self.folder / "best", ignore_errors=True)  # may be of an epoch that was cut off
             self.save_adapters()

@@ -3,6 +3,7 @@
 import contextlib
 import importlib
 import importlib.util
+import ipaddress
 import json
 import os
 import signal
@@ -146,6 +147,26 @@ def processes_of(pid):
             found[one] = parents[one][1]
             waiting += [child for child, (parent, _) in parents.items() if parent == one]
     return found
+
+
+def listening(processes):
+    """The addresses on which processes wait for connections, as in Linux's /proc."""
+    sockets = set()
+    for pid in processes:
+        with contextlib.suppress(OSError):
+            for file in os.listdir(f"/proc/{pid}/fd"):
+                with contextlib.suppress(OSError):
+                    sockets.add(os.readlink(f"/proc/{pid}/fd/{file}"))
+    found = []
+    for table in ("tcp", "tcp6"):
+        with contextlib.suppress(OSError):
+            for row in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
+                _, local, _, state, *_, inode = row.split()[:10]
+                if state == "0A" and f"socket:[{inode}]" in sockets:
+                    words = bytes.fromhex(local.partition(":")[0])  # of 4 bytes, the last one first
+                    found.append(b"".join(words[i : i + 4][::-1] for i in range(0, len(words), 4)))
+    addresses = map(ipaddress.ip_address, found)
+    return [getattr(address, "ipv4_mapped", None) or address for address in addresses]
 
 
 def still_there(processes):

@@ -113,6 +113,12 @@ RECORDINGS = [
     Row("a pointer of git-lfs", data(b"version https://git-lfs.github.com/spec/v1\noid sha256:"), READABLE),
     Row("zeros", data(bytes(5_000)), READABLE),
     Row("samples without a header", data(bytes(5_000)), ".raw has no header that tells", f"{CLIP}.raw"),
+    Row(
+        "a web page that is called .au",
+        data(b"<html>404</html>" * 50),
+        "no header tells its format",
+        f"{CLIP}.au",
+    ),
     Row("WAV of a stream, 4 GiB long by its header", forged(40, "<I", 0xFFFFFFFF), "fine: 6,400 samples"),
     Row("8 kHz", written(rate=8_000), "fine: 6,400 samples"),
     Row("96 kHz", written(rate=96_000), "fine: 6,400 samples"),

@@ -12,7 +12,7 @@ LEVELS = [
     {"limits", "printable"},
     {
         *("audio", "metrics", "calibration", "distributed", "dropout", "heads"),
-        *("interruption", "kept", "precision", "schedule"),
+        *("interruption", "kept", "loopback", "precision", "schedule"),
     },
     {"attention", "description", "names"},
     {"tuning"},

@@ -254,6 +254,18 @@ def test_raw_samples_are_refused_for_their_want_of_a_header(tmp_path):
     assert refusal(tmp_path / "a.raw").startswith(".raw has no header that tells its format; expected WAV")
 
 
+@pytest.mark.parametrize("ending", ["au", "snd", "vox", "gsm"])
+def test_a_name_alone_does_not_make_a_recording(tmp_path, ending):
+    """libsndfile would decode any bytes under these names, as noise."""
+    (tmp_path / f"a.{ending}").write_bytes(b"<html>404</html>" * 500)
+    assert refusal(tmp_path / f"a.{ending}").startswith("no header tells its format, and its name alone is")
+
+
+def test_a_sun_recording_with_its_header_is_read(tmp_path):
+    soundfile.write(tmp_path / "a.au", np.full(900, 0.25), 16_000, format="AU", subtype="PCM_16")
+    assert len(read_audio(tmp_path / "a.au")) == 900
+
+
 def test_a_link_to_nowhere_is_named(tmp_path):
     (tmp_path / "a.wav").symlink_to(tmp_path / "gone.wav")
     assert refusal(tmp_path / "a.wav", FileNotFoundError) == "a link to nowhere"

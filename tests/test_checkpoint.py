@@ -1,6 +1,7 @@
 """Files that hold tensors: written whole or not at all, and read without running code."""
 
 import copy
+import errno
 import hashlib
 import json
 import os
@@ -19,10 +20,12 @@ from ipet.checkpoint import (
     CHECKSUM,
     fingerprint,
     load_exactly,
+    load_latest_training,
     load_trainable_state,
     load_training,
     name_some,
     read_tensors,
+    save_next_training,
     save_training,
     trainable_state,
     write_atomically,
@@ -87,6 +90,16 @@ def test_a_stop_between_two_bytes_leaves_nothing_either(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         write_atomically(tmp_path / "adapter_config.json", b"new")
     assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o077, 0o600), (0o022, 0o644), (0o002, 0o664)])
+def test_what_is_written_may_be_read_by_whom_the_umask_lets(tmp_path, umask, mode):
+    before = os.umask(umask)
+    try:
+        write_json(tmp_path / "a.json", {})
+    finally:
+        os.umask(before)
+    assert (tmp_path / "a.json").stat().st_mode & 0o777 == mode
 
 
 def test_json_is_written_to_be_read_by_people(tmp_path):
@@ -477,3 +490,35 @@ def test_half_a_training_state_is_refused(tmp_path):
     path.write_bytes(data[: len(data) // 2])
     with pytest.raises(ValueError, match=re.escape(f"{path}: damaged, or no training state")):
         load_training(path)
+
+
+def test_a_damaged_state_does_not_take_the_whole_ones_place(tmp_path, monkeypatch):
+    """It is damaged, the one before is gone on from, and the next write fails: that one is still there."""
+    path = tmp_path / "training_state.pt"
+    for step in (1, 2):
+        save_next_training(path, {"step": step})
+    path.write_bytes(path.read_bytes()[:-1])
+    state, note = load_latest_training(path)
+    assert state == {"step": 1} and "going on from training_state_before.pt, which is whole" in note
+
+    def fail(*_):
+        raise OSError("No space left on device")
+
+    with monkeypatch.context() as patched, pytest.raises(OSError, match="No space left"):
+        patched.setattr(os, "fsync", fail)
+        save_next_training(path, {"step": 3})
+    assert load_latest_training(path) == ({"step": 1}, None)
+
+
+def test_a_state_that_cannot_be_read_is_not_taken_for_a_damaged_one(tmp_path, monkeypatch):
+    path = tmp_path / "training_state.pt"
+    for step in (1, 2):
+        save_next_training(path, {"step": step})
+
+    def fail(self):
+        raise OSError(errno.EIO, os.strerror(errno.EIO), str(self))
+
+    with monkeypatch.context() as patched, pytest.raises(OSError, match=r"Input/output error: .*_state.pt"):
+        patched.setattr("pathlib.Path.read_bytes", fail)
+        load_latest_training(path)
+    assert load_latest_training(path) == ({"step": 2}, None)

@@ -1,6 +1,7 @@
 """What two runs differ in, from small run folders written here, and the paired difference of a metric."""
 
 import json
+import math
 import shutil
 
 import numpy as np
@@ -192,6 +193,23 @@ def test_arguments_that_only_say_where_things_lie_are_no_difference(tmp_path, ca
     a, b = write_all(tmp_path / "a", **before), write_all(tmp_path / "b", **after)
     found, _ = compared(a, b, capsys)
     assert bool(found["arguments"]) == differs
+
+
+def test_what_is_not_a_number_in_both_is_no_difference(tmp_path, capsys):
+    a, b = (write_all(tmp_path / name, losses=(2.0, math.nan, math.inf)) for name in "ab")
+    found, _ = compared(a, b, capsys)
+    assert found["same"]
+
+
+def test_what_a_stranger_s_run_says_does_not_rewrite_the_screen(a, tmp_path, capsys):
+    start = START | {"platform": "\x1b]0;title\x07"}
+    b = write_all(tmp_path / "b", start=start, note="\x1b[2J")
+    (b / "sources/model.py").write_text("one\n\x1b[31mthree\n")
+    assert main(["compare", str(a), str(b)]) == 0
+    out = capsys.readouterr().out
+    assert "\x1b" not in out and "\x07" not in out
+    for said in (r"\x1b]0;title\x07", r"\x1b[2J", r"model.py: +\x1b[31mthree"):
+        assert said in out
 
 
 def test_cells_and_protocols_that_one_has_alone_are_named(a, tmp_path, capsys):

@@ -1,6 +1,8 @@
 """Lists as batches: every draw from (seed, epoch, clip), and every clip once, however many processes."""
 
+import time
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from ipet.datasets import (
     EvaluationClips,
     RankShare,
     TrainClips,
+    check_recordings,
     collate,
     evaluation_loader,
     single,
@@ -329,3 +332,18 @@ def test_a_row_beyond_the_list_is_an_error():
 def test_a_cut_of_an_unknown_kind_is_refused_before_any_clip_is_read():
     with pytest.raises(ValueError, match="crop is 'last'; accepted: first, centre, random"):
         Cut(100, crop="last")
+
+
+def test_the_first_recording_that_cannot_be_used_is_told_without_a_look_at_all_others(monkeypatch):
+    opened, clips = [], [Clip(Path(f"{i}.wav"), (), f"clip {i}") for i in range(5_000)]
+
+    def look(path):
+        opened.append(path)
+        time.sleep(0.002)
+        if path.name == "0.wav":
+            raise ClipError("0.wav: not readable")
+
+    monkeypatch.setattr("ipet.datasets.open_header", look)
+    with pytest.raises(ClipError, match=r"clip 0: 0\.wav: not readable"):
+        check_recordings(clips)
+    assert len(opened) < len(clips)

@@ -1,10 +1,12 @@
 """adapter_config.json from anybody: fields and sizes are checked before anything is built of them."""
 
 import copy
+import math
 
 import pytest
 
 from ipet.description import check_description, run_config
+from ipet.metrics import d_prime
 
 GOOD = {
     "peft_type": "IPET",
@@ -53,6 +55,13 @@ def test_a_good_description_passes():
     )
 
 
+def test_the_adapter_of_a_perfect_ranking_is_one():
+    """Its mAUC on the validation list is 1, d' infinite; where all clips have all classes both are NaN."""
+    metrics = {"epoch": 3, "valid_mAUC": 1.0, "valid_d_prime": d_prime(1.0), "eval_mAUC": math.nan}
+    assert math.isinf(metrics["valid_d_prime"])
+    check_description(changed("metrics", metrics), "adapter.json")
+
+
 @pytest.mark.parametrize(
     ("place", "value", "said"),
     [
@@ -96,7 +105,8 @@ def test_a_good_description_passes():
         ("calibration", 1, "calibration is 1; expected names and values"),
         ("calibration", {"temperature": 0}, "calibration.temperature is 0; expected a number from 1e-06"),
         ("calibration", {"thresholds": [0.5]}, "calibration.thresholds is [0.5]; expected a probability for"),
-        ("metrics", {"loss": float("inf")}, "holds the number inf; expected finite ones"),
+        ("backbone.config", {"eps": float("inf")}, "holds the number inf; expected finite ones"),
+        ("metrics", {"\x1b": 1.0}, "a text holds the control character \\x1b; expected one line"),
     ],
 )
 def test_what_is_wrong_is_named_with_what_was_found_and_what_is_accepted(place, value, said):

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -19,6 +20,8 @@ from ipet.trainer import Trainer
 
 from helpers import (
     ROOT,
+    command_here,
+    listening,
     processes_of,
     rows,
     run_here,
@@ -50,6 +53,8 @@ def two_with_readers(lists, tmp_path):
     assert wait_for_another_state(process, tmp_path, {})
     processes = processes_of(process.pid)
     assert len(processes) >= 5, processes  # the launcher, two ranks, a reader of each
+    addresses = listening(processes)
+    assert addresses and all(address.is_loopback for address in addresses), addresses
     yield process, processes
     for pid in still_there(processes):  # of a test that failed
         os.kill(pid, signal.SIGKILL)
@@ -78,6 +83,7 @@ def test_no_process_outlives_a_run(two_with_readers, tmp_path, record_property, 
     _, err = process.communicate(timeout=30)
     record_property("seconds to stop all (most)", round(seconds, 1))
     assert process.returncode == {"Ctrl-C": 130, "a rank is killed": 1}.get(end, -signal.SIGKILL), err
+    assert ("error: process 1 was ended by SIGKILL" in err) == (end == "a rank is killed")
     if end == "Ctrl-C":
         assert "add -resume to go on" in err and "Traceback" not in err
     state, note = load_latest_training(tmp_path / "IPET/t/a/seed_1234/training_state.pt")
@@ -103,6 +109,72 @@ def test_an_error_of_one_process_stops_all_of_them_and_is_told_once(tmp_path, re
     failed = min(path.stat().st_mtime for path in tmp_path.rglob("error_rank*.log"))
     assert gone - failed < 30
     record_property("seconds to stop all (most)", round(gone - failed, 1))
+
+
+# What is told, and the exit status ------------------------------------------------------------------
+
+
+@pytest.fixture
+def ended(lists, tmp_path, monkeypatch, capsys):
+    """What ``main.py`` does where its work is another: the exit status, and what is told."""
+    monkeypatch.setattr("threading.excepthook", threading.excepthook)
+
+    def end(work):
+        monkeypatch.setattr("ipet.launch.work", lambda *_: work())
+        with pytest.raises(SystemExit) as left:
+            command_here("w2v_speechcommands", *tiny(lists, tmp_path, *FLAGS))
+        return left.value.code, capsys.readouterr().err
+
+    return end
+
+
+@pytest.mark.parametrize(("name", "status"), [("TERM", 75), ("USR1", 75), ("HUP", 75), ("INT", 130)])
+def test_a_signal_before_or_behind_a_training_has_the_status_that_goes_on(ended, name, status):
+    """While recordings are decoded, weights are read, or the test list is heard."""
+    number = getattr(signal, f"SIG{name}")
+    before = signal.signal(number, lambda *_: pytest.fail("nobody heeds it"))
+    try:
+        found, told = ended(lambda: os.kill(os.getpid(), number))
+        assert signal.getsignal(number).__name__ == "<lambda>"
+    finally:
+        signal.signal(number, before)
+    assert found == status
+    assert told == f"error: stopped by SIG{name}; all is saved: add -resume to go on\n"
+
+
+def test_a_reader_that_was_killed_is_no_defect_of_ours(ended):
+    def work():
+        raise RuntimeError("DataLoader worker (pid 12) is killed by signal: Killed. \nmore")
+
+    found, told = ended(work)
+    assert found == 1 and told.startswith(
+        "error: a reader of clips was ended from outside, often for want of"
+    )
+    assert told.endswith("(DataLoader worker (pid 12) is killed by signal: Killed. )\n")
+
+
+def test_a_traceback_is_not_written_through_a_link(ended, tmp_path):
+    """Whoever packed a run may have put one there; an error may come before it is looked for."""
+    folder, precious = tmp_path / "IPET/t/a", tmp_path / "precious"
+    folder.mkdir(parents=True)
+    precious.write_text("of mine")
+    (folder / "arguments.json").write_text("{}")
+    (folder / "error_rank0.log").symlink_to(precious)
+
+    def work():
+        raise ValueError("7 is no cell")
+
+    assert ended(work) == (1, f"error: 7 is no cell (more in {folder}/error_rank0.log)\n")
+    assert precious.read_text() == "of mine" and "7 is no cell" in (folder / "error_rank0.log").read_text()
+
+
+def test_a_record_that_names_no_trainings_is_refused(lists, tmp_path):
+    folder = tmp_path / "IPET/t/a"
+    folder.mkdir(parents=True)
+    for cells in (["seed_1/../../other"], [7]):
+        (folder / "arguments.json").write_text(json.dumps({"cells": cells}))
+        with pytest.raises(ValueError, match=r"arguments\.json: \[.*\] are no trainings of a run; choose"):
+            run_here("w2v_speechcommands", *tiny(lists, tmp_path, *FLAGS), "-resume")
 
 
 # Disks ----------------------------------------------------------------------------------------------
@@ -141,9 +213,13 @@ def test_a_disk_that_fails_leaves_a_state_to_go_on_from(lists, tmp_path, monkeyp
     flags = [*tiny(lists, tmp_path, *FLAGS), "-epoch", 2, "-resume", "-checkpoint_every", 1]
     whole = run_here("w2v_speechcommands", *flags, "-name", "whole") / "seed_1234"
     sync, path = os.fsync, tmp_path / "IPET/t/a/seed_1234/training_state.pt"
+    metrics, synced = path.with_name("metrics.jsonl"), []
 
     def fail_from_the_fourth_step_on(descriptor):
-        if (path.parent / "metrics.jsonl").is_file() and len(rows(path.parent, "step")) >= 4:
+        begun = metrics.is_file()
+        of_rows = begun and os.path.samestat(os.fstat(descriptor), metrics.stat())
+        synced.append("rows" if of_rows else "state")
+        if begun and synced[-1] == "state" and len(rows(path.parent, "step")) >= 4:
             raise OSError(number, os.strerror(number))
         sync(descriptor)
 
@@ -152,6 +228,7 @@ def test_a_disk_that_fails_leaves_a_state_to_go_on_from(lists, tmp_path, monkeyp
         run_here("w2v_speechcommands", *flags)
     state, note = load_latest_training(path)
     assert state["step"] == 3 and note is None and not list(tmp_path.rglob("*.unfinished"))
+    assert synced[-2:] == ["rows", "state"]  # rows before the state that says that they are there
     run_here("w2v_speechcommands", *flags)
     for kind in ("step", "epoch"):
         assert rows(path.parent, kind) == rows(whole, kind)

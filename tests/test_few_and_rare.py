@@ -61,6 +61,28 @@ def test_a_run_trains_on_its_shots(tmp_path):
         assert len(rows(folder / f"seed_{seed}", "step")) == 2  # of 4 clips each: 2 of each of 4 classes
 
 
+def test_every_seed_finds_its_shots_in_the_cache_and_a_seed_is_added_later(tmp_path):
+    """Each draws others; the lists that they are drawn from are the run's."""
+    lists = write_lists(tmp_path / "lists", train=40, valid=4, test=4)
+    flags = tiny(lists, tmp_path / "runs", *W2V, "-epoch", 1, "-shots", 1, "-path_cache", tmp_path / "cache")
+    run_here("w2v_speechcommands", *flags, "-seed", 1, 2)
+    folder = run_here("w2v_speechcommands", *flags, "-resume", "-seed", 3)
+    assert all((folder / f"seed_{seed}/result.json").is_file() for seed in (1, 2, 3))
+
+
+def test_shots_are_drawn_from_what_can_be_used(tmp_path):
+    """Every second clip of class 0 cannot; each seed has two of it all the same."""
+    lists = write_lists(tmp_path / "lists", train=44, valid=4, test=4)
+    bad = [lists / f"wav/train_{i}.wav" for i in (0, 8, 16, 24)]
+    for path in bad:
+        path.write_bytes(b"no audio")
+    flags = tiny(lists, tmp_path / "runs", *W2V, "-epoch", 1, "-shots", 2, "-on_bad_audio", "skip")
+    folder = run_here("w2v_speechcommands", *flags, "-seed", 1, 2, 3)
+    assert len(json.loads((folder / "skipped_clips.json").read_text())) == 4
+    for seed in (1, 2, 3):
+        assert len(rows(folder / f"seed_{seed}", "step")) == 2  # of 4 clips each
+
+
 # Rare -----------------------------------------------------------------------------------------------
 
 

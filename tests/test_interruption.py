@@ -6,7 +6,8 @@ import time
 
 import pytest
 
-from ipet.interruption import RESUME_STATUS, Stopped, StopRequest, Timer
+from ipet.checkpoint import load_latest_training, save_training
+from ipet.interruption import RESUME_STATUS, Stopped, StopRequest, Timer, end_with_parent, ends
 
 
 def test_the_first_signal_is_remembered_and_the_handlers_come_back():
@@ -43,6 +44,28 @@ def test_inside_a_block_a_signal_raises_where_it_comes():
             pytest.fail("the block was entered")
 
 
+def test_what_takes_exceptions_for_damage_does_not_take_a_signal_for_it(tmp_path, monkeypatch):
+    """Or a whole state would be set aside, and the run go on from an earlier one."""
+    save_training(tmp_path / "state.pt", {"step": 1})
+    monkeypatch.setattr("torch.load", lambda *_, **__: os.kill(os.getpid(), signal.SIGTERM))
+    with StopRequest() as stop, pytest.raises(Stopped), stop.at_once():
+        load_latest_training(tmp_path / "state.pt")
+
+
+def test_a_terminal_s_end_ends_a_run_unless_it_is_ignored_as_nohup_has_it():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with StopRequest() as stop:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert stop.number is None and signal.SIGHUP not in ends()
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+        with StopRequest() as stop:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert stop.number == signal.SIGHUP and signal.SIGHUP in ends()
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
 @pytest.mark.parametrize(
     "number, status", [(signal.SIGINT, 130), (signal.SIGTERM, RESUME_STATUS), (signal.SIGUSR1, RESUME_STATUS)]
 )
@@ -75,3 +98,13 @@ def test_what_is_no_interval_is_refused(text):
         ValueError, match="is no interval; expected steps such as 500, or minutes such as 10m"
     ):
         Timer(text)
+
+
+def test_a_process_whose_parent_has_ended_already_ends_too():
+    """Between its start and its asking for the signal; another one is its parent then."""
+    for parent, ended in ((os.getpid(), False), (os.getpid() + 1, True)):
+        child = os.fork()
+        if child == 0:
+            end_with_parent(signal.SIGKILL, parent)
+            os._exit(0)
+        assert (os.waitpid(child, 0)[1] == signal.SIGKILL) == ended

@@ -1,5 +1,6 @@
 """A run's folder: its rows, its loggers, and what may change when it goes on."""
 
+import errno
 import json
 import os
 import sys
@@ -84,6 +85,16 @@ def test_a_row_can_be_read_as_soon_as_it_is_logged(tmp_path):
     logbook = Logbook(tmp_path, ())
     logbook.log("step", epoch=1, step=1, loss=0.5)
     assert steps_of(tmp_path) == [1]
+    logbook.close()
+
+
+def test_rows_outlive_a_power_cut_from_when_they_are_synced(tmp_path, monkeypatch):
+    """What is asked of the disk is all that a test can see."""
+    logbook, synced = Logbook(tmp_path, ()), []
+    logbook.log("step", epoch=1, step=1, loss=0.5)
+    monkeypatch.setattr(os, "fsync", lambda file: synced.append(os.fstat(file).st_ino))
+    logbook.sync()
+    assert synced == [(tmp_path / "metrics.jsonl").stat().st_ino]
     logbook.close()
 
 
@@ -254,6 +265,41 @@ def test_an_existing_run_is_not_overwritten(tmp_path, sources):
         f"{tmp_path}/a: this run exists; add -resume to go on with it, or choose another -name"
     )
     assert json.loads((tmp_path / "a" / "arguments.json").read_text()) == ARGUMENTS
+
+
+def test_results_are_a_run_s_even_without_its_states(tmp_path, sources):
+    """Else other arguments would stand over what these gave."""
+    begin(tmp_path / "a", ARGUMENTS, sources)
+    (tmp_path / "a/fold_1/training_state.pt").rename(tmp_path / "a/fold_1/result.json")
+    with pytest.raises(FileExistsError, match="this run exists; add -resume"):
+        open_run(tmp_path / "a", {**ARGUMENTS, "lr": 1.0}, sources, resume=False)
+    assert json.loads((tmp_path / "a" / "arguments.json").read_text()) == ARGUMENTS
+
+
+def test_trainings_without_their_arguments_are_not_trained_over(tmp_path, sources):
+    begin(tmp_path / "a", ARGUMENTS, sources)
+    (tmp_path / "a/arguments.json").unlink()
+    for resume in (False, True):
+        with pytest.raises(FileNotFoundError, match=r"a/arguments\.json: no such file"):
+            open_run(tmp_path / "a", ARGUMENTS, sources, resume)
+
+
+@pytest.mark.parametrize("content", ["{}", "[1]", "3"])
+def test_starts_that_are_none_are_refused(tmp_path, sources, content):
+    (tmp_path / "environment.json").write_text(content)
+    with pytest.raises(ValueError, match=r"environment\.json: holds no starts of a run"):
+        record_start(tmp_path, sources, {})
+
+
+def test_a_file_system_without_locks_is_named(tmp_path, monkeypatch):
+    def none(*_):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr("fcntl.flock", none)
+    with pytest.raises(
+        OSError, match=r"cannot lock a file \(No locks available\); choose another -path_run: "
+    ):
+        lock_run(tmp_path / "run")
 
 
 def test_a_run_goes_on_with_the_same_arguments(tmp_path, sources):

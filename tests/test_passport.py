@@ -117,6 +117,8 @@ def test_several_paths_of_an_argument_are_json_values():
         (lambda p: p["results"].update(cells={"seed_1": 3}), "damaged (TypeError"),
         (lambda p: p["results"].update(metric=["accuracy"]), "damaged (TypeError: metric is list"),
         (lambda p: p.update(starts=[1]), "damaged (TypeError"),
+        (lambda p: p.update(sources={"../../x": "0"}), "damaged (ValueError: '../../x' is no source's name)"),
+        (lambda p: p.update(sources={"/etc/hosts": "0"}), "damaged (ValueError: '/etc/hosts' is no source's"),
     ],
 )
 def test_a_damaged_passport_is_one_line_that_names_it(run, tmp_path, capsys, change, said):

@@ -8,6 +8,7 @@ import signal
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,11 +21,15 @@ from ipet.audio import ClipError
 from ipet.backbones.audio_spectrogram_transformer import build_ast
 from ipet.backbones.wav2vec2 import build_wav2vec2
 from ipet.checkpoint import load_training, save_training, trainable_state
+from ipet.datasets import EpochBatches
 from ipet.interruption import Stopped
 from ipet.launch import choose_gpus
+from ipet.lists import Clip
+from ipet.logbook import NoLogbook
+from ipet.recipe import Recipe
 from ipet.saved import load_adapter
 from ipet.splits import Cell
-from ipet.trainer import Trainer, seed_everything
+from ipet.trainer import MOST_SKIPPED, Trainer, seed_everything
 
 from helpers import (
     command_here,
@@ -744,8 +749,37 @@ def test_a_skipped_step_leaves_weights_and_optimiser_as_they_were(method, tmp_pa
 def test_too_many_steps_in_a_row_are_not_skipped(folds, tmp_path, monkeypatch):
     monkeypatch.setattr("ipet.trainer.MOST_SKIPPED", 3)
     flags = tiny(folds, tmp_path, *AST, "-fold", 1, "-lr", "1e38", "-epoch", 3, "-on_nonfinite", "skip")
+    flags += ["-checkpoint_every", 1, "-resume"]
+    take = Trainer.train_step
+
+    def stop_behind_the_third(training, *batch):
+        if training.step == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return take(training, *batch)
+
+    with monkeypatch.context() as patched, pytest.raises(Stopped):
+        patched.setattr(Trainer, "train_step", stop_behind_the_third)
+        run_here("ast_esc50", *flags)
     with pytest.raises(FloatingPointError, match=r"step 4 .*left out, as were the 2 before"):
         run_here("ast_esc50", *flags)
+
+
+def test_a_search_for_the_scale_of_fp16_that_finds_none_ends_the_run():
+    training = Trainer.__new__(Trainer)
+    training.recipe = Recipe(1, 1, 1e-3, precision="fp16", on_nonfinite="skip")
+    training.epoch, training.loader, training.logbook = 0, range(2 * MOST_SKIPPED), NoLogbook()
+    training.batches = EpochBatches(2 * MOST_SKIPPED, 1)
+    clips = [Clip(Path(f"{i}.wav"), (0,), f"clip {i}") for i in range(2 * MOST_SKIPPED)]
+    training.datasets = SimpleNamespace(train=SimpleNamespace(clips=clips))
+    training.epoch_losses, training.skipped, training.skipped_in_a_row = [], 0, 0
+    training.step = MOST_SKIPPED
+    training.log_steps([(1.0, np.inf)] * (MOST_SKIPPED - 1) + [(0.5, 2.0)])  # found
+    assert training.skipped == 0 and training.epoch_losses == [1.0] * (MOST_SKIPPED - 1) + [0.5]
+    training.step = 2 * MOST_SKIPPED
+    with pytest.raises(
+        FloatingPointError, match=r"step 40 .*the gradient's norm inf; .*as were the 19 before"
+    ):
+        training.log_steps([(1.0, np.inf)] * MOST_SKIPPED)
 
 
 def test_an_evaluation_that_is_not_finite_stops_the_run(folds, tmp_path):
