@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 import sys
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -17,7 +16,7 @@ sys.path.append(str(Path(__file__).parent))  # helpers, where this file is run a
 from ipet.__main__ import main
 from ipet.audio import ClipError
 from ipet.checkpoint import trainable_state
-from ipet.launch import build_without, check, choose_cells
+from ipet.launch import build_chosen, check, choose_cells
 from ipet.saved import save_adapter
 
 from helpers import experiment, rows, run_here, tiny, write_lists, write_wav
@@ -72,7 +71,7 @@ def read(name, lists, runs, *more):
         cells = choose_cells(args, args.path_run / "run")
         lock, bad = check(args, args.path_run / "run", cells, build)
         lock.release()
-        return (partial(build_without, build, bad) if bad else build)(args, cells[0]), bad
+        return build_chosen(build, bad, args, cells[0]), bad
 
 
 def put(row, lists):
