@@ -18,16 +18,19 @@ LEVELS = [
     {"tuning"},
     {
         *("features", "lists", "augment", "checkpoint", "memory", "methods", "recipe", "scoring"),
-        "layer_kinds",
+        *("layer_kinds", "insight"),
     },
     {
         *("datasets", "backbones", "multitask", "logbook", "cache", "corruption"),
         *("moments", "fingerprint", "summary", "plots", "library"),
     },
-    {"splits", "models", "updates", "inference", "report", "sweep", "examination", "proposals", "passport"},
+    {
+        *("splits", "models", "updates", "inference", "report", "sweep", "examination", "proposals"),
+        *("passport", "inspection_table"),
+    },
     {"trainer", "commands", "compare", "diagnosis", "share", "export"},
     {"classification", "doctor", "rerun"},
-    {"verification"},
+    {"verification", "inspection"},
     {"launch"},
     {"__main__"},
 ]
