@@ -244,9 +244,10 @@ def plot_by_layer(
     """
     figure, [axis] = new_figure(6.4, 4)
     bounds = bounds or {}
+    sideways = {name: 0.12 * (i - (len(bounds) - 1) / 2) for i, name in enumerate(bounds)}
     for i, (name, values) in enumerate(series.items()):
         y = factor * np.array([np.nan if value is None else value for value in values])
-        x = np.arange(1, len(y) + 1) + 0.12 * (i - (len(series) - 1) / 2) * (name in bounds)
+        x = np.arange(1, len(y) + 1) + sideways.get(name, 0)
         axis.plot(x, y, **line_style(i), marker="o", markersize=4, linewidth=1.4, label=name)
         limits = [pair or (np.nan, np.nan) for pair in bounds.get(name, ())]
         if limits:
@@ -257,5 +258,5 @@ def plot_by_layer(
     axis.xaxis.get_major_locator().set_params(integer=True)
     axis.set(xlabel="layer", ylabel=value_name)
     if any(series):
-        axis.legend(frameon=False, fontsize=8)
+        axis.legend(frameon=False, fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=len(series))
     return save(figure, path)
