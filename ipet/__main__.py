@@ -390,6 +390,65 @@ VERIFY_EXAMPLE = """example:
 """
 
 
+def inspect(argv: list[str]) -> int:
+    """Tell what a saved adapter's prompts and adapters do, layer by layer."""
+    parser = adapter_parser("inspect", "ADAPTER LIST [flags]", INSPECT_EXAMPLE)
+    add = parser.add_argument
+    add("list", type=Path, metavar="LIST", help="a list of clips, its labels.csv beside it")
+    add(
+        "-path_data",
+        type=Path,
+        default=None,
+        metavar="DIR",
+        help="where the list's paths start; the list's folder if not given",
+    )
+    add(
+        "-trials",
+        type=Path,
+        default=None,
+        metavar="FILE",
+        help="of speakers: trials of the list's utterances",
+    )
+    add(
+        "-clips",
+        type=size,
+        default=None,
+        metavar="N",
+        help="take a random part of the list; all if not given",
+    )
+    add("-seed", type=count, default=1234, help="of that draw")
+    add("-csv", "--csv", type=Path, default=None, metavar="FILE", help="a row a layer, and one of all")
+    add(
+        "-json", default=None, metavar="FILE", help="write everything there; - prints it instead of the table"
+    )
+    add("-out", type=Path, default=None, metavar="DIR", help="write all of these and plots there")
+    flags = parser.parse_args(argv)
+
+    from ipet.inference import load
+    from ipet.inspection import inspect
+
+    return inspect(
+        load(flags.adapter, flags.device, flags.pretrained, flags.precision),
+        Path(flags.adapter),
+        flags.list,
+        flags.path_data,
+        flags.trials,
+        flags.clips,
+        flags.seed,
+        flags.pretrained,
+        flags.csv,
+        flags.json,
+        flags.out,
+    )
+
+
+INSPECT_EXAMPLE = """example:
+  python3 -m ipet inspect runs/IPET/ast_esc50/first/seed_1234/fold_1/last data/esc50/eval_1.json \\
+      -path_data /data/ESC-50-master -out insight
+The list is heard some times a layer: -clips 200 is a fast first look. docs/insight.md says what is told.
+"""
+
+
 def push(argv: list[str]) -> int:
     """Hand a saved adapter on, by the Hugging Face hub."""
     parser = Parser(
@@ -506,6 +565,7 @@ COMMANDS = {
     "predict": predict,
     "embed": embed,
     "verify": verify,
+    "inspect": inspect,
     "push": push,
     "export": export,
     "migrate": migrate,

@@ -34,24 +34,48 @@ def attention(q: Tensor, k: Tensor, v: Tensor, prepended, drop: float, mask=None
         [B, t, D].
     """
     if prepended is not None:
-        prompt_k, prompt_v = (part.to(k.dtype).expand(q.shape[0], -1, -1, -1) for part in prepended)
-        k = torch.cat([prompt_k, k], dim=2)
-        v = torch.cat([prompt_v, v], dim=2)
-        if mask is not None:
-            mask = F.pad(mask, (prompt_k.shape[2], 0), value=True if mask.dtype == torch.bool else 0.0)
+        prompt_k, prompt_v = prepended
+        k, v, mask = before(prompt_k, k), before(prompt_v, v), seen_by_all(prompt_k.shape[2], mask)
     products = products_are_faster(q.device.type, q.dtype) or (drop > 0 and q.device.type == "cpu")
     attend = by_products if products else F.scaled_dot_product_attention
     return attend(q, k, v, attn_mask=mask, dropout_p=drop).transpose(1, 2).flatten(2)
 
 
+def before(prompts: Tensor, x: Tensor) -> Tensor:
+    """[1 or B, H, n, d], [B, H, T, d] -> [B, H, n + T, d]."""
+    return torch.cat([prompts.to(x.dtype).expand(x.shape[0], -1, -1, -1), x], dim=2)
+
+
+def seen_by_all(num_prompts: int, mask: Tensor | None) -> Tensor | None:
+    """A mask [..., T] -> [..., n + T], in which every query sees the prompts and nothing is added to them."""
+    if mask is None:
+        return None
+    return F.pad(mask, (num_prompts, 0), value=True if mask.dtype == torch.bool else 0.0)
+
+
+def attention_weights(q: Tensor, k: Tensor, prompt_k: Tensor, mask: Tensor | None = None) -> Tensor:
+    """The weights of ``attention``, which the fused kernel does not give: [B, H, t, n + T], rows of sum 1.
+
+    Args:
+        q, k, mask: as there.
+        prompt_k: K(P) [1 or B, H, n, D / H].
+    """
+    return softmax_of_products(q, before(prompt_k, k), seen_by_all(prompt_k.shape[2], mask))
+
+
 def by_products(q: Tensor, k: Tensor, v: Tensor, attn_mask: Tensor | None, dropout_p: float) -> Tensor:
     """[B, H, T, d], [B, H, S, d], [B, H, S, d] -> [B, H, T, d], as ``F.scaled_dot_product_attention``."""
-    scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)  # [B, H, T, S]
-    if attn_mask is not None and attn_mask.dtype == torch.bool:
-        scores = scores.masked_fill(~attn_mask, float("-inf"))
-    elif attn_mask is not None:
-        scores = scores + attn_mask
-    return dropout(scores.softmax(dim=-1), dropout_p) @ v
+    return dropout(softmax_of_products(q, k, attn_mask), dropout_p) @ v
+
+
+def softmax_of_products(q: Tensor, k: Tensor, mask: Tensor | None) -> Tensor:
+    """[B, H, T, d], [B, H, S, d], mask [B, 1 or H, T, S] or None -> [B, H, T, S]."""
+    scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)
+    if mask is not None and mask.dtype == torch.bool:
+        scores = scores.masked_fill(~mask, float("-inf"))
+    elif mask is not None:
+        scores = scores + mask
+    return scores.softmax(dim=-1)
 
 
 @functools.cache

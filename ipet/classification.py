@@ -43,6 +43,15 @@ def inverse_frequency(targets: np.ndarray, over_clips: bool) -> np.ndarray:
     return (weights / mean).astype(np.float32)
 
 
+def clip_scores(outputs: np.ndarray) -> np.ndarray:
+    """[N, S, C] logits of segments -> [N, C], what a clip's classes are ranked by.
+
+    Of one segment the logits, as sigmoids of large ones would be equal; of several the mean of their
+    sigmoids, whatever the loss.
+    """
+    return outputs[:, 0] if outputs.shape[1] == 1 else probabilities(outputs.astype(np.float64), "bce")
+
+
 class ClassificationTrainer(Trainer):
     """One label a clip (``metric = "accuracy"``) or several (``metric = "mAP"``).
 
@@ -89,9 +98,7 @@ class ClassificationTrainer(Trainer):
         logits = torch.from_numpy(outputs).flatten(0, 1)  # [N S, C]
         repeated = torch.from_numpy(targets).repeat_interleave(num_segments, dim=0)
         loss = LOSSES[self.loss](logits, repeated).mean()
-        # [N, C]: of one segment the logits, as sigmoids of large ones would be equal; of several the mean of
-        # their sigmoids, whatever the loss.
-        scores = outputs[:, 0] if num_segments == 1 else probabilities(outputs.astype(np.float64), "bce")
+        scores = clip_scores(outputs)
         if self.metric == "accuracy":
             values = {"accuracy": accuracy(scores, targets)}
         else:

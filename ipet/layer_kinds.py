@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ipet.attention import attention, split_heads
+from ipet.attention import split_heads
 from ipet.tuning import PostNormLayer, TunedLayer, Tuning, WavLMLayer, tunes
 
 MODELS = "transformers.models"
@@ -85,7 +85,7 @@ class SpectrogramLayer(TunedLayer):
             return a(x, mask, **kwargs)[0]
         q, k, v = (split_heads(project(x), self.num_heads) for project in (a.q_proj, a.k_proj, a.v_proj))
         dropout = a.attention_dropout if a.training else 0.0
-        return a.o_proj(attention(q, k, v, prepended, dropout, mask))
+        return a.o_proj(self.compute_attention(q, k, v, prepended, dropout, mask))
 
     def project(self, prompt: Tensor) -> tuple[Tensor, Tensor]:
         """[1, n, D] -> K(LN1(P)), V(LN1(P)), each [1, H, n, D / H]."""

@@ -225,3 +225,38 @@ def plot_per_class(path: str | Path, values: np.ndarray, names: Sequence[str], m
         axis.set(xlim=(0, 1.12 * top), ylim=(rows - 0.4, -0.6), xlabel=metric_name)
         axis.grid(False, axis="y")
     return save(figure, path)
+
+
+def plot_by_layer(
+    path: str | Path,
+    series: Mapping[str, Sequence[float | None]],
+    value_name: str,
+    bounds: Mapping[str, Sequence[tuple[float, float] | None]] | None = None,
+    factor: float = 1.0,
+) -> Path:
+    """Values of a network's layers, a line a name, beside each other where they have bounds.
+
+    Args:
+        series: [L] by name, from the first layer on; None leaves a gap.
+        value_name: of the axis.
+        bounds: low and high of each value, for some of the names.
+        factor: of what is drawn, 100 for percent.
+    """
+    figure, [axis] = new_figure(6.4, 4)
+    bounds = bounds or {}
+    sideways = {name: 0.12 * (i - (len(bounds) - 1) / 2) for i, name in enumerate(bounds)}
+    for i, (name, values) in enumerate(series.items()):
+        y = factor * np.array([np.nan if value is None else value for value in values])
+        x = np.arange(1, len(y) + 1) + sideways.get(name, 0)
+        axis.plot(x, y, **line_style(i), marker="o", markersize=4, linewidth=1.4, label=name)
+        limits = [pair or (np.nan, np.nan) for pair in bounds.get(name, ())]
+        if limits:
+            axis.vlines(
+                x, *(factor * np.array(limits, dtype=float).T), color=line_style(i)["color"], linewidth=1
+            )
+    axis.axhline(0, color=GREY, linewidth=0.8)
+    axis.xaxis.get_major_locator().set_params(integer=True)
+    axis.set(xlabel="layer", ylabel=value_name)
+    if any(series):
+        axis.legend(frameon=False, fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=len(series))
+    return save(figure, path)

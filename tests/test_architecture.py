@@ -18,7 +18,7 @@ LEVELS = [
     {"tuning"},
     {
         *("features", "lists", "augment", "checkpoint", "memory", "methods", "recipe", "scoring"),
-        "layer_kinds",
+        *("layer_kinds", "insight"),
     },
     {
         *("datasets", "backbones", "multitask", "logbook", "cache", "corruption"),
@@ -26,11 +26,11 @@ LEVELS = [
     },
     {
         *("splits", "models", "updates", "inference", "library", "report", "sweep"),
-        *("examination", "proposals", "passport"),
+        *("examination", "proposals", "passport", "inspection_table"),
     },
     {"trainer", "commands", "compare", "diagnosis", "share", "export"},
     {"classification", "doctor", "rerun"},
-    {"verification"},
+    {"verification", "inspection"},
     {"launch"},
     {"__main__"},
 ]

@@ -11,6 +11,7 @@ from ipet import plots
 from ipet.metrics import det_curve
 from ipet.plots import (
     pareto_front,
+    plot_by_layer,
     plot_confusion,
     plot_curves,
     plot_det,
@@ -35,6 +36,9 @@ FIGURES = {
     "pareto": lambda path: plot_pareto(path, POINTS, "accuracy"),
     "curves": lambda path: plot_curves(path, EPOCHS, "accuracy"),
     "confusion": lambda path: plot_confusion(path, np.eye(10) + 1, [f"class {i}" for i in range(10)]),
+    "by_layer": lambda path: plot_by_layer(
+        path, {"a": [0.1, None, 0.3]}, "x", {"a": [(0, 0.2), None, (0, 1)]}
+    ),
     "per_class": lambda path: plot_per_class(
         path, np.arange(12) / 12, [f"class {i}" for i in range(12)], "AP"
     ),
@@ -126,6 +130,19 @@ def test_curves_with_a_gap_or_without_a_value_can_be_drawn(drawn):
     [axis] = drawn()
     np.testing.assert_array_equal(axis.lines[0].get_ydata(), [0.5, np.nan, 0.7])
     assert len(axis.lines[1].get_ydata()) == 0
+
+
+def test_values_of_layers_lie_beside_each_other_with_their_bounds(drawn):
+    bounds = {"a": [(0.0, 0.2), None], "b": [(0.1, 0.3), (0.2, 0.4)]}
+    plot_by_layer("x.png", {"a": [0.1, None], "b": [0.2, 0.3]}, "share (%)", bounds, factor=100)
+    [axis] = drawn()
+    np.testing.assert_allclose(axis.lines[0].get_data(), [[0.94, 1.94], [10, np.nan]])
+    np.testing.assert_allclose(axis.lines[1].get_data(), [[1.06, 2.06], [20, 30]])
+    spans = [
+        [segment[:, 1].tolist() for segment in lines.get_segments() if len(segment)]
+        for lines in axis.collections
+    ]
+    assert spans == [[pytest.approx([0, 20])], [pytest.approx([10, 30]), pytest.approx([20, 40])]]
 
 
 def test_a_confusion_matrix_shows_shares_of_the_true_class(drawn):
