@@ -420,7 +420,7 @@ Needs a login (hf auth login, or HF_TOKEN). Whoever has access uses it by ipet.l
 def doctor(argv: list[str]) -> int:
     """Examine lists and their recordings, and propose how to train on them."""
     parser = Parser(
-        usage="python3 -m ipet doctor LISTS [-path_data DIR] [-json FILE]",
+        usage="python3 -m ipet doctor LISTS [-path_data DIR] [-content KIND] [-json FILE]",
         formatter_class=Help,
         epilog=DOCTOR_EXAMPLE,
     )
@@ -433,12 +433,18 @@ def doctor(argv: list[str]) -> int:
         metavar="DIR",
         help="where the lists' paths start; the lists' folder if not given",
     )
+    add(
+        "-content",
+        choices=("sounds", "music", "speech"),
+        default=None,
+        help="what was recorded: proposes the backbone that knows it; both if not given",
+    )
     add("-json", default=None, metavar="FILE", help="write all that was found there; - is the screen")
     flags = parser.parse_args(argv)
 
     from ipet.doctor import doctor
 
-    return doctor(flags.lists, flags.path_data, flags.json)
+    return doctor(flags.lists, flags.path_data, flags.json, flags.content)
 
 
 DOCTOR_EXAMPLE = """example:

@@ -52,6 +52,8 @@ def write_atomically(path: str | Path, data: bytes | memoryview) -> None:
                 file.flush()
                 os.fsync(file.fileno())
                 os.chmod(temporary, 0o644)
+                if os.name == "nt":
+                    file.close()  # Windows replaces no file by an open one
                 os.replace(temporary, path)
         except BaseException:
             Path(temporary).unlink(missing_ok=True)

@@ -32,6 +32,7 @@ from ipet.checkpoint import (
     read_description,
 )
 from ipet.datasets import Batch, Cut, collate, single
+from ipet.devices import best_device
 from ipet.features import LogMel, Waveform
 from ipet.heads import Classifier, LinearHead, SpeakerHead
 from ipet.methods import apply_method, skeleton
@@ -288,7 +289,7 @@ def load(
     path = folder / "adapter.json"
     description = read_description(path)
     tensors = read_adapter(folder / "adapter.safetensors")
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    device = device or best_device()
     with described(path):
         if bare is None:
             backbone = new_backbone(description["backbone"], pretrained, path).to(device)

@@ -5,6 +5,7 @@ import hashlib
 import logging
 import os
 import re
+import shlex
 import signal
 import sys
 import threading
@@ -27,8 +28,9 @@ from ipet import distributed
 from ipet.arguments import PROTOCOL, SEED
 from ipet.audio import ClipError, Recordings
 from ipet.cache import Cache, build_cache, current_sources
-from ipet.checkpoint import remove_unfinished, write_atomically, write_json
+from ipet.checkpoint import EMBEDDED, remove_unfinished, write_atomically, write_json
 from ipet.datasets import Datasets, check_recordings, unusable
+from ipet.devices import best_device
 from ipet.interruption import Stopped, end_readers, end_with_parent
 from ipet.lists import Clip, check_disjoint, utterance_key
 from ipet.logbook import check_loggers, lock_run, open_run, read_record, record_start
@@ -169,7 +171,7 @@ def train_cells(
     args, folder: Path, cells, recipe: Recipe, device, build_datasets, build_model, trainer
 ) -> None:
     """Train what is not finished of a run, and print its table."""
-    recordings = open_cache(args, cells, build_datasets)
+    recordings, trained = open_cache(args, cells, build_datasets), None
     if distributed.is_main():
         used = {"device": str(device), "processes": distributed.world_size(), "recipe": asdict(recipe)}
         used["recipe"].pop("seed")  # each cell has its own
@@ -202,6 +204,7 @@ def train_cells(
             if distributed.is_main():
                 print(begins(training, args, device), flush=True)
             training.fit(args.resume)
+            trained = trained or (path, datasets)
             if distributed.is_main():
                 write_summary(args, folder)
         for trials in unscored:
@@ -211,6 +214,11 @@ def train_cells(
 
     if distributed.is_main():
         print(f"\n{table(write_summary(args, folder))}\nrun folder: {folder}", flush=True)
+        if trained is not None and args.pretrained != "random":  # which is not kept
+            print(
+                f"Next, let it hear what it was not trained on:\n\n  {use_command(args, *trained)}",
+                flush=True,
+            )
 
 
 def choose_cells(args, folder: Path) -> list[Cell]:
@@ -239,6 +247,19 @@ def begins(training, args, device: torch.device) -> str:
         f"lr {args.lr:g}{head_lr}, {trainable:,} of {total:,} parameters ({settings}), {args.precision} on "
         f"{distributed.world_size()} x {device.type}"
     )
+
+
+def use_command(args, cell: Path, datasets: Datasets) -> str:
+    """The command that has a saved adapter hear an evaluated clip, or compare the voices of two."""
+    [*_, clips] = datasets.evaluation.values()
+    heard = [clips.clips[0].path]
+    if datasets.trials is not None:
+        heard = [clips.clips[i].path for i in datasets.trials.pairs[0]]
+    adapter = cell / ("best" if datasets.watched == "valid" else "last")
+    words = ["verify" if datasets.trials is not None else "predict", str(adapter), *map(str, heard)]
+    if args.pretrained not in EMBEDDED and os.path.exists(args.pretrained):  # seen from this folder
+        words += ["-pretrained", os.path.abspath(args.pretrained)]
+    return shlex.join(["python3", "-m", "ipet", *words])
 
 
 def more_trials(args) -> tuple[Path, ...]:
@@ -309,11 +330,14 @@ def open_cache(args, cells: list[Cell], build_datasets):
 def choose_device(reproducible: bool) -> torch.device:
     """This process's GPU, or the CPU where there is none.
 
+    Of several processes on Apple silicon each computes on the CPU: no backend of torch's connects them else.
+
     Raises:
         ValueError: there are more processes than GPUs.
     """
-    if not torch.cuda.is_available():
-        return torch.device("cpu")
+    kind = best_device()
+    if kind != "cuda":
+        return torch.device(kind if distributed.world_size() == 1 else "cpu")
     if distributed.local_rank() >= torch.cuda.device_count():
         raise ValueError(
             f"process {distributed.local_rank()} has no GPU of its own, {torch.cuda.device_count()} are "
@@ -511,7 +535,7 @@ def keep_traceback(folder: Path) -> Path | None:
     path = folder / f"error_rank{distributed.rank()}.log"
     with contextlib.suppress(OSError):  # the disk may be what is wrong
         if (folder / "arguments.json").is_file():
-            path.write_text(traceback.format_exc())
+            path.write_text(traceback.format_exc(), encoding="utf-8")
             return path
     return None
 

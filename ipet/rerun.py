@@ -13,10 +13,11 @@ from pathlib import Path
 import torch
 
 from ipet.compare import as_text, differences, flat, read_side, short, unequal
+from ipet.devices import best_device
 from ipet.logbook import environment
 from ipet.passport import hashes, list_files, plain, read_passport
 from ipet.summary import planned_cells
-from ipet.sweep import begin_training, settings_of, stop
+from ipet.sweep import apart, settings_of, stop
 
 OWN = {"name", "path_run", "resume"}  # of the new run; not taken from a passport
 COMMAS = {"logger", "usable_gpu"}  # flags of one word; other lists are several
@@ -198,7 +199,7 @@ def notes(passport: Mapping, experiment: Path, settings: Mapping) -> list[str]:
     found, start = [], passport["starts"][-1] if passport["starts"] else {}
     was, now = flat(start), flat(environment(experiment))
     now |= {
-        "device": "cuda" if torch.cuda.is_available() else "cpu",
+        "device": best_device(),
         "processes": settings["nproc"] or max(1, torch.cuda.device_count()),
     }
     was["device"] = str(was.get("device")).partition(":")[0]
@@ -231,8 +232,7 @@ def run(command: Sequence[str], experiment: Path, starts: Sequence[Mapping]) -> 
         cwd=experiment,
         env={**threads, **os.environ},  # sums in another order are other sums
         stdin=subprocess.DEVNULL,
-        start_new_session=True,  # Ctrl-C is for this process, which then asks main.py to end
-        preexec_fn=begin_training,
+        **apart(),
     )
     try:
         return process.wait()

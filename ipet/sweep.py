@@ -342,7 +342,7 @@ def is_dead(trial) -> bool:
     if "worker" not in trial.user_attrs:
         return time.time() - trial.datetime_start.timestamp() > GRACE_SECONDS
     host, pid, seen = trial.user_attrs["worker"]
-    if host == socket.gethostname():
+    if host == socket.gethostname() and os.name == "posix":  # elsewhere signal 0 is Ctrl-C
         if pid == os.getpid():  # a number that was given anew: this process runs no trial now
             return True
         try:
@@ -430,8 +430,7 @@ def follow(trial, task: Sweep, folder: Path) -> None:
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
-            start_new_session=True,  # Ctrl-C is for the sweep, which then asks its trial to end
-            preexec_fn=begin_training,
+            **apart(),
         )
     seen = signed = 0
     try:
@@ -465,6 +464,13 @@ def command(params: Mapping, task: Sweep, folder: Path) -> list[str]:
     return [sys.executable, "-u", "main.py", "-resume", "True", *task.further, *flags, *chosen]
 
 
+def apart() -> dict:
+    """Keywords of ``Popen`` for a training that Ctrl-C leaves to this process, which then asks it to end."""
+    if os.name != "posix":
+        return {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
+    return {"start_new_session": True, "preexec_fn": begin_training}
+
+
 def begin_training() -> None:
     """In a new process: end when the one that started it is killed, and heed its SIGINT."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -473,7 +479,7 @@ def begin_training() -> None:
 
 def stop(process: subprocess.Popen) -> None:
     """Have a training end: as by Ctrl-C, then less politely."""
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM) if os.name == "posix" else ():
         if process.poll() is None:
             process.send_signal(number)
             try:
@@ -481,7 +487,7 @@ def stop(process: subprocess.Popen) -> None:
             except subprocess.TimeoutExpired:
                 continue
     if process.poll() is None:
-        os.killpg(process.pid, signal.SIGKILL)
+        os.killpg(process.pid, signal.SIGKILL) if os.name == "posix" else process.kill()
         process.wait()
 
 
@@ -494,7 +500,9 @@ def progress(folder: Path, task: Sweep) -> list[tuple[int, float]]:
     Raises:
         ValueError: an epoch was not evaluated on validation data.
     """
-    cells = {str(path.parent.relative_to(folder)): path for path in folder.glob("seed_*/**/metrics.jsonl")}
+    cells = {
+        path.parent.relative_to(folder).as_posix(): path for path in folder.glob("seed_*/**/metrics.jsonl")
+    }
     best_of_cells: list[float] = []
     means: list[float] = []
     for cell in sorted(cells, key=cell_order):

@@ -11,7 +11,7 @@ from helpers import ROOT
 LEVELS = [
     {"limits", "printable"},
     {
-        *("audio", "metrics", "calibration", "distributed", "dropout", "heads"),
+        *("audio", "metrics", "calibration", "devices", "distributed", "dropout", "heads"),
         *("interruption", "kept", "precision", "schedule"),
     },
     {"attention", "description"},
