@@ -52,7 +52,7 @@ def write_atomically(path: str | Path, data: bytes | memoryview) -> None:
                 file.flush()
                 os.fsync(file.fileno())
                 os.chmod(temporary, 0o644)
-                if os.name == "nt":
+                if fcntl is None:
                     file.close()  # Windows replaces no file by an open one
                 os.replace(temporary, path)
         except BaseException:

@@ -27,6 +27,15 @@ from ipet.proposals import (
 )
 
 SHOWN, CLASSES_SHOWN = 3, 32
+TAKES = "-group of data/prepare.py keeps takes of one source, such as a kit or a speaker, in one list"
+HELP = {  # what mends a finding, by its code
+    "unusable": "repair or delete them and prepare the lists again, or train with -on_bad_audio skip",
+    "leakage": f"delete the copies; {TAKES}",
+    "near_leakage": TAKES,
+    "contradiction": "correct the labels, or give one recording all of them (a;b), and prepare again",
+    "near_contradiction": "listen to them: correct the labels, or delete one of each, and prepare again",
+    "untrained": "record some to train on, or leave the class out",
+}
 WIDTH = 100  # characters of a printed command's line
 
 
@@ -239,7 +248,8 @@ def one_finding(finding: Finding) -> str:
         f"- {finding.text}: {len(finding.examples):,}",
         *map(one_example, finding.examples[:SHOWN]),
     ]
-    return "\n".join([*lines, *([f"    and {more:,} more"] if more > 0 else [])])
+    lines += [f"    and {more:,} more"] if more > 0 else []
+    return "\n".join([*lines, *([f"    What helps: {HELP[finding.code]}."] if finding.code in HELP else [])])
 
 
 def one_example(example: str) -> str:

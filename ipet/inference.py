@@ -139,8 +139,10 @@ class TunedModel:
         with contextlib.ExitStack() as stack:
             with autocast(self.device.type, self.precision):
                 stack.enter_context(prompts_computed(self.model))
-            for batch in batched(waveforms, max(1, BATCH // front_end.num_segments)):
-                clips = collate([single(cut(waveform), torch.empty(0), 0) for waveform in batch])
+            # A cut of its own, so that a batch does not hold its whole recordings.
+            cuts = (cut(waveform).clone() for waveform in waveforms)
+            for batch in batched(cuts, max(1, BATCH // front_end.num_segments)):
+                clips = collate([single(waveform, torch.empty(0), 0) for waveform in batch])
                 yield from self.compute(front_end, clips.to(self.device), embed)
 
     @torch.inference_mode()

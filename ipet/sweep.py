@@ -31,6 +31,7 @@ from ipet.interruption import end_with_parent
 from ipet.logbook import VOLATILE
 from ipet.summary import at_epoch, cell_order, read_results
 
+POSIX = os.name == "posix"
 PROJECT = "sweeps"  # the folder of the studies' runs
 FIXED = {"name", "tags", "project", "path_run", "resume", "protocol", "rand_seed", "fold"}  # not to be chosen
 POLL_SECONDS = 1.0
@@ -342,7 +343,7 @@ def is_dead(trial) -> bool:
     if "worker" not in trial.user_attrs:
         return time.time() - trial.datetime_start.timestamp() > GRACE_SECONDS
     host, pid, seen = trial.user_attrs["worker"]
-    if host == socket.gethostname() and os.name == "posix":  # elsewhere signal 0 is Ctrl-C
+    if host == socket.gethostname() and POSIX:  # elsewhere signal 0 is Ctrl-C
         if pid == os.getpid():  # a number that was given anew: this process runs no trial now
             return True
         try:
@@ -466,7 +467,7 @@ def command(params: Mapping, task: Sweep, folder: Path) -> list[str]:
 
 def apart() -> dict:
     """Keywords of ``Popen`` for a training that Ctrl-C leaves to this process, which then asks it to end."""
-    if os.name != "posix":
+    if not POSIX:
         return {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
     return {"start_new_session": True, "preexec_fn": begin_training}
 
@@ -479,7 +480,7 @@ def begin_training() -> None:
 
 def stop(process: subprocess.Popen) -> None:
     """Have a training end: as by Ctrl-C, then less politely."""
-    for number in (signal.SIGINT, signal.SIGTERM) if os.name == "posix" else ():
+    for number in (signal.SIGINT, signal.SIGTERM) if POSIX else ():
         if process.poll() is None:
             process.send_signal(number)
             try:
@@ -487,7 +488,7 @@ def stop(process: subprocess.Popen) -> None:
             except subprocess.TimeoutExpired:
                 continue
     if process.poll() is None:
-        os.killpg(process.pid, signal.SIGKILL) if os.name == "posix" else process.kill()
+        os.killpg(process.pid, signal.SIGKILL) if POSIX else process.kill()
         process.wait()
 
 

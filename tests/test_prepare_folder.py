@@ -428,7 +428,7 @@ def test_own_lists_go_to_a_folder_of_their_name(capsys, tmp_path, monkeypatch):
     root = class_folders(tmp_path / "drums", kick=5)
     status, printed, _ = run(capsys, "folder", root)
     assert status == 0 and (tmp_path / "data/drums/train.json").is_file()
-    assert printed.splitlines()[-1].endswith(f"-path_list {tmp_path / 'data/drums'}")
+    assert f" doctor {tmp_path / 'data/drums'} " in printed.splitlines()[-1]
 
 
 def test_lists_of_another_kind_left_behind_are_pointed_out(capsys, tmp_path):
@@ -445,4 +445,4 @@ def test_the_command_runs_from_anywhere(tmp_path):
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     assert (tmp_path / "lists/train.json").is_file()
-    assert f"-path_data {root} -path_list {tmp_path / 'lists'}" in done.stdout
+    assert f" doctor {tmp_path / 'lists'} -path_data {root}\n" in done.stdout
