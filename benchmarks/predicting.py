@@ -24,6 +24,7 @@ from benchmarks import medians_and_ratio, seconds_in_turn
 from benchmarks.reading import write_clips
 from benchmarks.steps import MIB, resident
 from benchmarks.ways import SETTINGS, build, noise_datasets
+from ipet.audio import SAMPLE_RATE
 from ipet.commands import predict
 from ipet.inference import BATCH, TunedModel, batched
 from ipet.precision import autocast
@@ -108,9 +109,10 @@ def write_long(path: Path, minutes: int, rate: int, num_channels: int) -> None:
 
 
 def peak_mib(model: TunedModel, path: Path, scratch: Path) -> float:
-    """MiB of this process at most while ``predict -timeline`` hears a recording."""
+    """MiB of this process at most while ``predict -timeline`` hears a recording, window behind window."""
     Path("/proc/self/clear_refs").write_text("5")  # Linux forgets the peak so far
-    predict(model, [path], "timeline", csv_file=scratch / f"{path.stem}.csv")
+    hop = model.model.front_end.num_samples / SAMPLE_RATE
+    predict(model, [path], "timeline", hop=hop, csv_file=scratch / f"{path.stem}.csv")
     return resident("VmHWM") / MIB
 
 
@@ -118,12 +120,11 @@ def memory(setting: str, kind: str, device: torch.device) -> dict[str, float]:
     """MiB at most of recordings of some lengths, the shortest heard twice: the first time warms up."""
     model = tuned(setting, "fp32", device)
     peaks = {}
-    with tempfile.TemporaryDirectory() as scratch:
-        for minutes in (MINUTES[0], *MINUTES):
-            path = Path(scratch, f"{minutes}_{len(peaks)}.wav")
+    for minutes in (MINUTES[0], *MINUTES):
+        with tempfile.TemporaryDirectory() as scratch:
+            path = Path(scratch, "long.wav")
             write_long(path, minutes, *MEMORY[kind])
             peaks[f"{minutes} min"] = peak_mib(model, path, Path(scratch))
-            path.unlink()
     return peaks
 
 

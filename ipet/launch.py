@@ -171,7 +171,7 @@ def train_cells(
     args, folder: Path, cells, recipe: Recipe, device, build_datasets, build_model, trainer
 ) -> None:
     """Train what is not finished of a run, and print its table."""
-    recordings, trained = open_cache(args, cells, build_datasets), None
+    recordings = open_cache(args, cells, build_datasets)
     if distributed.is_main():
         used = {"device": str(device), "processes": distributed.world_size(), "recipe": asdict(recipe)}
         used["recipe"].pop("seed")  # each cell has its own
@@ -204,7 +204,6 @@ def train_cells(
             if distributed.is_main():
                 print(begins(training, args, device), flush=True)
             training.fit(args.resume)
-            trained = trained or (path, datasets)
             if distributed.is_main():
                 write_summary(args, folder)
         for trials in unscored:
@@ -214,11 +213,9 @@ def train_cells(
 
     if distributed.is_main():
         print(f"\n{table(write_summary(args, folder))}\nrun folder: {folder}", flush=True)
-        if trained is not None and args.pretrained != "random":  # which is not kept
-            print(
-                f"Next, let it hear what it was not trained on:\n\n  {use_command(args, *trained)}",
-                flush=True,
-            )
+        if args.pretrained != "random":  # weights that nobody could load again
+            command = use_command(args, folder / cell_name(*cells[0]), build_datasets(args, cells[0]))
+            print(f"Next, let it hear what it was not trained on:\n\n  {command}", flush=True)
 
 
 def choose_cells(args, folder: Path) -> list[Cell]:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from data.synth import speech
 from ipet import cache, checkpoint, interruption, logbook, memory, proposals, sweep
 from ipet.datasets import Cut, TrainClips
 from ipet.devices import best_device, fast_precision
@@ -111,3 +112,10 @@ def test_a_training_is_started_and_stopped_without_posix(monkeypatch):
     process = subprocess.Popen([sys.executable, "-I", "-S", "-c", "import time; time.sleep(60)"])
     sweep.stop(process)
     assert process.returncode == -signal.SIGKILL
+
+
+def test_generated_speech_says_that_it_needs_fork(monkeypatch):
+    pytest.importorskip("espeakng_loader")
+    monkeypatch.delattr(os, "fork")
+    with pytest.raises(ImportError, match="expected Linux or macOS"):
+        speech.espeak_paths()

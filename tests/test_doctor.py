@@ -412,6 +412,13 @@ def test_what_was_recorded_chooses_the_backbone(capsys, healthy, content, kind):
     assert len(shown) == 2 and all(kind in understood(command)[1].name for command in shown)
 
 
+def test_a_command_finds_its_experiment_from_anywhere(capsys, healthy, monkeypatch):
+    monkeypatch.chdir(healthy)
+    _, content, _ = examined(capsys, healthy)
+    folder = shlex.split(content["proposals"]["commands"]["ast_small"].removeprefix("(cd "))[0]
+    assert Path(folder).resolve() == ROOT / "ast_custom"
+
+
 def commands_of(printed):
     """The commands of a report, each in one line."""
     found = re.findall(r"^\(cd .*?\)$", printed.replace(" \\\n   ", ""), re.MULTILINE)
