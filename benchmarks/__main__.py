@@ -15,7 +15,18 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import determinism, evaluation, growth, prompts, reading, scoring, startup, steps, tasks
+from benchmarks import (
+    determinism,
+    evaluation,
+    growth,
+    predicting,
+    prompts,
+    reading,
+    scoring,
+    startup,
+    steps,
+    tasks,
+)
 from ipet.checkpoint import write_json
 
 PARTS = {  # each: its flags, and what it measures, prints and returns
@@ -25,6 +36,7 @@ PARTS = {  # each: its flags, and what it measures, prints and returns
     "prompts": prompts,
     "evaluation": evaluation,
     "tasks": tasks,
+    "predicting": predicting,
     "scoring": scoring,
     "growth": growth,
     "determinism": determinism,

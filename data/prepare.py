@@ -144,14 +144,15 @@ def lists_folder(name: str, root: Path) -> Path:
 
 
 def next_command(name: str, lists: Lists, root: Path, folder: Path, norm: list[str]) -> str:
-    """The command that trains on what was written, or what to add to one."""
+    """The command that comes next: it trains on what was written, or examines it; or what to add to one."""
     if lists.mixed_in_by:
         words = ["-add_musan_rir", "True", lists.mixed_in_by, str(root)]
         return shlex.join(words + ["-path_noise_list", str(folder.parent)] * (folder.parent != HERE))
+    if not lists.experiment:
+        return shlex.join(["python3", "-m", "ipet", "doctor", str(folder), "-path_data", str(root)])
     # wav2vec 2.0 hears samples: only AST normalises log-mels.
     experiment = lists.experiment.replace("w2v_", "ast_") if norm else lists.experiment
-    run = "first" if DATASETS[name].folder else folder.name  # one's own recordings share an experiment
-    words = ["python3", "main.py", "-name", run, "-path_data", str(root)]
+    words = ["python3", "main.py", "-name", "first", "-path_data", str(root)]
     if folder != HERE / experiment.partition("_")[2]:
         words += ["-path_list", str(folder)]
     where = os.path.relpath(HERE.parent / experiment)

@@ -19,8 +19,11 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 sys.path.append(str(HERE))  # synth, where this file is not run but loaded
+sys.path.append(str(HERE.parent))  # ipet, where it is not installed
 
 from synth.writing import SIZES, is_whole, remove_set, sources_digest, write_set  # noqa: E402
+
+from ipet.arguments import Parser  # noqa: E402
 
 SETS = {
     "esc50": "sounds of animals, weather, houses and streets, 5 folds, as ESC-50",
@@ -48,7 +51,7 @@ def whole_number(text: str) -> int:
 
 def get_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Which set, where to, how large."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         description="Generate a set of sounds in the layout of a dataset.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -33,6 +33,7 @@ def main(argv: list[str] | None = None) -> int:
     if not argv or argv[0] in ("-h", "--help"):
         print("usage: python3 -m ipet COMMAND [flags]      (COMMAND -h lists its flags)\n")
         print("\n".join(f"  {name:<8} {command.__doc__}" for name, command in COMMANDS.items()))
+        print(f"\n{EXAMPLE}", end="")
         return 0 if argv else 2
     if argv[0] in ("-version", "--version"):
         print(f"ipet {ipet.__version__}")
@@ -60,6 +61,11 @@ def main(argv: list[str] | None = None) -> int:
         return 130
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+EXAMPLE = """example:
+  python3 -m ipet doctor data/drums -path_data /data/drums
+"""
 
 
 def report(argv: list[str]) -> int:
@@ -136,12 +142,13 @@ def rerun(argv: list[str]) -> int:
         help="where runs are written; beside the run if not given",
     )
     add("-name", type=part_of_path, default=None, help="of the new run; the run's and _again if not given")
+    add("-json", type=Path, default=None, metavar="FILE", help="also write what differs there")
     own, further = split(argv)
     flags = parser.parse_args(own)
 
     from ipet.rerun import rerun
 
-    return rerun(flags.passport, experiments(), flags.path_run, flags.name, further)
+    return rerun(flags.passport, experiments(), flags.path_run, flags.name, further, flags.json)
 
 
 RERUN_EXAMPLE = """example:
@@ -376,13 +383,14 @@ def verify(argv: list[str]) -> int:
     add("-path_data", type=Path, default=Path(), metavar="DIR", help="where the trials' paths start")
     add("-scoring", choices=("mean_distance", "cosine"), default="mean_distance", help="higher is more alike")
     add("-csv", "--csv", type=Path, default=None, metavar="FILE", help="the trials' scores")
+    add("-json", "--json", default=None, metavar="FILE", help="write what is told there; - is the screen")
     flags = parser.parse_args(argv)
 
     from ipet.commands import verify
     from ipet.inference import load
 
     model = load(flags.adapter, flags.device, flags.pretrained, flags.precision)
-    return verify(model, flags.file, flags.trials, flags.path_data, flags.scoring, flags.csv)
+    return verify(model, flags.file, flags.trials, flags.path_data, flags.scoring, flags.csv, flags.json)
 
 
 VERIFY_EXAMPLE = """example:
@@ -479,7 +487,7 @@ Needs a login (hf auth login, or HF_TOKEN). Whoever has access uses it by ipet.l
 def doctor(argv: list[str]) -> int:
     """Examine lists and their recordings, and propose how to train on them."""
     parser = Parser(
-        usage="python3 -m ipet doctor LISTS [-path_data DIR] [-json FILE]",
+        usage="python3 -m ipet doctor LISTS [-path_data DIR] [-content KIND] [-json FILE]",
         formatter_class=Help,
         epilog=DOCTOR_EXAMPLE,
     )
@@ -492,12 +500,18 @@ def doctor(argv: list[str]) -> int:
         metavar="DIR",
         help="where the lists' paths start; the lists' folder if not given",
     )
+    add(
+        "-content",
+        choices=("sounds", "music", "speech"),
+        default=None,
+        help="what was recorded: proposes the backbone that knows it; both if not given",
+    )
     add("-json", default=None, metavar="FILE", help="write all that was found there; - is the screen")
     flags = parser.parse_args(argv)
 
     from ipet.doctor import doctor
 
-    return doctor(flags.lists, flags.path_data, flags.json)
+    return doctor(flags.lists, flags.path_data, flags.json, flags.content)
 
 
 DOCTOR_EXAMPLE = """example:

@@ -9,7 +9,6 @@ changes under its name: a kill loses what the shard being filled would have held
 """
 
 import contextlib
-import fcntl
 import json
 import os
 import secrets
@@ -23,11 +22,17 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from filelock import FileLock
 from torch import Tensor
 from tqdm import tqdm
 
 from ipet.audio import ClipError, read_audio
 from ipet.checkpoint import write_atomically
+
+try:
+    import fcntl
+except ModuleNotFoundError:  # Windows
+    fcntl = None
 
 SCHEMA = 1  # of an index
 SHARD_BYTES = 256 << 20  # 2.3 hours
@@ -193,6 +198,10 @@ def build_cache(
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Be the only build of a folder; a process that ends, however it ends, lets the next one in."""
+    if fcntl is None:
+        with FileLock(folder / "lock"):  # silent while it waits
+            yield
+        return
     with open(folder / "lock", "a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

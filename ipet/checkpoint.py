@@ -53,6 +53,8 @@ def write_atomically(path: str | Path, data: bytes | memoryview) -> None:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
+                if fcntl is None:
+                    file.close()  # Windows replaces no file by an open one
                 os.replace(temporary, path)
         except BaseException:
             temporary.unlink(missing_ok=True)

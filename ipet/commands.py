@@ -14,7 +14,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ipet.audio import SUFFIXES, ClipError
-from ipet.checkpoint import save_arrays
+from ipet.checkpoint import save_arrays, write_json
 from ipet.inference import TunedModel, Window, known_recordings
 from ipet.lists import TRIALS, below, read_trial_rows
 from ipet.metrics import eer, min_dcf
@@ -163,7 +163,7 @@ def predict(
     table = Table(COLUMNS[kind], csv_file, jsonl_file)
     paths = [path for path in known_recordings(paths, SUFFIXES) if str(path) not in table.done]
     bar = tqdm(total=len(paths), unit="file", disable=None, leave=False)
-    failed = 0
+    heard = failed = 0
     try:
         if kind == "clips":
             reader = Reader(model.read, paths)
@@ -171,7 +171,9 @@ def predict(
                 path = str(reader.read_paths.popleft())
                 labels = model.ranked(model.answer(logits), top)
                 table.add([(path, rank, *label) for rank, label in enumerate(labels, 1)])
-                bar.update()
+                heard += 1
+                bar.update(heard + reader.failed - bar.n)
+            bar.update(len(paths) - bar.n)
             return int(reader.failed > 0)
         for path in paths:
             try:
@@ -244,7 +246,13 @@ def write_parquet(out: Path, names: list[str], rows: list[np.ndarray]) -> None:
 
 
 def verify(
-    model: TunedModel, paths: list[Path], trials: Path | None, root: Path, scoring: str, csv_file: Path | None
+    model: TunedModel,
+    paths: list[Path],
+    trials: Path | None,
+    root: Path,
+    scoring: str,
+    csv_file: Path | None,
+    json_file: str | None = None,
 ) -> int:
     """Print how alike the voices of two recordings are, or score a list of trials; the exit status.
 
@@ -254,6 +262,7 @@ def verify(
         root: where the trials' paths start.
         scoring: ``mean_distance`` or ``cosine``.
         csv_file: for every trial's score.
+        json_file: where to write what is told as JSON; ``-`` is the standard output, in the text's place.
 
     Raises:
         ValueError: neither two recordings nor trials; a trial's recording that cannot be used.
@@ -261,7 +270,8 @@ def verify(
     if trials is None:
         if len(paths) != 2:
             raise ValueError(f"{len(paths)} recordings; expected two to compare, or -trials FILE")
-        print(f"{model.similarity(*paths, scoring):.4f}")
+        score = model.similarity(*paths, scoring)
+        tell({"scoring": scoring, "score": score}, f"{score:.4f}", json_file)
         return 0
     rows = read_trial_rows(trials)
     names = list(dict.fromkeys(name for row in rows for name in row[1:]))
@@ -279,7 +289,17 @@ def verify(
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(["one", "other", "target", "score"])
             writer.writerows([a, b, int(t), f"{s:.6f}"] for (_, a, b), t, s in zip(rows, targets, scores))
-    print(f"{len(rows):,} trials of {len(names):,} recordings")
+    told = {"scoring": scoring, "trials": len(rows), "recordings": len(names)}
+    text = f"{len(rows):,} trials of {len(names):,} recordings"
     if targets.any() and not targets.all():
-        print(f"EER {100 * eer(scores, targets):.2f} %, minDCF {min_dcf(scores, targets):.4f}")
+        told |= {"EER": float(eer(scores, targets)), "minDCF": float(min_dcf(scores, targets))}
+        text += f"\nEER {100 * told['EER']:.2f} %, minDCF {told['minDCF']:.4f}"
+    tell(told, text, json_file)
     return 0
+
+
+def tell(values: dict, text: str, json_file: str | None) -> None:
+    """Print a text, and write its values as JSON; ``-`` prints these in its place."""
+    print(json.dumps(values) if json_file == "-" else text)
+    if json_file not in (None, "-"):
+        write_json(json_file, values)

@@ -9,13 +9,17 @@ from pathlib import Path
 
 import numpy as np
 
-from ipet.checkpoint import write_json
+from ipet.checkpoint import EMBEDDED, write_json
+from ipet.devices import best_device, fast_precision
 from ipet.diagnosis import GRAVITIES, Finding, Lists, Patient, class_counts, read_lists
 from ipet.examination import examine_all
 from ipet.moments import Moments, merge
 from ipet.proposals import (
     BACKBONES,
+    CONTENTS,
+    OWN_BATCH,
     batch_flags,
+    experiment_of,
     fitting_clips,
     frame_length,
     memory_at_hand,
@@ -23,14 +27,27 @@ from ipet.proposals import (
 )
 
 SHOWN, CLASSES_SHOWN = 3, 32
+TAKES = "-group of data/prepare.py keeps takes of one source, such as a kit or a speaker, in one list"
+HELP = {  # what mends a finding, by its code
+    "unusable": "repair or delete them and prepare the lists again, or train with -on_bad_audio skip",
+    "leakage": f"delete the copies; {TAKES}",
+    "near_leakage": TAKES,
+    "contradiction": "correct the labels, or give one recording all of them (a;b), and prepare again",
+    "near_contradiction": "listen to them: correct the labels, or delete one of each, and prepare again",
+    "untrained": "record some to train on, or leave the class out",
+}
 WIDTH = 100  # characters of a printed command's line
 
 
 # Proposals ----------------------------------------------------------------------------------------
 
 
-def propose(patient: Patient) -> dict:
-    """Frames, normalisation, clips of a step and commands; empty where there is nothing to train on."""
+def propose(patient: Patient, content: str | None = None) -> dict:
+    """Frames, normalisation, clips of a step and commands; empty where there is nothing to train on.
+
+    Args:
+        content: of ``CONTENTS``, what was recorded; None: backbones of both kinds are proposed.
+    """
     lists, sound = patient.lists, patient.sound
     clips = {clip.path: clip for name in lists.training for clip in lists.clips[name] if clip.path in sound}
     if not clips:
@@ -42,6 +59,8 @@ def propose(patient: Patient) -> dict:
     memory, kind = memory_at_hand()
     smallest = min(len(lists.clips[name]) for name in lists.training)
     several = any(len(clip.classes) > 1 for clip in clips.values())
+    backbones = [b for b in BACKBONES if content is None or b.kind == CONTENTS[content]]
+    precision = fast_precision()
     proposal = {
         "frame_length": num_frames,
         "heard_whole": {
@@ -52,12 +71,16 @@ def propose(patient: Patient) -> dict:
         "norm_std": norm and norm[1],
         "memory_bytes": memory,
         "memory": kind,
-        "clips_that_fit": {b.name: fitting_clips(b, num_frames, memory) for b in BACKBONES},
+        "clips_that_fit": {b.name: fitting_clips(b, num_frames, memory) for b in backbones},
+        "device": best_device(),
+        "precision": precision,
         "commands": {},
     }
     if lists.apart:
-        for backbone in BACKBONES:
-            batch = batch_flags(backbone, num_frames, smallest, memory)
+        for backbone in backbones:
+            own = experiment_of(backbone, lists.folder.name, lists.num_folds, lists.trials)
+            most = OWN_BATCH if own.endswith("_custom") else None
+            batch = batch_flags(backbone, num_frames, smallest, memory, most)
             proposal["commands"][backbone.name] = training_command(
                 backbone,
                 lists.folder,
@@ -68,6 +91,7 @@ def propose(patient: Patient) -> dict:
                 num_frames,
                 norm,
                 batch,
+                precision,
             )
     return proposal
 
@@ -168,21 +192,41 @@ def written(patient: Patient, summary: dict, findings: list[Finding], proposal: 
         parts.append("Nothing was found to be wrong.")
     if proposal:
         parts.append(proposals_text(proposal))
-        parts += [f"From {name}:\n{wrapped(command)}" for name, command in proposal["commands"].items()]
     return "\n\n".join(parts)
 
 
 def proposals_text(proposal: dict) -> str:
-    """Length, normalisation and memory, a line each."""
+    """Length, normalisation, precision and memory, a line each."""
     heard = [f"{100 * share:.0f} % with {frames}" for frames, share in proposal["heard_whole"].items()]
     lines = ["Proposals", f"-frame_length {proposal['frame_length']} (clips heard whole: {', '.join(heard)})"]
     if proposal["norm_std"]:
         lines.append(f"-norm_mean {proposal['norm_mean']:.4f} -norm_std {proposal['norm_std']:.4f} (AST's)")
+    known = "is fast in it" if proposal["precision"] == "bf16" else "is not known to be fast in bf16"
+    lines.append(f"-precision {proposal['precision']} (this machine's {proposal['device']} {known})")
     fits = ", ".join(f"{number:,} from {name}" for name, number in proposal["clips_that_fit"].items())
     lines.append(
         f"{proposal['memory_bytes'] / 2**30:.1f} GiB of {proposal['memory']} hold clips of a step: {fits}"
     )
     return "\n".join(lines)
+
+
+def commands_text(commands: dict[str, str], begin: str) -> str:
+    """The commands that train, those that need no download first.
+
+    Args:
+        begin: of the sentence before them.
+    """
+    small = [wrapped(command) for name, command in commands.items() if name in EMBEDDED]
+    published = [wrapped(command) for name, command in commands.items() if name not in EMBEDDED]
+    known = "; ast_small knows sounds and music, wav2vec2_small speech" if len(small) > 1 else ""
+    return "\n\n".join(
+        [
+            f"{begin} from a small backbone that ships with this repository{known}:",
+            *small,
+            "or from published weights, which the first run downloads:",
+            *published,
+        ]
+    )
 
 
 def wrapped(command: str) -> str:
@@ -204,7 +248,8 @@ def one_finding(finding: Finding) -> str:
         f"- {finding.text}: {len(finding.examples):,}",
         *map(one_example, finding.examples[:SHOWN]),
     ]
-    return "\n".join([*lines, *([f"    and {more:,} more"] if more > 0 else [])])
+    lines += [f"    and {more:,} more"] if more > 0 else []
+    return "\n".join([*lines, *([f"    What helps: {HELP[finding.code]}."] if finding.code in HELP else [])])
 
 
 def one_example(example: str) -> str:
@@ -212,13 +257,16 @@ def one_example(example: str) -> str:
     return "    " + (re.sub(" ([=~]) ", r"\n      \1 ", example) if len(example) > WIDTH else example)
 
 
-def doctor(path: Path, root: Path | None = None, json_file: str | None = None) -> int:
+def doctor(
+    path: Path, root: Path | None = None, json_file: str | None = None, content: str | None = None
+) -> int:
     """Examine lists and their recordings, print what was found and proposed; the exit status.
 
     Args:
         path: a folder of lists, or one list.
         root: where the lists' paths start; their folder if not given.
         json_file: where to write all of it; ``-`` is the standard output, in the text's place.
+        content: see ``propose``.
 
     Returns:
         1 where something must be mended, otherwise 0.
@@ -228,7 +276,7 @@ def doctor(path: Path, root: Path | None = None, json_file: str | None = None) -
     lists = read_lists(path, root)
     sound, broken = examine_all(clip for clips in lists.clips.values() for clip in clips)
     patient = Patient(lists, sound, broken)
-    summary, findings, proposal = summarise(patient), patient.findings(), propose(patient)
+    summary, findings, proposal = summarise(patient), patient.findings(), propose(patient, content)
     grave = list(dict.fromkeys(f.code for f in findings if f.gravity == "mend"))
     if json_file is not None:
         content = {
@@ -245,5 +293,13 @@ def doctor(path: Path, root: Path | None = None, json_file: str | None = None) -
             return int(bool(grave))
         write_json(json_file, content)
     print(written(patient, summary, findings, proposal))
-    print(f"\nTo be mended: {', '.join(grave)}." if grave else "\nNothing must be mended.")
+    commands = proposal.get("commands")
+    if grave:
+        if commands:
+            print(f"\n{commands_text(commands, 'When it is mended, train')}")
+        print(f"\nTo be mended: {', '.join(grave)}.")
+    else:
+        print(
+            f"\nNothing must be mended. {commands_text(commands, 'Next, train') if commands else ''}".rstrip()
+        )
     return int(bool(grave))

@@ -28,6 +28,7 @@ from ipet.checkpoint import (
 )
 from ipet.datasets import Batch, Cut, collate, single
 from ipet.description import CONFIG, FORMER_CONFIG, FORMER_WEIGHTS, WEIGHTS
+from ipet.devices import best_device
 from ipet.features import LogMel, Waveform
 from ipet.heads import Classifier, LinearHead, SpeakerHead
 from ipet.methods import apply_method, skeleton
@@ -134,8 +135,10 @@ class TunedModel:
         with contextlib.ExitStack() as stack:
             with autocast(self.device.type, self.precision):
                 stack.enter_context(prompts_computed(self.model))
-            for batch in batched(waveforms, max(1, BATCH // front_end.num_segments)):
-                clips = collate([single(cut(waveform), torch.empty(0), 0) for waveform in batch])
+            # A cut of its own, so that a batch does not hold its whole recordings.
+            cuts = (cut(waveform).clone() for waveform in waveforms)
+            for batch in batched(cuts, max(1, BATCH // front_end.num_segments)):
+                clips = collate([single(waveform, torch.empty(0), 0) for waveform in batch])
                 yield from self.compute(front_end, clips.to(self.device), embed)
 
     @torch.inference_mode()
@@ -283,7 +286,7 @@ def load(
         files = (CONFIG, WEIGHTS, FORMER_CONFIG, FORMER_WEIGHTS)
         folder = fetch(name, files, "a saved adapter's folder, or a hub id")
     description, tensors, path, weights = read_saved(folder)
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    device = device or best_device()
     with described(path):
         if bare is None:
             backbone = new_backbone(description["backbone"], pretrained, path).to(device)

@@ -108,7 +108,8 @@ def begin_reader(worker: int) -> None:
     for name in ENDS:
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
-    end_with_parent(signal.SIGKILL)
+    if hasattr(signal, "SIGKILL"):  # not on Windows
+        end_with_parent(signal.SIGKILL)
 
 
 @atexit.register

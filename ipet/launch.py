@@ -5,6 +5,7 @@ import hashlib
 import logging
 import os
 import re
+import shlex
 import signal
 import sys
 import threading
@@ -27,8 +28,9 @@ from ipet import distributed
 from ipet.arguments import PROTOCOL, SEED
 from ipet.audio import ClipError, Recordings
 from ipet.cache import Cache, build_cache, current_sources
-from ipet.checkpoint import remove_unfinished, write_atomically, write_json
+from ipet.checkpoint import EMBEDDED, remove_unfinished, write_atomically, write_json
 from ipet.datasets import Datasets, check_recordings, unusable
+from ipet.devices import best_device
 from ipet.interruption import Stopped, StopRequest, end_readers, end_with_parent, ends
 from ipet.lists import Clip, check_disjoint, utterance_key
 from ipet.logbook import check_loggers, lock_run, open_run, read_record, record_start
@@ -236,6 +238,9 @@ def train_cells(
 
     if distributed.is_main():
         print(f"\n{table(write_summary(args, folder))}\nrun folder: {folder}", flush=True)
+        if args.pretrained != "random":  # weights that nobody could load again
+            command = use_command(args, folder / cell_name(*cells[0]), build_datasets(args, cells[0]))
+            print(f"Next, let it hear what it was not trained on:\n\n  {command}", flush=True)
 
 
 def choose_cells(args, folder: Path) -> list[Cell]:
@@ -269,6 +274,19 @@ def begins(training, args, device: torch.device) -> str:
         f"lr {args.lr:g}{head_lr}, {trainable:,} of {total:,} parameters ({settings}), {args.precision} on "
         f"{distributed.world_size()} x {device.type}"
     )
+
+
+def use_command(args, cell: Path, datasets: Datasets) -> str:
+    """The command that has a saved adapter hear an evaluated clip, or compare the voices of two."""
+    [*_, clips] = datasets.evaluation.values()
+    heard = [clips.clips[0].path]
+    if datasets.trials is not None:
+        heard = [clips.clips[i].path for i in datasets.trials.pairs[0]]
+    adapter = cell / ("best" if datasets.watched == "valid" else "last")
+    words = ["verify" if datasets.trials is not None else "predict", str(adapter), *map(str, heard)]
+    if args.pretrained not in EMBEDDED and os.path.exists(args.pretrained):  # seen from this folder
+        words += ["-pretrained", os.path.abspath(args.pretrained)]
+    return shlex.join(["python3", "-m", "ipet", *words])
 
 
 def more_trials(args) -> tuple[Path, ...]:
@@ -341,11 +359,14 @@ def open_cache(args, cells: list[Cell], build_datasets):
 def choose_device(reproducible: bool) -> torch.device:
     """This process's GPU, or the CPU where there is none.
 
+    Of several processes on Apple silicon each computes on the CPU: no backend of torch's connects them else.
+
     Raises:
         ValueError: there are more processes than GPUs.
     """
-    if not torch.cuda.is_available():
-        return torch.device("cpu")
+    kind = best_device()
+    if kind != "cuda":
+        return torch.device(kind if distributed.world_size() == 1 else "cpu")
     if distributed.local_rank() >= torch.cuda.device_count():
         raise ValueError(
             f"process {distributed.local_rank()} has no GPU of its own, {torch.cuda.device_count()} are "

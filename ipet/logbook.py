@@ -371,7 +371,9 @@ def hardware() -> dict:
 
 
 def physical_memory() -> int:
-    """Bytes of this machine's RAM."""
+    """Bytes of this machine's RAM; 0 on Windows, which does not tell."""
+    if not hasattr(os, "sysconf"):
+        return 0
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 

@@ -1,7 +1,6 @@
 """Memory of a training: how much it takes, and activations computed again so that it takes less."""
 
 import functools
-import resource
 import sys
 
 import torch
@@ -11,11 +10,21 @@ from torch.utils.checkpoint import checkpoint
 from ipet import distributed
 from ipet.tuning import library_layers, tuned_layers
 
+try:
+    import resource
+except ModuleNotFoundError:  # Windows
+    resource = None
+
 
 def peak_memory(device: torch.device) -> int:
-    """Bytes of the process that needed most: its GPU's allocations, or its resident set so far."""
+    """Bytes of the process that needed most: its GPU's allocations, or its resident set so far.
+
+    0 on Windows, which does not tell.
+    """
     if device.type == "cuda":
         peak = torch.cuda.max_memory_allocated(device)
+    elif resource is None:
+        peak = 0
     else:
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         peak *= 1 if sys.platform == "darwin" else 1024  # macOS counts bytes, Linux KiB

@@ -1,6 +1,7 @@
 """What lists ask of a training: frames of a clip, clips of a step, and the commands themselves."""
 
 import math
+import os
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import NamedTuple
 
 import torch
 
+from ipet.devices import best_device
 from ipet.logbook import physical_memory
 
 FEWEST_FRAMES, MOST_FRAMES = 64, 1024  # of 10 ms; AST was pretrained on 1,024
@@ -15,7 +17,18 @@ COVERED = 95  # % of the clips that are heard whole
 PATCH = 16  # frames of AST's patches: lengths are multiples
 USED = 0.8  # share of the memory at hand that a training may fill
 LEAST_STEPS = 8  # an epoch
-SHORT = "-mixup 0 -epoch 12 -lr 2e-3 -head_lr 1e-2 -lr_schedule cosine -warmup_epoch 0.5 -adapter_scalar 4"
+SHORT = "-epoch 12 -lr 2e-3 -head_lr 1e-2 -adapter_scalar 4"
+COSINE = "-mixup 0 -lr_schedule cosine -warmup_epoch 0.5"  # which ast_custom and w2v_custom have anyway
+OWN_BATCH = 16  # theirs
+UNKNOWN_MEMORY = 4 << 30  # bytes, where the system does not tell
+REPOSITORY = Path(__file__).resolve().parents[1]
+HAS_FOLDS = {
+    "esc50": True,
+    "gtzan": True,
+    "fsd50k": False,
+    "speechcommands": False,
+}  # by an experiment's data
+CONTENTS = {"sounds": "ast", "music": "ast", "speech": "w2v"}  # the kind of backbone that knows them
 
 
 class Backbone(NamedTuple):
@@ -72,9 +85,9 @@ def fitting_clips(backbone: Backbone, num_frames: int, memory: float) -> int:
 
 def memory_at_hand() -> tuple[int, str]:
     """Bytes that a training may use, and of what: the GPU's free memory, or else RAM."""
-    if torch.cuda.is_available():
+    if best_device() == "cuda":
         return torch.cuda.mem_get_info()[0], "GPU memory"
-    found = [physical_memory()]
+    found = [physical_memory() or UNKNOWN_MEMORY]
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
         found += [1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable")]
@@ -85,22 +98,32 @@ def memory_at_hand() -> tuple[int, str]:
     return min(found), "RAM"
 
 
-def batch_flags(backbone: Backbone, num_frames: int, num_training: int, memory: float) -> list[str]:
+def batch_flags(
+    backbone: Backbone, num_frames: int, num_training: int, memory: float, most: int | None = None
+) -> list[str]:
     """``-batch_size``, and ``-micro_batch_size`` where it would not fit into the memory at once.
 
     Args:
         num_training: clips of the smallest training list; an epoch of fewer than 8 steps learns little.
+        most: clips of a step; the backbone's if not given.
     """
-    size = min(backbone.batch_size, max(4, num_training // LEAST_STEPS))
+    size = min(most or backbone.batch_size, max(4, num_training // LEAST_STEPS))
     fitting = max(1, fitting_clips(backbone, num_frames, memory))
     micro = [] if fitting >= size else ["-micro_batch_size", str(fitting)]
     return ["-batch_size", str(size), *micro]
 
 
-def experiment_of(backbone: Backbone, num_folds: int, several: bool, trials: bool) -> str:
-    """The experiment whose lists are of the same kind."""
-    same = "voxceleb" if trials else "esc50" if num_folds else "fsd50k" if several else "speechcommands"
-    return f"{backbone.kind}_{same}"
+def experiment_of(backbone: Backbone, name: str, num_folds: int, trials: bool) -> str:
+    """The experiment that a backbone is trained by on some lists.
+
+    Args:
+        name: of the lists' folder. Lists of a dataset have its experiment, and one's own ``ast_custom`` or
+            ``w2v_custom``.
+        num_folds: 0 where there are train, valid and test lists.
+        trials: speakers are verified.
+    """
+    own = HAS_FOLDS.get(name) != (num_folds > 0)
+    return f"{backbone.kind}_{'voxceleb' if trials else 'custom' if own else name}"
 
 
 def training_command(
@@ -113,8 +136,9 @@ def training_command(
     num_frames: int,
     norm: tuple[float, float] | None,
     batch: Sequence[str],
+    precision: str,
 ) -> str:
-    """The command that trains on some lists.
+    """The command that trains on some lists, for a shell that is where this process is.
 
     Args:
         lists, root: the folder of the lists, and where their paths start.
@@ -124,20 +148,32 @@ def training_command(
         num_frames: of ``-frame_length``.
         norm: mean and standard deviation of the training log-mels, which AST takes.
         batch: what ``batch_flags`` returned.
+        precision: ``fp32`` or ``bf16``.
     """
-    experiment = experiment_of(backbone, num_folds, several, trials)
+    experiment = experiment_of(backbone, lists.name, num_folds, trials)
+    own = experiment.endswith("_custom")  # folds and loss are those of the lists
     words = ["-name", backbone.name, "-tags", lists.name, "-path_list", str(lists)]
     words += ["-path_data", str(root)] if root != lists else []
-    words += ["-fold", str(num_folds)] if num_folds else []
+    words += ["-fold", str(num_folds)] if num_folds and not own else []
     words += ["-frame_length", str(num_frames)]
     if norm and backbone.kind == "ast":
         words += ["-norm_mean", f"{norm[0]:.4f}", "-norm_std", f"{norm[1]:.4f}"]
-    words += [*batch, *backbone.flags.split()]
+    words += [*batch, "-precision", precision, *backbone.flags.split()]
     if backbone.flags:
         words += PATCHOUT.split() if backbone.kind == "ast" else []
+        words += COSINE.split() if not own else []
+    if several or (backbone.flags and not own):
         words += ["-classification_loss", "bce" if several else "cce"]
-        words += ["-nb_seg", "2"] if trials else []
-    elif several and num_folds:
-        words += ["-classification_loss", "bce"]
+    words += ["-nb_seg", "2"] if trials and backbone.flags else []
     words += ["-add_musan_rir", "False"] if trials else []
-    return f"(cd {experiment} && python3 main.py {shlex.join(words)})"
+    return (
+        f"(cd {shlex.quote(path_from_here(REPOSITORY / experiment))} && python3 main.py {shlex.join(words)})"
+    )
+
+
+def path_from_here(path: Path) -> str:
+    """A path as seen from this process's folder."""
+    try:
+        return os.path.relpath(path)
+    except ValueError:  # another drive of Windows
+        return str(path)

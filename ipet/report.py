@@ -184,7 +184,7 @@ def read_run(folder: Path, errors: list[str]) -> Run:
             bool(result["higher_is_better"])
             for cost in COSTS:
                 float(result[cost])
-            results[str(path.parent.relative_to(folder))] = result
+            results[path.parent.relative_to(folder).as_posix()] = result
         except DAMAGE as error:
             errors.append(told(path, error))
     run.results = {cell: results[cell] for cell in sorted(results, key=cell_order)}

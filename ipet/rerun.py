@@ -12,12 +12,14 @@ from pathlib import Path
 
 import torch
 
+from ipet.checkpoint import write_json
 from ipet.compare import as_text, differences, flat, read_side, short, unequal
+from ipet.devices import best_device
 from ipet.logbook import environment
 from ipet.passport import hashes, list_files, plain, read_passport
 from ipet.printable import escaped
 from ipet.summary import planned_cells
-from ipet.sweep import begin_training, settings_of, stop
+from ipet.sweep import apart, settings_of, stop
 
 OWN = {"name", "path_run", "resume"}  # of the new run; not taken from a passport
 COMMAS = {"logger", "usable_gpu"}  # flags of one word; other lists are several
@@ -33,6 +35,7 @@ def rerun(
     path_run: Path | None,
     name: str | None,
     further: Sequence[str],
+    json_file: Path | None = None,
 ) -> int:
     """Train and evaluate again what a passport tells of, and compare the two; returns the exit status.
 
@@ -45,6 +48,7 @@ def rerun(
         path_run: where runs are written; None: where the passport's run lies, or else main.py's own.
         name: of the new run; None: the run's with ``_again``.
         further: flags of main.py that replace the passport's.
+        json_file: where to write what differs.
 
     Returns:
         0 where every cell is the same, bit for bit; 1 where one is not, or main.py failed; 130 where this
@@ -86,7 +90,7 @@ def rerun(
     if status:
         print(f"error: main.py ended with exit status {status}; nothing was compared", file=sys.stderr)
         return 1
-    return outcome(path, folder, passport["results"]["cells"])
+    return outcome(path, folder, passport["results"]["cells"], json_file)
 
 
 def resolved(path: Path, experiment: Path, flags: Sequence[str]) -> dict:
@@ -199,7 +203,7 @@ def notes(passport: Mapping, experiment: Path, settings: Mapping) -> list[str]:
     found, start = [], passport["starts"][-1] if passport["starts"] else {}
     was, now = flat(start), flat(environment(experiment))
     now |= {
-        "device": "cuda" if torch.cuda.is_available() else "cpu",
+        "device": best_device(),
         "processes": settings["nproc"] or max(1, torch.cuda.device_count()),
     }
     was["device"] = str(was.get("device")).partition(":")[0]
@@ -232,8 +236,7 @@ def run(command: Sequence[str], experiment: Path, starts: Sequence[Mapping]) -> 
         cwd=experiment,
         env={**threads, **os.environ},  # sums in another order are other sums
         stdin=subprocess.DEVNULL,
-        start_new_session=True,  # Ctrl-C is for this process, which then asks main.py to end
-        preexec_fn=begin_training,
+        **apart(),
     )
     try:
         return process.wait()
@@ -241,7 +244,7 @@ def run(command: Sequence[str], experiment: Path, starts: Sequence[Mapping]) -> 
         stop(process)
 
 
-def outcome(path: Path, folder: Path, cells: Mapping) -> int:
+def outcome(path: Path, folder: Path, cells: Mapping, json_file: Path | None = None) -> int:
     """Compare a passport with the new run; 0 where every cell of the passport came out the same, else 1."""
     errors: list[str] = []
     found = differences(read_side(path, errors), read_side(folder, errors), errors)
@@ -250,6 +253,8 @@ def outcome(path: Path, folder: Path, cells: Mapping) -> int:
         print(f"error: {error}", file=sys.stderr)
     training = found["training"]
     other = [cell for cell in cells if cell not in training or not training[cell]["same"]]
+    if json_file is not None:
+        write_json(json_file, {**found, "errors": errors, "not_the_same": other})
     if other:
         print(f"not the same: {len(other)} of {len(cells)} cells: {', '.join(other)}")
         return 1

@@ -45,7 +45,9 @@ def planned_cells(seeds: Sequence[int], num_folds: int, protocols: Sequence[str]
 def read_results(folder: str | Path) -> dict[str, dict]:
     """The finished cells of a run, by name."""
     folder = Path(folder)
-    found = {str(path.parent.relative_to(folder)): path for path in folder.glob("seed_*/**/result.json")}
+    found = {
+        path.parent.relative_to(folder).as_posix(): path for path in folder.glob("seed_*/**/result.json")
+    }
     return {cell: read_json(found[cell]) for cell in sorted(found, key=cell_order)}
 
 

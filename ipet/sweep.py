@@ -31,6 +31,7 @@ from ipet.interruption import end_with_parent
 from ipet.logbook import VOLATILE
 from ipet.summary import at_epoch, cell_order, read_results
 
+POSIX = os.name == "posix"
 PROJECT = "sweeps"  # the folder of the studies' runs
 FIXED = {"name", "tags", "project", "path_run", "resume", "protocol", "rand_seed", "fold"}  # not to be chosen
 POLL_SECONDS = 1.0
@@ -344,7 +345,7 @@ def is_dead(trial) -> bool:
     if "worker" not in trial.user_attrs:
         return time.time() - trial.datetime_start.timestamp() > GRACE_SECONDS
     host, pid, seen = trial.user_attrs["worker"]
-    if host == socket.gethostname():
+    if host == socket.gethostname() and POSIX:  # elsewhere signal 0 is Ctrl-C
         if pid == os.getpid():  # a number that was given anew: this process runs no trial now
             return True
         try:
@@ -432,8 +433,7 @@ def follow(trial, task: Sweep, folder: Path) -> None:
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
-            start_new_session=True,  # Ctrl-C is for the sweep, which then asks its trial to end
-            preexec_fn=begin_training,
+            **apart(),
         )
     seen = signed = 0
     try:
@@ -467,6 +467,13 @@ def command(params: Mapping, task: Sweep, folder: Path) -> list[str]:
     return [sys.executable, "-u", "main.py", "-resume", "True", *task.further, *flags, *chosen]
 
 
+def apart() -> dict:
+    """Keywords of ``Popen`` for a training that Ctrl-C leaves to this process, which then asks it to end."""
+    if not POSIX:
+        return {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
+    return {"start_new_session": True, "preexec_fn": begin_training}
+
+
 def begin_training() -> None:
     """In a new process: end when the one that started it is killed, and heed its SIGINT."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -475,7 +482,7 @@ def begin_training() -> None:
 
 def stop(process: subprocess.Popen) -> None:
     """Have a training end: as by Ctrl-C, then less politely."""
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM) if POSIX else ():
         if process.poll() is None:
             process.send_signal(number)
             try:
@@ -483,7 +490,7 @@ def stop(process: subprocess.Popen) -> None:
             except subprocess.TimeoutExpired:
                 continue
     if process.poll() is None:
-        os.killpg(process.pid, signal.SIGKILL)
+        os.killpg(process.pid, signal.SIGKILL) if POSIX else process.kill()
         process.wait()
 
 
@@ -496,7 +503,9 @@ def progress(folder: Path, task: Sweep) -> list[tuple[int, float]]:
     Raises:
         ValueError: an epoch was not evaluated on validation data.
     """
-    cells = {str(path.parent.relative_to(folder)): path for path in folder.glob("seed_*/**/metrics.jsonl")}
+    cells = {
+        path.parent.relative_to(folder).as_posix(): path for path in folder.glob("seed_*/**/metrics.jsonl")
+    }
     best_of_cells: list[float] = []
     means: list[float] = []
     for cell in sorted(cells, key=cell_order):

@@ -11,7 +11,7 @@ from helpers import ROOT
 LEVELS = [
     {"limits", "printable"},
     {
-        *("audio", "metrics", "calibration", "distributed", "dropout", "heads"),
+        *("audio", "metrics", "calibration", "devices", "distributed", "dropout", "heads"),
         *("interruption", "kept", "loopback", "precision", "schedule"),
     },
     {"attention", "description", "names"},
@@ -36,7 +36,7 @@ LEVELS = [
 ]
 BESIDE = {"arguments"}  # flags: imports nothing of ipet but limits, and only commands import it
 LIBRARIES = {
-    "timm": {"tuning", "backbones", "methods"},
+    "timm": {"backbones", "methods"},
     "transformers": {"tuning", "backbones", "methods"},
     "peft": {"methods"},
 }

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from benchmarks import __main__ as benchmarks
-from benchmarks import determinism, evaluation, growth, prompts, startup, ways
+from benchmarks import determinism, evaluation, growth, predicting, prompts, startup, ways
 from benchmarks.steps import compare, matrix_rate, multiply_accumulates
 
 CPU = torch.device("cpu")
@@ -24,7 +24,7 @@ TINY = {
 def tiny(monkeypatch):
     """Small settings; the textbook's process group is gone afterwards."""
     monkeypatch.setattr(ways, "SETTINGS", TINY)
-    for part in ("steps", "prompts", "evaluation", "tasks"):
+    for part in ("steps", "prompts", "evaluation", "tasks", "predicting"):
         monkeypatch.setattr(f"benchmarks.{part}.SETTINGS", TINY)
     yield
     if torch.distributed.is_initialized():
@@ -99,6 +99,17 @@ def test_evaluation_and_the_loop_hear_the_same(setting, segments, seconds, monke
     monkeypatch.setattr(evaluation, "one_by_one", lambda model, waveforms: torch.zeros(5, segments, 5))
     with pytest.raises(AssertionError, match="not close"):
         evaluation.compare(setting, 5, 1, CPU)
+
+
+@pytest.mark.parametrize("setting, rate", [("ast", 44_100), ("w2v", 16_000)])
+def test_predict_and_the_bare_passes_say_the_same(setting, rate, monkeypatch):
+    """``compare`` itself refuses answers that differ."""
+    measured = predicting.compare(setting, rate, 20, 1, "fp32", CPU)
+    assert measured["predict"] > 0 and measured["ratio"] > 0
+    bare = predicting.bare
+    monkeypatch.setattr(predicting, "bare", lambda model, inputs: bare(model, inputs).roll(1, dims=1))
+    with pytest.raises(AssertionError, match="20 of 20 clips have another first class"):
+        predicting.compare(setting, rate, 20, 1, "fp32", CPU)
 
 
 def test_memory_and_open_files_do_not_grow_with_the_epochs(record_property):

@@ -225,7 +225,7 @@ def test_folds_leak_where_copies_lie_in_two_of_them(capsys, tmp_path):
     assert status == 1 and set(found) == {"near_leakage", "few"}
     [example] = found["near_leakage"]["examples"]
     assert example.startswith("wav/two_0.wav (eval_2, kick) ~ wav/one_0.wav (eval_1, kick)")
-    assert " -fold 2 " in content["proposals"]["commands"]["ast_small"]
+    assert content["proposals"]["commands"]["ast_small"].startswith("(cd ast_custom && ")
 
 
 def test_classes_are_counted_and_their_gaps_told(capsys, tmp_path):
@@ -360,6 +360,13 @@ def test_a_batch_that_does_not_fit_is_cut_into_parts():
     assert proposals.batch_flags(backbone, 100, 80, 9e9) == ["-batch_size", "10"]  # 8 steps an epoch
 
 
+def understood(command):
+    """The experiment of a printed command, and what it makes of the flags."""
+    folder, flags = re.fullmatch(r"\(cd (\w+) && python3 main.py (.*)\)", command).groups()
+    with experiment(folder) as load:
+        return folder, load("arguments").get_args(shlex.split(flags))
+
+
 @pytest.mark.parametrize("kind", ["split", "folds"])
 @pytest.mark.parametrize("label", ["kick", "kick+snare"])
 def test_the_commands_are_understood_by_their_experiments(capsys, healthy, kind, label):
@@ -374,14 +381,48 @@ def test_the_commands_are_understood_by_their_experiments(capsys, healthy, kind,
     commands = content["proposals"]["commands"]
     assert list(commands) == [backbone.name for backbone in proposals.BACKBONES]
     for name, command in commands.items():
-        folder, flags = re.fullmatch(r"\(cd (\w+) && python3 main.py (.*)\)", command).groups()
-        with experiment(folder) as load:
-            given = load("arguments").get_args(shlex.split(flags))
+        folder, given = understood(command)
+        assert folder == ("w2v_custom" if "wav2vec2" in name else "ast_custom")
+        assert given.precision == content["proposals"]["precision"]
+        assert (given.lr_schedule, given.warmup_epoch, given.mixup) == ("cosine", 0.5, 0)
         assert given.path_list == healthy and given.frame_length == content["proposals"]["frame_length"]
         assert given.fold == (2 if kind == "folds" else 0)
         assert (given.pretrained == name) == name.endswith("_small")
-        several = "+" in label
-        assert several == (given.classification_loss == "bce") or folder.endswith("speechcommands")
+        assert given.classification_loss == ("bce" if "+" in label else "cce")
+
+
+@pytest.mark.parametrize("kind, name", [("split", "speechcommands"), ("folds", "gtzan"), ("split", "gtzan")])
+def test_lists_of_a_dataset_have_its_experiment(capsys, healthy, kind, name):
+    root = healthy.rename(healthy.parent / name)
+    if kind == "folds":
+        for split, fold in (("train", "train_1"), ("test", "eval_1")):
+            (root / f"{split}.json").rename(root / f"{fold}.json")
+        (root / "valid.json").unlink()
+    _, content, _ = examined(capsys, root)
+    for command in content["proposals"]["commands"].values():
+        folder, given = understood(command)
+        assert folder[4:] == (name if (kind, name) != ("split", "gtzan") else "custom")  # GTZAN has folds
+        assert given.fold == (kind == "folds")
+
+
+@pytest.mark.parametrize("content, kind", [("speech", "wav2vec2"), ("music", "ast"), ("sounds", "ast")])
+def test_what_was_recorded_chooses_the_backbone(capsys, healthy, content, kind):
+    assert __main__.main(["doctor", str(healthy), "-content", content]) == 0
+    shown = commands_of(capsys.readouterr().out)
+    assert len(shown) == 2 and all(kind in understood(command)[1].name for command in shown)
+
+
+def test_a_command_finds_its_experiment_from_anywhere(capsys, healthy, monkeypatch):
+    monkeypatch.chdir(healthy)
+    _, content, _ = examined(capsys, healthy)
+    folder = shlex.split(content["proposals"]["commands"]["ast_small"].removeprefix("(cd "))[0]
+    assert Path(folder).resolve() == ROOT / "ast_custom"
+
+
+def commands_of(printed):
+    """The commands of a report, each in one line."""
+    found = re.findall(r"^\(cd .*?\)$", printed.replace(" \\\n   ", ""), re.MULTILINE)
+    return [" ".join(command.split()) for command in found]
 
 
 def test_the_estimate_of_memory_holds_what_a_small_step_takes():
@@ -423,10 +464,9 @@ def test_all_of_it_is_written_beside_the_text(capsys, healthy, tmp_path):
     printed = capsys.readouterr().out
     assert json.loads((tmp_path / "all.json").read_text())["recordings"]["number"] == 18
     assert "18 recordings, 0.01 hours, 3 classes" in printed and "Nothing must be mended." in printed
-    command = json.loads((tmp_path / "all.json").read_text())["proposals"]["commands"]["ast_small"]
-    start = printed.index("(cd ast_speechcommands")
-    shown = printed[start : printed.index(")", start + 1) + 1]
-    assert shlex.split(shown.replace("\\\n", " ")) == shlex.split(command)
+    commands = json.loads((tmp_path / "all.json").read_text())["proposals"]["commands"]
+    assert commands_of(printed) == list(commands.values())  # they end the report, and can be pasted
+    assert printed.rstrip().endswith(")") and "-precision " in printed
 
 
 @pytest.mark.parametrize(

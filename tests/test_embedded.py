@@ -1,13 +1,14 @@
 """``-pretrained ast_small`` and ``wav2vec2_small``: the backbones that the repository ships with."""
 
 import json
+import shlex
 
 import pytest
 import safetensors.torch
 import torch
 from transformers import Wav2Vec2Model
 
-from ipet import checkpoint
+from ipet import __main__, checkpoint
 from ipet.backbones import audio_spectrogram_transformer as ast_module
 from ipet.backbones import wav2vec2 as speech_module
 from ipet.backbones.audio_spectrogram_transformer import build_ast
@@ -147,7 +148,8 @@ def test_an_installed_package_says_where_the_backbones_are(tmp_path, monkeypatch
         build()
 
 
-def test_an_experiment_trains_on_it_and_its_adapter_says_so(saved, tmp_path):
+def test_an_experiment_trains_on_it_and_its_adapter_says_so(saved, tmp_path, capsys):
+    """Its last line hears a clip that was not trained on."""
     lists = write_lists(tmp_path / "lists", train_1=6, eval_1=4)
     flags = ["-name", "a", "-tags", "t", "-path_list", lists, "-path_run", tmp_path, "-fold", 1]
     flags += ["-pretrained", "ast_small", "-frame_length", 64, "-epoch", 1, "-batch_size", 4]
@@ -156,6 +158,10 @@ def test_an_experiment_trains_on_it_and_its_adapter_says_so(saved, tmp_path):
     assert description["backbone"]["size"] == "tiny"
     assert description["backbone"]["pretrained"] == "ast_small"
     assert description["backbone"]["sha256"] == fingerprint(saved["ast_small"].vit.state_dict())
+    command = capsys.readouterr().out.splitlines()[-1].strip()
+    assert command.startswith("python3 -m ipet predict ") and __main__.main(shlex.split(command)[3:]) == 0
+    heard, *ranked = capsys.readouterr().out.splitlines()
+    assert heard == str(lists / "wav/eval_1_0.wav") and len(ranked) == 4
 
 
 # What is shipped ------------------------------------------------------------------------------------

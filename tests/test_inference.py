@@ -1,9 +1,13 @@
 """A saved adapter in use: the same answers as in evaluation, long recordings, commands on many files."""
 
 import csv
+import io
 import json
+import re
+import shlex
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,13 +15,17 @@ import soundfile
 import torch
 
 import ipet
+from ipet import commands
 from ipet.__main__ import main
 from ipet.audio import ClipError, read_audio, stream_audio
 from ipet.backbones.audio_spectrogram_transformer import build_ast, save_backbone
 from ipet.backbones.wav2vec2 import build_wav2vec2
 from ipet.backbones.wav2vec2 import save_backbone as save_wav2vec2
 from ipet.checkpoint import read_json, write_json
-from ipet.inference import Window, windows
+from ipet.datasets import Cut
+from ipet.features import Waveform
+from ipet.heads import Classifier
+from ipet.inference import TunedModel, Window, windows
 
 from helpers import ROOT, load_script, run_here, tiny, write_lists, write_wav
 from releases import make_voxceleb1
@@ -353,6 +361,89 @@ def test_predict_tells_when(trained, tmp_path, kind, columns):
     assert float(rows[-1][columns[1]]) == pytest.approx(2.0, abs=1e-3)
 
 
+def test_predict_keeps_the_order_counts_every_recording_and_hears_those_around_a_broken_one(
+    trained, tmp_path, monkeypatch, capsys
+):
+    """More than a batch, and than what is decoded ahead; the last one is broken, too."""
+    bars = []
+
+    class Bar(commands.tqdm):
+        def __init__(self, *args, **flags):
+            super().__init__(*args, **{**flags, "disable": False, "file": io.StringIO()})
+            bars.append(self)
+
+    monkeypatch.setattr(commands, "tqdm", Bar)
+    paths = [tmp_path / f"{i:02d}.wav" for i in range(40)]
+    for i, path in enumerate(paths):
+        write_wav(path, 0.05 if i % 3 else 0.5, seed=i)
+    for i in (3, 17, 39):
+        paths[i].write_text("no audio")
+    out = tmp_path / "heard.csv"
+    assert main(["predict", str(trained["ast"]), str(tmp_path), "-csv", str(out), "-top", "1"]) == 1
+    heard = [str(path) for i, path in enumerate(paths) if i not in (3, 17, 39)]
+    assert [row["path"] for row in table(out)] == heard
+    assert (bars[0].total, bars[0].n) == (40, 40)
+    said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert [line.split(": ")[1] for line in said] == [str(paths[i]) for i in (3, 17, 39)]
+
+
+class Loudness(torch.nn.Module):
+    """[B, N] samples -> [B, 2] logits: not above three quarters of a power, or above it."""
+
+    width = 2
+
+    def forward(self, x):
+        loud = x.square().mean(dim=1) - 0.75 * 0.02
+        return 1e4 * torch.stack([-loud, loud], dim=1)
+
+
+@pytest.fixture
+def loudness():
+    """A model of windows of 5 s that says where it is loud."""
+    head = torch.nn.Linear(2, 2)  # it has a device
+    torch.nn.init.eye_(head.weight)
+    torch.nn.init.zeros_(head.bias)
+    model = Classifier(Waveform(500), Loudness(), head).eval()
+    return TunedModel(model, Cut(80_000), {"labels": [{"name": "quiet"}, {"name": "loud"}], "loss": "cce"})
+
+
+@pytest.mark.parametrize("rate", [16_000, 44_100])
+@pytest.mark.parametrize("seconds, windows", [(20, 7), (20.001, 8), (4, 1), (5, 1), (7.5, 2)])
+def test_a_table_is_right_where_a_window_ends(loudness, tmp_path, rate, seconds, windows):
+    t = np.arange(round(seconds * rate)) / rate
+    samples = 0.2 * np.sin(2 * np.pi * 440 * t) * ((t >= 10) & (t < 15))  # of power 0.02
+    soundfile.write(tmp_path / "a.wav", np.stack([samples, samples], axis=1), rate)
+    for kind in ("timeline", "events"):
+        commands.predict(loudness, [tmp_path / "a.wav"], kind, 1, csv_file=tmp_path / f"{kind}.csv")
+    rows = [(float(r["start"]), float(r["end"]), r["label"]) for r in table(tmp_path / "timeline.csv")]
+    ends = [min(2.5 * i + 5, seconds) for i in range(windows)]
+    assert [row[:2] for row in rows] == [
+        (2.5 * i, pytest.approx(end, abs=1e-4)) for i, end in enumerate(ends)
+    ]
+    assert [i for i, row in enumerate(rows) if row[2] == "loud"] == [4] * (seconds >= 20)
+    events = [(float(r["onset"]), float(r["offset"]), r["label"]) for r in table(tmp_path / "events.csv")]
+    if seconds < 20:
+        assert events == [(0, pytest.approx(seconds, abs=1e-4), "quiet")]
+    else:  # 7.5 to 12.5 and 12.5 to 17.5 are half loud, and not called so
+        assert events[:2] == [(0, 12.5, "quiet"), (10, 15, "loud")]
+        assert events[2] == (12.5, pytest.approx(seconds, abs=1e-4), "quiet")
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="a peak is forgotten on Linux alone")
+def test_a_long_recording_takes_no_more_memory_than_a_short_one(loudness, tmp_path):
+    second = 0.1 * np.random.default_rng(0).standard_normal((44_100, 2))
+    peaks = []
+    for minutes in (2, 2, 12):  # the first one warms up
+        with soundfile.SoundFile(tmp_path / "a.wav", "w", 44_100, 2) as file:
+            for _ in range(60 * minutes):
+                file.write(second)
+        Path("/proc/self/clear_refs").write_text("5")
+        commands.predict(loudness, [tmp_path / "a.wav"], "timeline", csv_file=tmp_path / f"{len(peaks)}.csv")
+        [line] = re.findall(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())
+        peaks.append(int(line) / 1024)
+    assert peaks[2] - peaks[1] < 24  # MiB; the ten minutes more are 200 MiB of samples, 37 at 16 kHz
+
+
 def test_embed_writes_a_row_a_recording(trained, tmp_path, capsys):
     recordings = write_lists(tmp_path / "rec", train=5) / "wav"
     assert main(["embed", str(trained["w2v"]), str(recordings), "-out", str(tmp_path / "e.npz")]) == 0
@@ -372,7 +463,9 @@ def test_verify_scores_two_voices_and_trials_as_training_did(backbones, tmp_path
     flags = [*tiny(tmp_path / "lists", tmp_path, *flags), "-pretrained", backbones / "ast"]
     cell = run_here("ast_voxceleb", *flags) / "seed_1234"
     kept, rows = np.load(cell / "predictions.npz"), (tmp_path / "lists/trials.txt").read_text().split("\n")
-    capsys.readouterr()
+    hint = shlex.split(capsys.readouterr().out.splitlines()[-1])  # what training ends with
+    assert hint[:4] == ["python3", "-m", "ipet", "verify"] and main(hint[3:]) == 0
+    assert float(capsys.readouterr().out) == pytest.approx(kept["scores"][0], abs=1e-3)
     wav = next(p for p in (root / "test/wav", root / "wav", root) if (p / rows[0].split()[1]).is_file())
     out = tmp_path / "scores.csv"
     command = ["verify", str(cell / "last"), "--trials", str(tmp_path / "lists/trials.txt")]
@@ -383,6 +476,17 @@ def test_verify_scores_two_voices_and_trials_as_training_did(backbones, tmp_path
     _, one, other = rows[0].split()
     assert main(["verify", str(cell / "last"), str(wav / one), str(wav / other)]) == 0
     assert float(capsys.readouterr().out) == pytest.approx(kept["scores"][0], abs=1e-3)
+    told = tmp_path / "told.json"
+    assert main([*command, "-path_data", str(wav), "-json", str(told)]) == 0
+    assert read_json(told) == {
+        "scoring": "mean_distance",
+        "trials": len(kept["scores"]),
+        "recordings": len(set(" ".join(rows).split()) - {"0", "1"}),
+        "EER": pytest.approx(read_json(cell / "result.json")["history"][0]["eval_EER"], abs=1e-6),
+        "minDCF": pytest.approx(read_json(cell / "result.json")["history"][0]["eval_minDCF"], abs=1e-6),
+    }
+    assert main(["verify", str(cell / "last"), str(wav / one), str(wav / other), "-json", "-"]) == 0
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["scoring"] == "mean_distance"
     assert main(["verify", str(cell / "last"), str(wav / one)]) == 1
     assert "1 recordings; expected two to compare" in capsys.readouterr().err
 

@@ -111,13 +111,7 @@ def prepare_folder(
         lists = {name: sorted(clips[wav] for wav in wavs if place_of[wav] == name) for name in SPLITS}
     notes += check_classes(labels, lists, root)
 
-    several = any(len(recording.classes) > 1 for recording in recordings)
     table = [Row("classes", len(labels))] + [Row("groups", len({r.group for r in recordings}))] * bool(group)
     shown = [name for name in lists if not (folds and name.startswith("train"))]
     table += [*(Row(name, len(lists[name])) for name in shown), Row("clips", len(wavs))]
-    if folds:
-        if several:
-            notes.append("clips have several labels, but ast_esc50 compares epochs by accuracy, of one label")
-        flags = ("-fold", str(folds), *(["-classification_loss", "bce"] if several else []))
-        return Lists(labels, lists, table, notes, experiment="ast_esc50", flags=flags)
-    return Lists(labels, lists, table, notes, experiment="ast_fsd50k" if several else "w2v_speechcommands")
+    return Lists(labels, lists, table, notes)

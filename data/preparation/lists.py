@@ -43,7 +43,9 @@ class Lists:
     table: list[Row]
     notes: list[str] = field(default_factory=list)  # worth reading, no reason to stop
     texts: dict[str, str] = field(default_factory=dict)  # further files, by name
-    experiment: str = ""  # that the closing command suggests
+    experiment: str = (
+        ""  # that the closing command suggests; none: one's own, which the doctor looks at first
+    )
     flags: tuple[str, ...] = ()  # that it needs
     mixed_in_by: str = ""  # or the flag by which an experiment adds these recordings to its own
 

@@ -21,8 +21,8 @@ from scipy.signal import resample_poly
 ESPEAK_RATE = 22_050  # samples a second
 ESPEAK_TEMPI = (80, 450)  # words a minute
 MISSING = (
-    "generated speech needs eSpeak NG, an optional dependency that is not installed:\n"
-    "    python3 -m pip install espeakng-loader"
+    "generated speech needs eSpeak NG, an optional dependency that is not installed: "
+    "python3 -m pip install espeakng-loader"
 )
 
 
@@ -62,12 +62,14 @@ def espeak_paths() -> tuple[str, str]:
     """Where eSpeak NG's library and its data are.
 
     Raises:
-        ImportError: ``espeakng-loader`` is not installed.
+        ImportError: ``espeakng-loader`` is not installed; the system has no fork.
     """
     try:
         from espeakng_loader import get_data_path, get_library_path
     except ImportError as error:
         raise ImportError(MISSING) from error
+    if not hasattr(os, "fork"):
+        raise ImportError("generated speech forks a process for every utterance: expected Linux or macOS")
     return str(get_library_path()), str(get_data_path())
 
 

@@ -1,0 +1,121 @@
+"""Which device is chosen, and what systems other than Linux lack."""
+
+import importlib
+import os
+import pickle
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from data.synth import speech
+from ipet import cache, checkpoint, interruption, logbook, memory, proposals, sweep
+from ipet.datasets import Cut, TrainClips
+from ipet.devices import best_device, fast_precision
+from ipet.launch import choose_device, choose_precision
+from ipet.lists import Clip, Labels
+
+
+@pytest.fixture
+def machine(monkeypatch):
+    """Let torch see a GPU, Apple's or none."""
+
+    def have(kind, bf16=False):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: kind == "cuda")
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: int(kind == "cuda"))
+        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: bf16)
+        monkeypatch.setattr(torch.backends.mps, "is_available", lambda: kind == "mps")
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": bf16})
+
+    return have
+
+
+@pytest.mark.parametrize("kind", ["cuda", "mps", "cpu"])
+@pytest.mark.parametrize("bf16", [False, True])
+def test_the_device_is_the_best_there_is(machine, kind, bf16):
+    machine(kind, bf16)
+    assert best_device() == kind == choose_device(reproducible=False).type
+    assert fast_precision() == ("bf16" if bf16 and kind != "mps" else "fp32")
+    assert choose_precision("auto", torch.device(kind)) == ("bf16" if bf16 and kind == "cuda" else "fp32")
+
+
+def test_several_processes_on_apple_silicon_compute_on_the_cpu(machine, monkeypatch):
+    machine("mps")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert choose_device(reproducible=False).type == "cpu"
+
+
+def test_memory_that_the_system_does_not_tell_is_taken_for_little(machine, monkeypatch):
+    machine("cpu")
+    monkeypatch.delattr(os, "sysconf")
+    monkeypatch.setattr(Path, "read_text", lambda *_, **__: (_ for _ in ()).throw(FileNotFoundError))
+    assert logbook.physical_memory() == 0
+    assert proposals.memory_at_hand() == (proposals.UNKNOWN_MEMORY, "RAM")
+
+
+def test_modules_load_where_posix_ones_are_missing(monkeypatch):
+    """As on Windows: no fcntl, no resource."""
+    modules = (cache, checkpoint, memory)
+    with monkeypatch.context() as patched:
+        patched.setitem(sys.modules, "fcntl", None)
+        patched.setitem(sys.modules, "resource", None)
+        found = [
+            importlib.util.find_spec(module.__name__).loader.get_code(module.__name__) for module in modules
+        ]
+        for module, code in zip(modules, found):
+            namespace = {"__name__": module.__name__, "__file__": module.__file__}
+            exec(code, namespace)
+            assert (namespace.get("fcntl"), namespace.get("resource")) == (None, None)
+    monkeypatch.setattr(memory, "resource", None)
+    assert memory.peak_memory(torch.device("cpu")) == 0
+
+
+def test_a_cache_is_locked_without_fcntl_too(monkeypatch, tmp_path):
+    monkeypatch.setattr(cache, "fcntl", None)
+    with cache.locked(tmp_path):
+        assert (tmp_path / "lock").exists()
+
+
+def test_a_file_is_closed_before_windows_replaces_it(monkeypatch, tmp_path):
+    opened, fdopen, replace = [], os.fdopen, os.replace
+
+    def remember(*words):
+        opened.append(fdopen(*words))
+        return opened[-1]
+
+    def replace_closed(*paths):
+        assert opened[-1].closed
+        replace(*paths)
+
+    monkeypatch.setattr(checkpoint, "fcntl", None)
+    monkeypatch.setattr(os, "fdopen", remember)
+    monkeypatch.setattr(os, "replace", replace_closed)
+    checkpoint.write_atomically(tmp_path / "a", b"whole")
+    assert (tmp_path / "a").read_bytes() == b"whole"
+
+
+def test_what_a_started_reader_is_given_can_be_pickled():
+    """Readers are not forked but spawned on Windows and macOS."""
+    clips = [Clip(Path("a.wav"), (0,), "list, clip 0")]
+    given = TrainClips(clips, Labels(Path("labels.csv"), ("/m/a",), ("a",)), Cut(400))
+    assert pickle.loads(pickle.dumps(given)).clips == clips
+    assert pickle.loads(pickle.dumps(interruption.begin_reader)) is interruption.begin_reader
+
+
+def test_a_training_is_started_and_stopped_without_posix(monkeypatch):
+    monkeypatch.setattr(sweep, "POSIX", False)
+    monkeypatch.setattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 512, raising=False)
+    assert sweep.apart() == {"creationflags": 512}
+    process = subprocess.Popen([sys.executable, "-I", "-S", "-c", "import time; time.sleep(60)"])
+    sweep.stop(process)
+    assert process.returncode == -signal.SIGKILL
+
+
+def test_generated_speech_says_that_it_needs_fork(monkeypatch):
+    pytest.importorskip("espeakng_loader")
+    monkeypatch.delattr(os, "fork")
+    with pytest.raises(ImportError, match="expected Linux or macOS"):
+        speech.espeak_paths()
