@@ -11,7 +11,7 @@ from helpers import ROOT
 LEVELS = [
     {"limits", "printable"},
     {
-        *("audio", "metrics", "calibration", "distributed", "dropout", "heads"),
+        *("audio", "metrics", "mistakes", "calibration", "distributed", "dropout", "heads"),
         *("interruption", "kept", "precision", "schedule"),
     },
     {"attention", "description"},
@@ -22,12 +22,12 @@ LEVELS = [
     },
     {
         *("datasets", "backbones", "multitask", "logbook", "cache", "corruption"),
-        *("moments", "fingerprint", "summary", "plots", "library"),
+        *("moments", "fingerprint", "summary", "plots", "library", "excerpts", "page"),
     },
     {"splits", "models", "updates", "inference", "report", "sweep", "examination", "proposals", "passport"},
     {"trainer", "commands", "compare", "diagnosis", "share", "export"},
-    {"classification", "doctor", "rerun"},
-    {"verification"},
+    {"classification", "doctor", "rerun", "run_page"},
+    {"verification", "pages"},
     {"launch"},
     {"__main__"},
 ]
