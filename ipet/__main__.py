@@ -6,6 +6,7 @@ Light on purpose: a command's module, and torch with it, is imported once its fl
 import argparse
 import signal
 import sys
+from functools import partial
 from pathlib import Path
 
 import ipet
@@ -52,7 +53,7 @@ def main(argv: list[str] | None = None) -> int:
         return 1
     except ModuleNotFoundError as error:
         package = str(error.name).partition(".")[0]
-        if package not in ("matplotlib", "optuna"):
+        if package not in ("jinja2", "matplotlib", "optuna"):
             raise
         print(f"error: {package} is not installed: python3 -m pip install {package}", file=sys.stderr)
         return 1
@@ -88,11 +89,18 @@ def report(argv: list[str]) -> int:
         help="what is reported of folds; each run's own if not given",
     )
     add("-cells", action="store_true", help="also print each run's own table")
+    add("-html", type=Path, default=None, metavar="DIR", help="also write pages there; open index.html")
+    add("-clips", type=count, default=20, metavar="N", help="recordings to play on a run's page, at most")
     flags = parser.parse_args(argv)
 
     from ipet.report import report
 
-    return report(flags.run, flags.format, flags.out, flags.protocol, flags.cells)
+    pages = None
+    if flags.html is not None:
+        from ipet.pages import write_pages
+
+        pages = partial(write_pages, flags.html, flags.clips)
+    return report(flags.run, flags.format, flags.out, flags.protocol, flags.cells, pages)
 
 
 def formats(text: str) -> tuple[str, ...]:
@@ -105,6 +113,7 @@ def formats(text: str) -> tuple[str, ...]:
 
 REPORT_EXAMPLE = """example:
   python3 -m ipet report runs/IPET -format markdown -out report
+  python3 -m ipet report runs/IPET -html page
 """
 
 

@@ -9,6 +9,7 @@ from scipy.special import ndtri as normal_quantile
 
 from ipet.checkpoint import write_atomically
 from ipet.metrics import equal_error
+from ipet.printable import escaped
 
 # Okabe and Ito's colours, told apart by every kind of colour vision; the styles repeat them.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -18,6 +19,7 @@ DPI = 150
 DET_PERCENT = (0.01, 0.1, 0.5, 1, 2, 5, 10, 20, 40, 60, 80, 90)  # ticks
 BARS = 50  # in a column of plot_per_class
 MANY = 10  # curves, more than which cannot be told apart
+LONGEST = 60  # letters of a name
 NUMBERED = 20  # up to so many classes a confusion matrix shows its numbers
 
 
@@ -43,6 +45,12 @@ def save(figure, path: str | Path) -> Path:
     return Path(path)
 
 
+def as_is(text: str) -> str:
+    """A name as it is drawn letter by letter: between two dollar signs matplotlib reads a formula."""
+    text = escaped(text)
+    return (text if len(text) <= LONGEST else text[: LONGEST - 3] + "...").replace("$", r"\$")
+
+
 def line_style(i: int) -> dict:
     """How the i-th curve is drawn."""
     return {"color": COLOURS[i % len(COLOURS)], "linestyle": STYLES[i // len(COLOURS) % len(STYLES)]}
@@ -63,7 +71,10 @@ def plot_det(path: str | Path, curves: Mapping[str, tuple[np.ndarray, np.ndarray
         rates = np.clip([false_alarm, miss], 1e-6, 1 - 1e-6)  # 0 and 1 lie at infinity
         equal = equal_error(false_alarm, miss)
         axis.plot(
-            *normal_quantile(rates), **line_style(i), linewidth=1.6, label=f"{name}: EER {100 * equal:.2f} %"
+            *normal_quantile(rates),
+            **line_style(i),
+            linewidth=1.6,
+            label=f"{as_is(name)}: EER {100 * equal:.2f} %",
         )
         if equal > 0:
             axis.plot(*normal_quantile([[equal], [equal]]), "o", color=line_style(i)["color"], markersize=5)
@@ -123,7 +134,7 @@ def plot_pareto(
         errors = None if interval is None else [[max(0, value - interval[0])], [max(0, interval[1] - value)]]
         colour = COLOURS[i % len(COLOURS)]
         axis.errorbar(parameters, value, errors, fmt="o", color=colour, capsize=3, markersize=6)
-        axis.annotate(label, (parameters, value), (6, 5), textcoords="offset points", fontsize=8)
+        axis.annotate(as_is(label), (parameters, value), (6, 5), textcoords="offset points", fontsize=8)
     axis.set_xscale("log")
     axis.margins(x=0.15, y=0.12)
     axis.set(xlabel="trainable parameters", ylabel=metric_name)
@@ -153,7 +164,7 @@ def plot_curves(
         if len(points) > MANY:
             axis.plot(epochs, metric, color="0.75", linewidth=0.7)
         else:
-            axis.plot(epochs, metric, **line_style(i), marker=".", linewidth=1.4, label=label)
+            axis.plot(epochs, metric, **line_style(i), marker=".", linewidth=1.4, label=as_is(label))
     if len(points) > MANY:
         every = np.concatenate(list(points.values()), axis=1)  # [2, all points]
         epochs = np.unique(every[0])
@@ -185,8 +196,9 @@ def plot_confusion(path: str | Path, matrix: np.ndarray, names: Sequence[str]) -
     figure, [axis] = new_figure(side + 0.6, side)
     image = axis.imshow(percent, cmap="Blues", vmin=0, vmax=100)
     size = 8 if len(names) <= NUMBERED else 6.5
-    axis.set_xticks(range(len(names)), names, rotation=90, fontsize=size)
-    axis.set_yticks(range(len(names)), names, fontsize=size)
+    shown = [as_is(name) for name in names]
+    axis.set_xticks(range(len(names)), shown, rotation=90, fontsize=size)
+    axis.set_yticks(range(len(names)), shown, fontsize=size)
     axis.grid(False)
     if len(names) <= NUMBERED:
         for (row, column), value in np.ndenumerate(percent):
@@ -221,7 +233,7 @@ def plot_per_class(path: str | Path, values: np.ndarray, names: Sequence[str], m
         for row, value in enumerate(values[chosen]):
             text = "no clips" if np.isnan(value) else f"{value:.2f}"
             axis.text(np.nan_to_num(value), row, f" {text}", va="center", fontsize=6)
-        axis.set_yticks(range(len(chosen)), [names[i] for i in chosen], fontsize=7)
+        axis.set_yticks(range(len(chosen)), [as_is(names[i]) for i in chosen], fontsize=7)
         axis.set(xlim=(0, 1.12 * top), ylim=(rows - 0.4, -0.6), xlabel=metric_name)
         axis.grid(False, axis="y")
     return save(figure, path)

@@ -41,7 +41,7 @@ OPTIMISTIC = {  # protocols
     "best_epoch": "best epoch: chosen on the clips that it is evaluated on, so optimistic",
     "common_epoch": "common epoch: chosen on the clips that are evaluated, so optimistic with few folds",
 }
-BROKEN = (zipfile.BadZipFile, MemoryError)  # the latter: a shape that a header claims
+BROKEN = (zipfile.BadZipFile, EOFError, MemoryError)  # the last: a shape that a header claims
 DAMAGE = (ValueError, OSError, KeyError, IndexError, TypeError, AttributeError, *BROKEN)
 MOST_UNPACKED = 1 << 32  # bytes of a cell's scores: 2 million clips of 500 classes
 
@@ -69,19 +69,19 @@ class Run:
     @property
     def experiment(self) -> str:
         """Such as ``ast_esc50``."""
-        return self.arguments.get("experiment", "unknown")
+        return str(self.arguments.get("experiment", "unknown"))
 
     @property
     def data(self) -> str:
         """The folder of the lists, and how many folds."""
         folds = f" ({self.arguments['fold']} folds)" if self.arguments.get("fold") else ""
-        return Path(self.arguments.get("path_list", "-")).name + folds
+        return Path(str(self.arguments.get("path_list", "-"))).name + folds
 
     @property
     def method(self) -> str:
         """Such as ``ipet``."""
         tuning = (self.summary or {}).get("tuning") or {}
-        return tuning.get("method") or self.arguments.get("method", "unknown")
+        return str(tuning.get("method") or self.arguments.get("method", "unknown"))
 
     @property
     def missing(self) -> list[str]:
@@ -101,6 +101,7 @@ def report(
     out: Path | None = None,
     protocol: str | None = None,
     cells: bool = False,
+    more: Callable[[list[Run], list[str], list[str]], None] | None = None,
 ) -> int:
     """Print the table of all runs under ``paths``; returns the exit status.
 
@@ -110,6 +111,7 @@ def report(
         out: also write the table in every format, and the plots, into this folder.
         protocol: reported where there are folds; what each run was started with if not given.
         cells: also print each run's own table.
+        more: gets the runs, the notes beside the table, and the errors, to which it may add.
 
     Returns:
         0, or 1 where a damaged file was left out; its name is printed.
@@ -134,7 +136,9 @@ def report(
             write_atomically(out / f"table.{ending}", (FORMATS[name](rows, notes) + "\n").encode())
         draw(runs, out, errors)
         print(f"tables and plots: {out}")
-    for error in errors:
+    if more is not None:
+        more(runs, notes, errors)
+    for error in dict.fromkeys(errors):
         print(f"error: {error}", file=sys.stderr)
     return 1 if errors else 0
 
@@ -340,22 +344,33 @@ def draw(runs: Sequence[Run], out: Path, errors: list[str]) -> None:
     ``out/<experiment>/pareto.png`` compares the runs of an experiment on the same data; a run's own
     plots lie in ``out/<experiment>/<run>/``.
     """
-    finished = [run for run in runs if run.summary]
-    groups: dict[tuple[str, str], list[Run]] = {}
-    for run in finished:
-        groups.setdefault((run.experiment, run.data, run.summary["metric"]), []).append(run)
+    groups = groups_of(runs)
     for (experiment, data, metric), group in groups.items():
         several = sum(name == experiment for name, _, _ in groups) > 1
-        points = [pareto_point(run, [other.method for other in group]) for run in group]
-        path = out / experiment / (f"pareto_{data}_{metric}.png" if several else "pareto.png")
-        plots.plot_pareto(path, points, f"{metric} (%)", group[0].summary["higher_is_better"])
-    for run in finished:
+        draw_pareto(out / experiment / (f"pareto_{data}_{metric}.png" if several else "pareto.png"), group)
+    for run in [run for run in runs if run.summary]:
         folder = out / run.experiment / run.label
         try:
             draw_curves(run, folder)
             PLOTS[run.summary["metric"]](run, folder)
         except DAMAGE as error:
             errors.append(told(run.folder, error))
+
+
+def groups_of(runs: Sequence[Run]) -> dict[tuple[str, str, str], list[Run]]:
+    """The runs with a finished cell that can be compared: of one experiment, data and metric."""
+    groups: dict[tuple[str, str, str], list[Run]] = {}
+    for run in runs:
+        if run.summary:
+            groups.setdefault((run.experiment, run.data, run.summary["metric"]), []).append(run)
+    return groups
+
+
+def draw_pareto(path: Path, group: Sequence[Run]) -> None:
+    """What trained parameters buy, of runs that can be compared."""
+    points = [pareto_point(run, [other.method for other in group]) for run in group]
+    summary = group[0].summary
+    plots.plot_pareto(path, points, f"{summary['metric']} (%)", summary["higher_is_better"])
 
 
 def pareto_point(run: Run, methods: Sequence[str]) -> tuple[str, int, float, tuple[float, float] | None]:
@@ -368,33 +383,48 @@ def pareto_point(run: Run, methods: Sequence[str]) -> tuple[str, int, float, tup
 
 def draw_curves(run: Run, folder: Path) -> None:
     """The watched metric of every cell over the epochs."""
+    plots.plot_curves(folder / "curves.png", *curves_of(run))
+
+
+def curves_of(run: Run) -> tuple[dict[str, list[tuple[int, float]]], str]:
+    """The watched metric of every cell over the epochs, in percent, and what it is called."""
     metric = run.summary["metric"]
     curves = {
         cell: [(row["epoch"], 100 * row[f"{result['watched']}_{metric}"]) for row in result["history"]]
         for cell, result in run.results.items()
     }
     watched = " and ".join(sorted({result["watched"] for result in run.results.values()}))
-    plots.plot_curves(folder / "curves.png", curves, f"{watched} {metric} (%)")
+    return curves, f"{watched} {metric} (%)"
 
 
 def draw_confusion(run: Run, folder: Path) -> None:
     """The confusion of all cells, added up: of the last epoch, or of the test list at the chosen one."""
     names = class_names(run)
-    matrix = np.zeros((len(names), len(names)), dtype=int)
-    for scores, targets in predictions(run):
-        classes = range(len(names))
+    plots.plot_confusion(folder / "confusion.png", confusion(predictions(run), len(names)), names)
+
+
+def confusion(cells: Iterable[tuple[np.ndarray, np.ndarray]], num_classes: int) -> np.ndarray:
+    """[N, C] scores and targets of each cell -> [C, C] clips of a class (row) answered as each, added up."""
+    matrix = np.zeros((num_classes, num_classes), dtype=int)
+    for scores, targets in cells:
+        classes = range(num_classes)
         matrix += confusion_matrix(targets.argmax(axis=1), scores.argmax(axis=1), labels=classes)
-    plots.plot_confusion(folder / "confusion.png", matrix, names)
+    return matrix
+
+
+def mean_precisions(cells: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+    """[N, C] scores and targets of each cell -> [C] mean average precision, NaN if unknown, [C] clips."""
+    values = np.array([average_precision(scores, targets) for scores, targets in cells])  # [cells, C]
+    known = ~np.isnan(values)
+    means = np.where(known.any(axis=0), np.nansum(values, axis=0) / np.maximum(known.sum(axis=0), 1), np.nan)
+    return means, sum(targets.sum(axis=0, dtype=int) for _, targets in cells)
 
 
 def draw_per_class(run: Run, folder: Path) -> None:
     """The average precision of every class, the mean of the cells, as bars and as CSV."""
     names = class_names(run)
     cells = list(predictions(run))
-    values = np.array([average_precision(scores, targets) for scores, targets in cells])  # [cells, C]
-    known = ~np.isnan(values)
-    means = np.where(known.any(axis=0), np.nansum(values, axis=0) / np.maximum(known.sum(axis=0), 1), np.nan)
-    clips = sum(targets.sum(axis=0, dtype=int) for _, targets in cells)
+    means, clips = mean_precisions(cells)
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(["class", "name", "average_precision", "clips"])

@@ -241,12 +241,7 @@ def table(summary: Mapping) -> str:
     def line(row):
         return "  ".join([row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:]))])
 
-    epochs = {
-        "best": listed(summary["best_epochs"].values()),
-        "common": listed(dict.fromkeys(summary["common_epochs"].values())),
-        "nested": listed(summary["nested_epochs"].values()),
-    }
-    notes = [NOTES[name].format(**epochs) for name in by_protocol if name in NOTES]
+    notes = notes_of(summary)
     if summary["details"]:
         shown = "  ".join(
             f"{name} {in_percent(value)} %" if name.startswith(SHARES) else f"{name} {value:.4f}"
@@ -263,6 +258,16 @@ def table(summary: Mapping) -> str:
         f"time {summary['seconds']:.0f} s, peak memory {summary['peak_memory_bytes'] / 2**20:,.0f} MiB"
     )
     return "\n".join([line(head), line(["-" * width for width in widths]), *map(line, rows), *notes, costs])
+
+
+def notes_of(summary: Mapping) -> list[str]:
+    """How each protocol chose its epoch; the numbers in brackets are those of ``TITLES``."""
+    epochs = {
+        "best": listed(summary["best_epochs"].values()),
+        "common": listed(dict.fromkeys(summary["common_epochs"].values())),
+        "nested": listed(summary["nested_epochs"].values()),
+    }
+    return [NOTES[name].format(**epochs) for name in summary["protocols"] if name in NOTES]
 
 
 def listed(values) -> str:

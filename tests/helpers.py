@@ -245,8 +245,8 @@ def result(*curve, metric="accuracy", watched="eval", higher_is_better=True, **m
 
 def write_run(folder, experiment, cells, names=("cat", "dog"), predictions=None, **arguments):
     """A run's folder: its arguments, and the results, labels and predictions of its finished cells."""
-    arguments = {"experiment": experiment, "rand_seed": [7], "fold": 0, "protocol": ["last"], **arguments}
-    arguments["path_list"] = "/lists/esc50"
+    defaults = {"rand_seed": [7], "fold": 0, "protocol": ["last"], "path_list": "/lists/esc50"}
+    arguments = {"experiment": experiment, **defaults, **arguments}
     arguments["cells"] = planned_cells(arguments["rand_seed"], arguments["fold"], arguments["protocol"])
     folder.mkdir(parents=True)
     (folder / "arguments.json").write_text(json.dumps(arguments))

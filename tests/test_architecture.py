@@ -11,7 +11,7 @@ from helpers import ROOT
 LEVELS = [
     {"limits", "printable"},
     {
-        *("audio", "metrics", "calibration", "devices", "distributed", "dropout", "heads"),
+        *("audio", "metrics", "mistakes", "calibration", "devices", "distributed", "dropout", "heads"),
         *("interruption", "kept", "loopback", "precision", "schedule"),
     },
     {"attention", "description", "names"},
@@ -22,15 +22,15 @@ LEVELS = [
     },
     {
         *("datasets", "backbones", "multitask", "logbook", "cache", "corruption"),
-        *("moments", "fingerprint", "summary", "plots", "saved"),
+        *("moments", "fingerprint", "summary", "plots", "saved", "excerpts", "page"),
     },
     {
         *("splits", "models", "updates", "inference", "library", "report", "sweep"),
         *("examination", "proposals", "passport", "inspection_table"),
     },
     {"trainer", "commands", "compare", "diagnosis", "share", "export"},
-    {"classification", "doctor", "rerun"},
-    {"verification", "inspection"},
+    {"classification", "doctor", "rerun", "run_page"},
+    {"verification", "inspection", "pages"},
     {"launch"},
     {"__main__"},
 ]

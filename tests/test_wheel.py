@@ -53,6 +53,6 @@ def test_it_predicts_with_a_saved_adapter(installed, tmp_path):
     assert place.startswith(str(installed)) and "class " in answer
 
 
-def test_it_holds_every_package(installed):
-    for path in (ROOT / "ipet").rglob("*.py"):
+def test_it_holds_every_package_and_template(installed):
+    for path in [*(ROOT / "ipet").rglob("*.py"), *(ROOT / "ipet/templates").iterdir()]:
         assert (installed / path.relative_to(ROOT)).is_file(), path
