@@ -63,7 +63,7 @@ DEMOS = {
     "ast_esc50":          Demo(256, 7, 16,  4, 32, AST_RATES, f"{AST} -fold 1 -eval_every 3"),
     "ast_fsd50k":         Demo(256, 5, 16,  4, 32, AST_RATES, AST),
     "ast_gtzan":          Demo(256, 7, 16,  4, 32, AST_RATES, f"{AST} -fold 1 -nb_seg 3"),
-    "ast_speechcommands": Demo(128, 7, 16,  4, 32, AST_RATES, AST),
+    "ast_speechcommands": Demo(128, 7, 16,  4, 32, AST_RATES, f"{AST} -classification_loss cce"),
     "ast_voxceleb":       Demo(200, 6, 16,  4, 32, AST_RATES, f"{AST} -nb_seg 2"),
     "w2v_esc50":          Demo(256, 5, 16, 16, 80, W2V_RATES, f"{W2V} -fold 1"),
     "w2v_fsd50k":         Demo(256, 4, 16, 16, 64, W2V_RATES, W2V),
