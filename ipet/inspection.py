@@ -221,9 +221,9 @@ class Hearing:
                     self.seen(len(clips.index))
 
     def loader(self):
-        """Batches of the list, in its order."""
-        share = RankShare(len(self.task.clips))
-        size = max(1, BATCH // self.model.model.front_end.num_segments)
+        """Batches of the list, in its order; of one clip each where padding would be heard."""
+        share, front_end = RankShare(len(self.task.clips)), self.model.model.front_end
+        size = 1 if front_end.variable_length else max(1, BATCH // front_end.num_segments)
         return evaluation_loader(self.task.clips, share, size, num_workers=0, pin=False)
 
     def answer(self, x, parts: list[Part] | None) -> Tensor:

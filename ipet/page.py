@@ -4,8 +4,6 @@ Names of classes and files, arguments and messages are strangers' text: the temp
 """
 
 import base64
-import itertools
-import re
 import tempfile
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
@@ -122,10 +120,3 @@ def drawn(alt: str, caption: str, draw: Callable, *values) -> Figure:
         draw(path, *values)
         encoded = base64.b64encode(path.read_bytes()).decode()
     return Figure(f"data:image/png;base64,{encoded}", alt, caption)
-
-
-def folder_name(text: str, taken: Collection[str] = ()) -> str:
-    """A name of one folder, of letters, digits and ``_.-``, that is none of ``taken``."""
-    name = re.sub(r"[^A-Za-z0-9_.-]+", "_", text).strip(".")[:100] or "run"
-    further = (f"{name}_{number}" for number in itertools.count(2))
-    return next(candidate for candidate in itertools.chain([name], further) if candidate not in taken)

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ipet.compare import Side, paired_of, shared_protocol, shown_arguments, title_of
-from ipet.page import Figure, Link, Page, Section, Table, Text, drawn, folder_name, write_page
+from ipet.page import Figure, Link, Page, Section, Table, Text, drawn, write_page
+from ipet.printable import folder_name
 from ipet.report import DAMAGE, WORDS, Run, draw_pareto, groups_of, row_of, shown, told
 from ipet.run_page import counted, run_page, said
 

@@ -16,6 +16,7 @@ from sklearn.metrics import confusion_matrix
 from ipet import plots
 from ipet.checkpoint import read_json, write_atomically
 from ipet.metrics import average_precision, det_curve
+from ipet.printable import folder_name
 from ipet.saved import files_of
 from ipet.summary import NESTED, TITLES, at_epoch, cell_order, in_percent, summarise, table
 
@@ -347,9 +348,10 @@ def draw(runs: Sequence[Run], out: Path, errors: list[str]) -> None:
     groups = groups_of(runs)
     for (experiment, data, metric), group in groups.items():
         several = sum(name == experiment for name, _, _ in groups) > 1
-        draw_pareto(out / experiment / (f"pareto_{data}_{metric}.png" if several else "pareto.png"), group)
+        name = f"pareto_{data}_{folder_name(metric)}.png" if several else "pareto.png"
+        draw_pareto(out / folder_name(experiment) / name, group)
     for run in [run for run in runs if run.summary]:
-        folder = out / run.experiment / run.label
+        folder = out / folder_name(run.experiment) / run.label
         try:
             draw_curves(run, folder)
             PLOTS[run.summary["metric"]](run, folder)

@@ -301,6 +301,20 @@ def test_each_condition_is_what_the_model_answers_then(kind, lists):
         np.testing.assert_allclose(heard[condition], wanted.numpy(), rtol=1e-4, atol=1e-5)
 
 
+def test_clips_of_variable_length_are_heard_one_by_one(lists):
+    model, bare = tuned("ast", "ipet")
+    model.model.front_end.variable_length = True
+    hearing = Hearing(
+        model, bare, read_task(model, lists / "eval_1.json", None, None, None, 0), lambda num: None
+    )
+    assert [len(batch.index) for batch in hearing.loader()] == [1] * 6
+    scored, layers = hearing.look()
+    waveforms = [model.read(clip.path) for clip in hearing.task.clips.clips]
+    wanted = torch.cat(list(model.run(waveforms)))  # in one batch, with masks
+    np.testing.assert_allclose(scored.scores, wanted.numpy(), rtol=1e-4, atol=1e-5)
+    assert all(0 < row["cka"] < 1 for row in layers)
+
+
 def test_a_change_is_paired_over_the_same_clips(lists):
     model, bare = tuned("ast", "ipet")
     task = read_task(model, lists / "eval_1.json", None, None, None, 0)

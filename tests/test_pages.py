@@ -13,8 +13,9 @@ import soundfile
 from ipet.__main__ import main
 from ipet.audio import read_audio
 from ipet.mistakes import confused_pairs, hardest_trials, surest_mistakes
-from ipet.page import Figure, folder_name
+from ipet.page import Figure
 from ipet.plots import as_is
+from ipet.printable import folder_name
 
 from helpers import one_hot, result, write_lists, write_run, write_wav
 

@@ -13,6 +13,7 @@ import pytest
 
 import ipet
 from ipet.__main__ import main
+from ipet.checkpoint import read_json, write_json
 from ipet.report import find_runs, shortest_ends
 from ipet.summary import planned_cells
 
@@ -214,6 +215,15 @@ def test_out_holds_the_tables_and_the_plots_of_every_kind_of_run(folds, splits, 
     for name in written:
         if name.endswith(".png"):
             assert (out / name).read_bytes().startswith(PNG) and (out / name).stat().st_size > 2_000, name
+
+
+def test_no_name_of_a_strangers_run_leaves_the_folder_that_is_written_into(folds, tmp_path):
+    arguments = read_json(folds / "arguments.json")
+    write_json(folds / "arguments.json", arguments | {"experiment": "../../elsewhere"})
+    before = set(tmp_path.rglob("*"))
+    main(["report", str(folds), "-out", str(tmp_path / "deep/down/out")])
+    new = {path for path in set(tmp_path.rglob("*")) - before if path.is_file()}
+    assert new and all(path.is_relative_to(tmp_path / "deep/down/out") for path in new)
 
 
 def test_the_average_precision_of_every_class_worked_out_by_hand(splits, tmp_path):
