@@ -80,10 +80,10 @@ def test_a_cache_is_locked_without_fcntl_too(monkeypatch, tmp_path):
 
 
 def test_a_file_is_closed_before_windows_replaces_it(monkeypatch, tmp_path):
-    opened, fdopen, replace = [], os.fdopen, os.replace
+    opened, replace = [], os.replace
 
     def remember(*words):
-        opened.append(fdopen(*words))
+        opened.append(open(*words))
         return opened[-1]
 
     def replace_closed(*paths):
@@ -91,7 +91,7 @@ def test_a_file_is_closed_before_windows_replaces_it(monkeypatch, tmp_path):
         replace(*paths)
 
     monkeypatch.setattr(checkpoint, "fcntl", None)
-    monkeypatch.setattr(os, "fdopen", remember)
+    monkeypatch.setattr(checkpoint, "open", remember, raising=False)
     monkeypatch.setattr(os, "replace", replace_closed)
     checkpoint.write_atomically(tmp_path / "a", b"whole")
     assert (tmp_path / "a").read_bytes() == b"whole"
