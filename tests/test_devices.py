@@ -83,7 +83,7 @@ def test_a_file_is_closed_before_windows_replaces_it(monkeypatch, tmp_path):
     opened, replace = [], os.replace
 
     def remember(*words):
-        opened.append(open(*words))
+        opened.append(open(*words))  # noqa: SIM115, what is tested closes it
         return opened[-1]
 
     def replace_closed(*paths):
