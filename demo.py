@@ -177,12 +177,9 @@ def main_flags(name: str, out: Path, method: str, further: list[str]) -> list[st
 
 def precision() -> str:
     """bf16 also on a CPU that multiplies matrices in it (AMX, AVX-512 BF16): it is twice as fast there."""
-    import torch  # here and below: slow to import, and -h answers without
+    from ipet.devices import best_device, fast_precision  # here and below: slow, and -h answers without
 
-    if torch.cuda.is_available():
-        return "auto"
-    can = torch.cpu.get_capabilities()
-    return "bf16" if can.get("amx_bf16") or can.get("avx512_bf16") else "fp32"
+    return "auto" if best_device() == "cuda" else fast_precision()
 
 
 def show_table(runs: Path, out: Path, methods: Sequence[str]) -> None:

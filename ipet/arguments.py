@@ -303,18 +303,9 @@ def add_data(parser: Parser) -> None:
     )
 
 
-def add_training(parser: Parser) -> None:
-    """Optimisation."""
-    group = parser.add_argument_group("training")
+def add_rates(group) -> None:
+    """Learning rates, and how they change."""
     add = group.add_argument
-    add("-epoch", type=size, help="how many epochs")
-    add("-batch_size", type=size, help="clips a step, over all processes")
-    add(
-        "-eval_batch_size",
-        type=size,
-        default=None,
-        help="clips at once in evaluation; batch_size if not given",
-    )
     add("-lr", type=positive, help="learning rate of the first epochs")
     add("-head_lr", type=positive, default=None, help="learning rate of the head; lr if not given")
     add("-prompt_lr", type=positive, default=None, help="learning rate of prompts, prefixes; lr if not given")
@@ -328,6 +319,21 @@ def add_training(parser: Parser) -> None:
     add("-lr_decay_end_epoch", type=size, default=26, help="first epoch after which it no longer does")
     add("-gamma", type=positive, default=0.85, help="factor of a decay")
     add("-warmup_epoch", type=not_negative, default=0.0, help="epochs in which the rate rises, such as 0.5")
+
+
+def add_training(parser: Parser) -> None:
+    """Optimisation."""
+    group = parser.add_argument_group("training")
+    add = group.add_argument
+    add("-epoch", type=size, help="how many epochs")
+    add("-batch_size", type=size, help="clips a step, over all processes")
+    add(
+        "-eval_batch_size",
+        type=size,
+        default=None,
+        help="clips at once in evaluation; batch_size if not given",
+    )
+    add_rates(group)
     add(
         "-on_nonfinite",
         choices=("stop", "skip"),

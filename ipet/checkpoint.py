@@ -103,6 +103,16 @@ def write_json(path: str | Path, value) -> None:
     write_atomically(path, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())
 
 
+def tell(values: dict, text: str, json_file: str | Path | None, indent: int | None = 2) -> None:
+    """Print a text, and write its values as JSON; ``-`` prints these in its place, None on one line."""
+    if json_file == "-":
+        print(json.dumps(values, indent=indent, ensure_ascii=False))
+        return
+    print(text)
+    if json_file is not None:
+        write_json(json_file, values)
+
+
 def save_arrays(path: str | Path, arrays: Mapping[str, np.ndarray]) -> None:
     """Write named arrays as a compressed ``.npz``, atomically."""
     buffer = io.BytesIO()

@@ -14,7 +14,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ipet.audio import SUFFIXES, ClipError
-from ipet.checkpoint import save_arrays, write_json
+from ipet.checkpoint import save_arrays, tell
 from ipet.inference import TunedModel, Window, known_recordings
 from ipet.lists import TRIALS, below, read_trial_rows
 from ipet.metrics import eer, min_dcf
@@ -271,7 +271,7 @@ def verify(
         if len(paths) != 2:
             raise ValueError(f"{len(paths)} recordings; expected two to compare, or -trials FILE")
         score = model.similarity(*paths, scoring)
-        tell({"scoring": scoring, "score": score}, f"{score:.4f}", json_file)
+        tell({"scoring": scoring, "score": score}, f"{score:.4f}", json_file, indent=None)
         return 0
     rows = read_trial_rows(trials)
     names = list(dict.fromkeys(name for row in rows for name in row[1:]))
@@ -294,12 +294,5 @@ def verify(
     if targets.any() and not targets.all():
         told |= {"EER": float(eer(scores, targets)), "minDCF": float(min_dcf(scores, targets))}
         text += f"\nEER {100 * told['EER']:.2f} %, minDCF {told['minDCF']:.4f}"
-    tell(told, text, json_file)
+    tell(told, text, json_file, indent=None)
     return 0
-
-
-def tell(values: dict, text: str, json_file: str | None) -> None:
-    """Print a text, and write its values as JSON; ``-`` prints these in its place."""
-    print(json.dumps(values) if json_file == "-" else text)
-    if json_file not in (None, "-"):
-        write_json(json_file, values)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ipet.checkpoint import read_json, write_json
+from ipet.checkpoint import read_json, tell
 from ipet.metrics import COUNTED, bootstrap_interval
 from ipet.passport import ADAPTERS, passport_of, read_passport
 from ipet.printable import escaped
@@ -79,12 +79,7 @@ def compare(a: Path, b: Path, json_file: str | None = None) -> int:
     errors: list[str] = []
     sides = read_side(a, errors), read_side(b, errors)
     found = differences(*sides, errors)
-    if json_file == "-":
-        print(json.dumps(found, indent=2, ensure_ascii=False))
-    else:
-        print(as_text(found))
-        if json_file is not None:
-            write_json(json_file, found)
+    tell(found, as_text(found), json_file)
     for error in dict.fromkeys(errors):
         print(f"error: {error}", file=sys.stderr)
     return 1 if errors else 0

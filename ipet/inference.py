@@ -21,11 +21,7 @@ from torch import Tensor, nn
 
 from ipet.audio import SAMPLE_RATE, read_audio, stream_audio
 from ipet.calibration import probabilities
-from ipet.checkpoint import (
-    check_shapes,
-    fetch,
-    load_trainable_state,
-)
+from ipet.checkpoint import check_shapes, fetch, load_trainable_state
 from ipet.datasets import Batch, Cut, collate, single
 from ipet.description import CONFIG, FORMER_CONFIG, FORMER_WEIGHTS, WEIGHTS
 from ipet.devices import best_device

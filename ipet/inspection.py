@@ -4,7 +4,6 @@ The list is heard once by the tuned and by the frozen network, and once without 
 prompts, its adapter, both; of all layers the same. What is heard is scored as in evaluation.
 """
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -15,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from ipet.checkpoint import write_atomically, write_json
+from ipet.checkpoint import tell, write_atomically, write_json
 from ipet.classification import LOSSES, clip_scores
 from ipet.datasets import EvaluationClips, RankShare, evaluation_loader
 from ipet.heads import SpeakerHead
@@ -363,11 +362,9 @@ def inspect(
     frozen = frozen_backbone(model, pretrained, adapter)
     found = {"adapter": str(adapter), "list": str(path), **measure(model, frozen, task)}
     text, rows = as_text(found), as_csv(found)
-    print(json.dumps(found, indent=2, ensure_ascii=False) if json_file == "-" else text)
+    tell(found, text, json_file)
     if csv_file is not None:
         write_atomically(csv_file, rows.encode())
-    if json_file not in (None, "-"):
-        write_json(json_file, found)
     if out is not None:
         for name, content in zip(FILES, (f"{text}\n", rows)):
             write_atomically(out / name, content.encode())

@@ -30,7 +30,7 @@ from ipet.audio import ClipError, Recordings
 from ipet.cache import Cache, build_cache, current_sources
 from ipet.checkpoint import EMBEDDED, remove_unfinished, write_atomically, write_json
 from ipet.datasets import Datasets, check_recordings, unusable
-from ipet.devices import best_device
+from ipet.devices import best_device, fast_precision
 from ipet.interruption import Stopped, StopRequest, end_readers, end_with_parent, ends
 from ipet.lists import Clip, check_disjoint, utterance_key
 from ipet.logbook import check_loggers, lock_run, open_run, read_record, record_start
@@ -196,7 +196,7 @@ def train_cells(
     args, folder: Path, cells, recipe: Recipe, device, build_datasets, build_model, trainer
 ) -> None:
     """Train what is not finished of a run, and print its table."""
-    recordings = open_cache(args, cells, build_datasets)
+    recordings, first = open_cache(args, cells, build_datasets), None
     if distributed.is_main():
         used = {"device": str(device), "processes": distributed.world_size(), "recipe": asdict(recipe)}
         used["recipe"].pop("seed")  # each cell has its own
@@ -213,6 +213,7 @@ def train_cells(
             continue
         datasets = build_datasets(args, cell)
         datasets.read_from(recordings)
+        first = datasets if cell == cells[0] else first
         seed_everything(cell.seed)  # every process and every fold begins alike
         model = build_model(args, len(datasets.train.labels))
         training = trainer(
@@ -239,7 +240,8 @@ def train_cells(
     if distributed.is_main():
         print(f"\n{table(write_summary(args, folder))}\nrun folder: {folder}", flush=True)
         if args.pretrained != "random":  # weights that nobody could load again
-            command = use_command(args, folder / cell_name(*cells[0]), build_datasets(args, cells[0]))
+            first = first or build_datasets(args, cells[0])
+            command = use_command(args, folder / cell_name(*cells[0]), first)
             print(f"Next, let it hear what it was not trained on:\n\n  {command}", flush=True)
 
 
@@ -390,8 +392,7 @@ def choose_precision(name: str, device: torch.device) -> str:
         ValueError: fp16 on a CPU.
     """
     if name == "auto":
-        fast = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
-        return "bf16" if fast else "fp32"
+        return fast_precision() if device.type == "cuda" else "fp32"
     if name == "fp16" and device.type == "cpu":
         raise ValueError("-precision fp16 needs a GPU; on a CPU choose bf16 or fp32")
     return name

@@ -1,5 +1,6 @@
 """Whole runs, as users start them: what is written, going on after a kill, several processes, bad input."""
 
+import contextlib
 import json
 import os
 import random
@@ -431,11 +432,9 @@ def test_signals_end_a_run_that_goes_on_bit_for_bit(steps, never_stopped, tmp_pa
     record_property("signals", len(numbers))
 
 
-def test_one_process_then_two_then_one_train_as_one(steps, tmp_path, monkeypatch):
-    """Without dropout, which has a stream a process: each stopped in midst of an epoch."""
-    flags = tiny(steps, tmp_path, *W2V, *STEPS, *EXACT, "-batch_size", 2)
-    whole = run_here("w2v_speechcommands", *flags, "-name", "whole") / "seed_1234"
-    more = ["-resume", "-checkpoint_every", 3]
+@contextlib.contextmanager
+def stopped_behind_the_third_step(monkeypatch):
+    """Trainings inside the block get SIGTERM in their third step, and stop."""
     take = Trainer.train_step
 
     def stop_behind_the_third(training, *batch):
@@ -445,6 +444,15 @@ def test_one_process_then_two_then_one_train_as_one(steps, tmp_path, monkeypatch
 
     with monkeypatch.context() as patched, pytest.raises(Stopped):
         patched.setattr(Trainer, "train_step", stop_behind_the_third)
+        yield
+
+
+def test_one_process_then_two_then_one_train_as_one(steps, tmp_path, monkeypatch):
+    """Without dropout, which has a stream a process: each stopped in midst of an epoch."""
+    flags = tiny(steps, tmp_path, *W2V, *STEPS, *EXACT, "-batch_size", 2)
+    whole = run_here("w2v_speechcommands", *flags, "-name", "whole") / "seed_1234"
+    more = ["-resume", "-checkpoint_every", 3]
+    with stopped_behind_the_third_step(monkeypatch):
         run_here("w2v_speechcommands", *flags, *more)
     folder = tmp_path / "IPET/t/a/seed_1234"
     seen = {path: path.stat().st_mtime_ns for path in folder.rglob("training_state.pt")}
@@ -750,15 +758,7 @@ def test_too_many_steps_in_a_row_are_not_skipped(folds, tmp_path, monkeypatch):
     monkeypatch.setattr("ipet.trainer.MOST_SKIPPED", 3)
     flags = tiny(folds, tmp_path, *AST, "-fold", 1, "-lr", "1e38", "-epoch", 3, "-on_nonfinite", "skip")
     flags += ["-checkpoint_every", 1, "-resume"]
-    take = Trainer.train_step
-
-    def stop_behind_the_third(training, *batch):
-        if training.step == 2:
-            os.kill(os.getpid(), signal.SIGTERM)
-        return take(training, *batch)
-
-    with monkeypatch.context() as patched, pytest.raises(Stopped):
-        patched.setattr(Trainer, "train_step", stop_behind_the_third)
+    with stopped_behind_the_third_step(monkeypatch):
         run_here("ast_esc50", *flags)
     with pytest.raises(FloatingPointError, match=r"step 4 .*left out, as were the 2 before"):
         run_here("ast_esc50", *flags)

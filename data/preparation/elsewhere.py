@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from preparation.checking import check_classes, check_on_disk
 from preparation.lists import Clip, Label, Lists, Row, listing
-from preparation.reading import check_root, clip_bytes, read_csv, read_text, subfolders
+from preparation.reading import check_root, clip_bytes, read_csv, read_text
 from preparation.recordings import SUFFIXES
 
 # "esc_train_data_1.json" is train_1, "fsd50k_val_full.json" valid: a word of the name, and a fold's number.
@@ -51,8 +51,8 @@ def prepare_lists(root: Path, lists: Path | None = None) -> Lists:
     labels, trials = read_table(lists), read_trials(lists)
     name_of = part_names(list(found))
 
-    sizes = {wav.removeprefix("./"): size for wav, size in clip_bytes(root, ["."], SUFFIXES).items()}
-    sizes |= clip_bytes(root, subfolders(root), SUFFIXES, nested=True)
+    found_here = clip_bytes(root, ["."], SUFFIXES, nested=True)
+    sizes = {wav.removeprefix("./"): size for wav, size in found_here.items()}
     places = places_under(root, sizes, {clip.wav: path for path, clips in found.items() for clip in clips})
     mids, clips_of = {label.mid for label in labels}, {}
     for path, clips in found.items():
