@@ -10,8 +10,12 @@ must be the one that it was trained on, which its fingerprint tells.
 
 import contextlib
 import copy
-from collections.abc import Iterable, Iterator, Sequence
+import itertools
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,7 +26,7 @@ from torch import Tensor, nn
 from ipet.audio import SAMPLE_RATE, read_audio, stream_audio
 from ipet.calibration import probabilities
 from ipet.checkpoint import check_shapes, fetch, load_trainable_state
-from ipet.datasets import Batch, Cut, collate, single
+from ipet.datasets import Cut, collate, single
 from ipet.description import CONFIG, FORMER_CONFIG, FORMER_WEIGHTS, WEIGHTS
 from ipet.devices import best_device
 from ipet.features import LogMel, Waveform
@@ -35,6 +39,7 @@ from ipet.tuning import prompts_computed, trainable_parameters
 
 Audio = str | Path | np.ndarray | Tensor  # a recording's file, or its [T] samples at 16 kHz
 BATCH = 16  # segments at once
+WORKERS = 4  # batches at once on a CPU, at most; their activations take memory
 
 
 class Label(NamedTuple):
@@ -128,18 +133,19 @@ class TunedModel:
             whole: clips are heard as in evaluation, in S segments; otherwise as one, their first.
         """
         front_end, cut = (self.model.front_end, self.cut) if whole else (self.of_windows, self.window_cut)
+        # A cut of its own, so that a batch does not hold its whole recordings.
+        cuts = (cut(waveform).clone() for waveform in waveforms)
         with contextlib.ExitStack() as stack:
             with autocast(self.device.type, self.precision):
                 stack.enter_context(prompts_computed(self.model))
-            # A cut of its own, so that a batch does not hold its whole recordings.
-            cuts = (cut(waveform).clone() for waveform in waveforms)
-            for batch in batched(cuts, max(1, BATCH // front_end.num_segments)):
-                clips = collate([single(waveform, torch.empty(0), 0) for waveform in batch])
-                yield from self.compute(front_end, clips.to(self.device), embed)
+            batches = batched(cuts, max(1, BATCH // front_end.num_segments))
+            for outputs in side_by_side(partial(self.compute, front_end, embed=embed), batches, self.device):
+                yield from outputs
 
     @torch.inference_mode()
-    def compute(self, front_end: torch.nn.Module, clips: Batch, embed: bool) -> Tensor:
-        """A batch -> [B, S, C] logits or [B, S, E] embeddings, on the CPU."""
+    def compute(self, front_end: nn.Module, waveforms: list[Tensor], embed: bool) -> Tensor:
+        """A batch of clips -> [B, S, C] logits or [B, S, E] embeddings, on the CPU."""
+        clips = collate([single(waveform, torch.empty(0), 0) for waveform in waveforms]).to(self.device)
         with autocast(self.device.type, self.precision):
             x = self.model.backbone(front_end(clips.waveform, clips.num_samples))
             if not embed:
@@ -237,6 +243,38 @@ def batched(items: Iterable, size: int) -> Iterator[list]:
             batch = []
     if batch:
         yield batch
+
+
+def side_by_side(compute: Callable, batches: Iterable, device: torch.device) -> Iterator:
+    """What ``compute`` makes of each batch, in order.
+
+    On a CPU several batches are computed at a time, by a thread each: then none waits for what one thread
+    does alone, such as to decode. A batch that comes alone is computed by all threads.
+    """
+    batches = iter(batches)
+    first, threads = list(itertools.islice(batches, 2)), torch.get_num_threads()
+    if device.type != "cpu" or threads == 1 or len(first) < 2:
+        yield from map(compute, itertools.chain(first, batches))
+        return
+    workers = min(threads, WORKERS)
+    pending: deque = deque()
+
+    def begin() -> None:
+        torch.get_num_threads()  # a new thread's first use of torch would set it to the others' number
+        torch.set_num_threads(threads // workers)
+
+    def next_outputs() -> object:
+        outputs = pending.popleft().result()
+        torch.set_num_threads(threads)  # what a worker sets for itself, new threads elsewhere begin with
+        return outputs
+
+    with ThreadPoolExecutor(workers, "batch", begin) as pool:
+        for batch in itertools.chain(first, batches):
+            pending.append(pool.submit(compute, batch))
+            if len(pending) > workers:
+                yield next_outputs()
+        while pending:
+            yield next_outputs()
 
 
 def windows(blocks: Iterable[Tensor], size: int, step: int) -> Iterator[tuple[int, Tensor]]:

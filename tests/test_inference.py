@@ -7,6 +7,7 @@ import re
 import shlex
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ import soundfile
 import torch
 
 import ipet
-from ipet import commands
+from ipet import commands, inference
 from ipet.__main__ import main
 from ipet.audio import ClipError, read_audio, stream_audio
 from ipet.backbones.audio_spectrogram_transformer import build_ast, save_backbone
@@ -25,7 +26,7 @@ from ipet.checkpoint import read_json, write_json
 from ipet.datasets import Cut
 from ipet.features import Waveform
 from ipet.heads import Classifier
-from ipet.inference import TunedModel, Window, windows
+from ipet.inference import TunedModel, Window, side_by_side, windows
 
 from helpers import ROOT, load_script, run_here, tiny, write_lists, write_wav
 from releases import make_voxceleb1
@@ -497,3 +498,52 @@ def test_predict_runs_as_a_command_of_its_own(trained, lists):
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert lines[0].endswith("test_0.wav") and len(lines) == 5 and "%  class" in lines[1]
+
+
+@pytest.fixture()
+def four_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(4)
+    yield torch.device("cpu")
+    torch.set_num_threads(before)
+
+
+def test_batches_on_a_cpu_share_out_its_threads_and_keep_their_order(four_threads):
+    def compute(batch):
+        threading.Event().wait(0.02 * (batch % 2))  # some take longer
+        return batch, torch.get_num_threads(), threading.current_thread().name
+
+    outputs = list(side_by_side(compute, range(12), four_threads))
+    assert [batch for batch, _, _ in outputs] == list(range(12))
+    assert {threads for _, threads, _ in outputs} == {1} and len({name for _, _, name in outputs}) > 1
+    [(_, threads, name)] = side_by_side(compute, [0], four_threads)  # alone: at once, by all
+    assert (threads, name) == (4, threading.current_thread().name)
+    started = []
+    thread = threading.Thread(target=lambda: started.append(torch.get_num_threads()))
+    thread.start()
+    thread.join()
+    assert (torch.get_num_threads(), started) == (4, [4])  # as before
+
+
+def test_batches_side_by_side_are_read_a_few_ahead_and_end_with_an_error(four_threads):
+    taken = []
+
+    def batches():
+        for batch in range(100):
+            taken.append(batch)
+            yield batch
+
+    outputs = side_by_side(lambda batch: 1 / (20 - batch), batches(), four_threads)
+    assert [next(outputs) for _ in range(3)] == [1 / 20, 1 / 19, 1 / 18]
+    assert len(taken) <= 3 + 2 * inference.WORKERS
+    with pytest.raises(ZeroDivisionError):
+        list(outputs)
+    assert len(taken) < 40
+
+
+def test_a_model_answers_the_same_whatever_the_threads(trained, four_threads):
+    model = ipet.load(trained["w2v"], "cpu")
+    waveforms = [0.1 * torch.randn(3_000 + 500 * i) for i in range(40)]
+    answers = np.stack(list(model.probabilities(waveforms)))
+    torch.set_num_threads(1)
+    np.testing.assert_allclose(np.stack(list(model.probabilities(waveforms))), answers, atol=1e-6)
