@@ -237,7 +237,7 @@ class Trackio(Logger):
     def close(self) -> None:
         """Wait for its thread."""
         with quiet():
-            self.run.finish()
+            self.module.finish()  # and not its run: that would be ended once more, aloud, with the process
 
 
 class WeightsAndBiases(Logger):
@@ -441,7 +441,7 @@ class Neptune(Logger):
             git_ref=False,
             source_files=[],
         )
-        self.keeps = known is not None
+        self.module, self.keeps = neptune, known is not None
         if known is None:
             for name, value in place.parameters.items():
                 self.run[f"arguments/{name}"] = (
@@ -466,11 +466,16 @@ class Neptune(Logger):
 
     def picture(self, name: str, path: Path, step: int) -> None:
         """A file."""
-        self.run[name].upload(str(path), wait=True)
+        self.add(name, path)
 
     def sound(self, name: str, path: Path, caption: str, step: int) -> None:
         """A file, whose name says what it is."""
-        self.run[f"{name}/{tag(caption)}"].upload(str(path), wait=True)
+        self.add(f"{name}/{tag(caption)}", path)
+
+    def add(self, name: str, path: Path) -> None:
+        """Keep a copy of a file: neptune itself would remember where it lay."""
+        copy = self.module.types.File.from_content(path.read_bytes(), extension=path.suffix[1:])
+        self.run[name].upload(copy)
 
     def close(self) -> None:
         """Flush to disk."""

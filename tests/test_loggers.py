@@ -379,6 +379,28 @@ def test_loggers_leave_nothing_outside_the_run(finished):
     assert not [path for name in ("wandb", "mlruns", "mlflow.db") for path in ROOT.glob(f"*/{name}")]
 
 
+@needs("neptune")
+def test_neptune_has_curves_arguments_and_copies_of_files(tmp_path):
+    cell = tmp_path / "IPET/t/a/seed_1"
+    logbook = Logbook(cell, ("neptune",), parameters={"batch_size": 4})
+    for step in (1, 2):
+        logbook.log("step", 1, step, loss=1 / step)
+    path = plot_confusion(tmp_path / "c.png", np.eye(2, dtype=int), ["a", "b"])
+    logbook.show(2, lambda tell: tell("picture", "confusion", path))
+    logbook.close()
+    path.unlink()
+    [kept] = (cell / "neptune/offline").glob("run__*")
+    lines, position, done = (kept / "data-1.log").read_text(), 0, []
+    while lines[position:].strip("\n\0 "):
+        entry, position = json.JSONDecoder().raw_decode(lines, position)
+        done.append(entry["obj"])
+        position += len(lines[position:]) - len(lines[position:].lstrip())
+    curve = [v for o in done if o.get("path") == ["step", "loss"] for v in o["values"]]
+    assert [(point["step"], point["value"]) for point in curve] == [(1, 1.0), (2, 0.5)]
+    assert {"type": "AssignInt", "path": ["arguments", "batch_size"], "value": 4} in done
+    assert b"PNG" in next((kept / "upload_path").iterdir()).read_bytes()[:8]
+
+
 # Going on -----------------------------------------------------------------------------------------
 
 
