@@ -201,17 +201,19 @@ class Trackio(Logger):
                 name=place.name,
                 group=place.group,
                 config=dict(place.parameters),
-                resume="allow",
+                resume="allow" if self.keeps else "never",
                 embed=False,
                 auto_log_gpu=False,
                 auto_log_cpu=False,
             )
+        place.remember("trackio", self.run.id)
 
     def remove(self, place: Place) -> None:
-        """What an earlier start of this cell has left in the store."""
+        """What an earlier start of this cell has left in the store; others may have runs of that name there."""
+        known = place.known_as("trackio")
         with contextlib.suppress(ValueError):  # no such project yet
-            for run in list(self.module.Api().runs(place.project)):
-                if run.name == place.name:
+            for run in list(self.module.Api().runs(place.project)) if known else ():
+                if run.id == known:
                     run.delete()
 
     def scalars(self, values: Mapping[str, float], step: int) -> None:
