@@ -211,8 +211,8 @@ def write_lists(folder, num_classes=4, **clips):
 
 
 def tiny(lists, runs, *more):
-    """Flags of a run of seconds: a tiny random backbone on ``lists``, written under ``runs``."""
-    flags = ["-name", "a", "-tags", "t", "-path_list", lists, "-path_run", runs]
+    """Flags of a run of seconds: a tiny random backbone on ``lists``, no loggers, written under ``runs``."""
+    flags = ["-name", "a", "-tags", "t", "-path_list", lists, "-path_run", runs, "-logger="]
     return [*flags, "-pretrained", "random", "-size", "tiny", "-precision", "fp32", *more]
 
 

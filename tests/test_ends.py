@@ -270,13 +270,13 @@ cp -r {disk} {copy}
 def test_a_full_disk_ends_the_run_with_one_line_and_it_goes_on_when_there_is_room(lists, tmp_path):
     disk, copy = tmp_path / "disk", tmp_path / "copy"
     disk.mkdir()
-    flags = map(str, tiny(lists, disk, *FLAGS, "-epoch", 3, "-checkpoint_every", 1))
+    flags = [*tiny(lists, disk, *FLAGS, "-epoch", 3, "-checkpoint_every", 1), "-logger", "tensorboard"]
     script = FULL_DISK.format(
         kib=480,
         disk=disk,
         experiment=ROOT / "w2v_speechcommands",
         python=sys.executable,
-        flags=" ".join(flags),
+        flags=" ".join(map(str, flags)),
         copy=copy,
     )
     done = subprocess.run(["unshare", "-rm", "sh", "-c", script], capture_output=True, text=True, timeout=240)

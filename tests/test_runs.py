@@ -78,7 +78,8 @@ def assert_same_tensors(got, want):
 
 
 def test_a_run_with_folds_leaves_what_the_readme_promises(folds, tmp_path):
-    folder = run_here("ast_esc50", *tiny(folds, tmp_path, *AST, "-fold", 2))
+    flags = [*tiny(folds, tmp_path, *AST, "-fold", 2), "-logger", "tensorboard"]
+    folder = run_here("ast_esc50", *flags)
     assert folder == tmp_path / "IPET/t/a"
     assert json.loads((folder / "arguments.json").read_text())["frame_length"] == 64
     assert json.loads((folder / "environment.json").read_text())[0]["packages"]["torch"] == "2.11.0"
