@@ -17,7 +17,7 @@ READER_GONE = 141  # what a shell says of a program that SIGPIPE ended
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run a command; its exit status. Where its output's reader has gone, as ``head`` does, it ends quietly."""
+    """Run a command; its exit status. Where its reader has gone, as ``head`` does, it ends quietly."""
     try:
         try:
             return run(argv)

@@ -29,7 +29,7 @@ def said(name):
 
 
 def sent(path):
-    """Whether ``.dockerignore`` lets a file go to the builder; ``*`` is of one folder, ``**/`` of any depth."""
+    """Whether ``.dockerignore`` lets a file go to the builder; ``**/`` is of any depth."""
     parents = ["/".join(path.split("/")[:i]) for i in range(1, path.count("/") + 2)]
     goes = True
     for line in (ROOT / ".dockerignore").read_text().splitlines():

@@ -15,7 +15,7 @@ import pytest
 
 from helpers import ROOT, run_here, tiny, write_lists
 
-PARTS = ("pyproject.toml", "README.md", "LICENSE", "ipet", "pretrained_models")
+PARTS = ("pyproject.toml", "MANIFEST.in", "README.md", "LICENSE", "ipet", "pretrained_models")
 PREDICT = """
 import importlib.metadata, sys
 import ipet
@@ -116,6 +116,8 @@ def test_it_says_what_it_is(installed):
     for field in ("Author", "Keywords", "Project-URL", "Requires-Python", "Summary"):
         assert said[field], field
     tested = re.search(r"Python 3\.(\d+) to 3\.(\d+)", (ROOT / "requirements.txt").read_text())
+    cited = re.search(r"^version: (.*)$", (ROOT / "CITATION.cff").read_text(), re.MULTILINE)
+    assert said["Version"] == cited[1]
     versions = [f"Programming Language :: Python :: 3.{i}" for i in range(int(tested[1]), int(tested[2]) + 1)]
     assert [c for c in said.get_all("Classifier") if "3." in c] == versions
 
@@ -125,6 +127,7 @@ def test_an_sdist_builds_the_same_wheel(sources, wheel, tmp_path):
     [archive] = tmp_path.glob("*.tar.gz")
     with tarfile.open(archive) as file:
         file.extractall(tmp_path, filter="data")
+        assert not [name for name in file.getnames() if "/tests" in name]  # of which it would take a part
     again = build_wheel(tmp_path / archive.name.removesuffix(".tar.gz"), tmp_path)
     assert again.name == wheel.name
     one, other = (
