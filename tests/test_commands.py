@@ -90,11 +90,11 @@ def test_an_error_is_one_line_and_an_exit_status_without_a_network(
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("words", [["-h"], ["predict", "-h"]], ids=" ".join)
-def test_a_reader_that_goes_as_head_does_ends_a_command_quietly(words):
+@pytest.mark.parametrize("flag", ["-h", "--version"])
+def test_a_reader_that_goes_as_head_does_ends_a_command_quietly(flag):
     read, write = os.pipe()
     os.close(read)
-    command = [sys.executable, "-m", "ipet", *words]
+    command = [sys.executable, "-m", "ipet", flag]
     ended = subprocess.run(command, cwd=ROOT, stdout=write, stderr=subprocess.PIPE, text=True)
     os.close(write)
     assert (ended.returncode, ended.stderr) == (__main__.READER_GONE, "")

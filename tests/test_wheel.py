@@ -143,7 +143,7 @@ def test_an_sdist_builds_the_same_wheel(sources, wheel, tmp_path):
 
 @pytest.mark.skipif(
     not os.environ.get("IPET_TORTURE"),
-    reason="downloads torch and all else, 5 GB, from the package index; IPET_TORTURE=1 includes it",
+    reason="downloads torch and the rest, some GB, from the package index; IPET_TORTURE=1 includes it",
 )
 def test_an_empty_environment_needs_nothing_but_the_wheel(wheel, adapters, tmp_path):
     place, home = tmp_path / "elsewhere", tmp_path / "home"

@@ -79,7 +79,7 @@ PARTS = {
         "pytest tests/test_malformed.py",
     ),
     "wheel": Part(
-        "the wheel in an environment that holds nothing else: about 5 GB are downloaded",
+        "the wheel in an environment that holds nothing else; downloads torch and the rest, some GB",
         "pytest tests/test_wheel.py -k empty_environment",
         "IPET_TORTURE=1",
     ),
