@@ -47,6 +47,11 @@ class Table(NamedTuple):
     numbers: Collection[str] = ()
     kind: str = "table"
 
+    @property
+    def lists(self) -> set[str]:
+        """The columns that hold several things in a row."""
+        return {name for row in self.rows for name, value in zip(self.head, row) if isinstance(value, list)}
+
 
 @dataclass(frozen=True)
 class Link:

@@ -221,7 +221,11 @@ LABEL = {"mid": "/m/a", "name": "a"}
             {"num_frames": 360_000},
             r"adapter_config\.json: .* has 431,988 patches; expected at most",
         ),
-        ("backbone", {"kind": "cochlea"}, r"adapter_config\.json: the model type is 'cochlea'; accepted"),
+        (
+            "backbone",
+            {"kind": "cochlea"},
+            r"adapter_config\.json: the backbone's kind is 'cochlea'; accepted",
+        ),
     ],
 )
 def test_a_description_that_does_not_fit_is_refused_before_anything_of_its_size_is_made(
