@@ -9,7 +9,7 @@ from helpers import ALL_EXPERIMENTS as EXPERIMENTS
 from helpers import ROOT
 
 LEVELS = [
-    {"limits", "printable"},
+    {"files", "limits", "printable"},
     {
         *("audio", "metrics", "mistakes", "calibration", "devices", "distributed", "dropout", "heads"),
         *("interruption", "kept", "loopback", "precision", "schedule"),
