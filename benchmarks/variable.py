@@ -25,8 +25,8 @@ from ipet.tuning import train_mode
 LONGEST = 10  # s, and the shortest 1 s
 FRAMES = ("-variable_length", "-frame_length", str(100 * LONGEST))
 SETTINGS = {
-    "ast_small": Setting("ast_esc50", 16, 50, ("-pretrained", "ast_small", *FRAMES)),
-    "wav2vec2_small": Setting("w2v_speechcommands", 16, 35, ("-pretrained", "wav2vec2_small", *FRAMES)),
+    "ast_small": Setting("ast_esc50", 8, 50, ("-pretrained", "ast_small", *FRAMES)),
+    "wav2vec2_small": Setting("w2v_speechcommands", 8, 35, ("-pretrained", "wav2vec2_small", *FRAMES)),
 }
 
 
@@ -112,7 +112,7 @@ def compare(setting: str, num_clips: int, rounds: int, device: torch.device) -> 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """The part's own."""
     parser.add_argument("-only", choices=SETTINGS, nargs="+", default=list(SETTINGS), help="some settings")
-    parser.add_argument("-clips", type=int, default=64, help="to train on, and to evaluate")
+    parser.add_argument("-clips", type=int, default=40, help="to train on, and to evaluate")
     parser.add_argument("-rounds", type=int, default=3, help="timed rounds")
 
 
