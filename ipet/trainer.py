@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from ipet import distributed
 from ipet.checkpoint import (
+    check_shapes,
     load_latest_training,
     load_trainable_state,
     name_some,
@@ -42,8 +43,9 @@ from ipet.logbook import Logbook, NoLogbook
 from ipet.memory import peak_memory
 from ipet.names import own_names
 from ipet.recipe import Recipe, learning_rate
+from ipet.results import check_extent_of, check_history, check_optimizer, check_state
 from ipet.saved import add_to_description, save_adapter
-from ipet.tuning import count_parameters, prompts_computed, train_mode
+from ipet.tuning import count_parameters, prompts_computed, train_mode, trainable_parameters
 from ipet.updates import Updates
 
 CHOSEN = {
@@ -468,16 +470,27 @@ class Trainer:
             print(f"note: {note}", flush=True)
         if training is None:
             return
-        if training["backbone"] != getattr(self.model.backbone, "sha256", None):
+        check_state(path, training)
+        if training["history"]:
+            check_history(path, training["history"], self.watched_metric)
+        own = getattr(self.model.backbone, "sha256", None)
+        if training["backbone"] != own:
             raise ValueError(
-                f"{path}: began with the frozen backbone {training['backbone'][:12]}..., this one is "
-                f"{self.model.backbone.sha256[:12]}... (SHA-256); expected the same -pretrained weights"
+                f"{path}: began with the frozen backbone {str(training['backbone'])[:12]}..., this one is "
+                f"{str(own)[:12]}... (SHA-256); expected the same -pretrained weights"
             )
         for name in ("now", "last", "best"):  # before schema 2 fine-tuned tensors had the libraries' names
             training[name] = own_names(training[name], str(path))
+            if training[name]:  # nothing is last before the first whole epoch, nor best
+                check_shapes(trainable_parameters(self.model), training[name], f"{path}, {name!r}")
+        check_extent_of(path, training, len(self.batches), self.recipe.epochs, self.batches.num_clips)
         load_trainable_state(self.model, training["now"], str(path))
+        check_optimizer(path, self.updates.optimizer, training["optimizer"])
         self.updates.optimizer.load_state_dict(training["optimizer"])
-        self.updates.scaler.load_state_dict(training["scaler"])
+        try:
+            self.updates.scaler.load_state_dict(training["scaler"])
+        except (RuntimeError, KeyError) as error:  # of fp16 alone
+            raise ValueError(f"{path}: damaged: its 'scaler' ({error}); expected the state of one") from None
         for name in ("epoch", "step", "epoch_losses", "skipped", "seconds", "history", "last", "best"):
             setattr(self, name, training[name])
         lengths = training.get("lengths")  # none: it began without batches of like length

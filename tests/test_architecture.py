@@ -21,6 +21,7 @@ LEVELS = [
         *("features", "lists", "augment", "checkpoint", "memory", "methods", "recipe", "scoring"),
         *("layer_kinds", "insight"),
     },
+    {"results"},
     {
         *("datasets", "backbones", "multitask", "logbook", "cache", "corruption"),
         *("moments", "fingerprint", "summary", "plots", "saved", "excerpts", "page"),
