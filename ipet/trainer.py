@@ -125,6 +125,7 @@ class Trainer:
         self.logbook: Logbook | NoLogbook = NoLogbook()  # the main process has one while it trains
         self.started = time.perf_counter()  # of what ``seconds`` does not count yet
         self.outputs: np.ndarray | None = None  # [N, S, E], of the last evaluation
+        self.best_outputs: np.ndarray | None = None  # of the validation list, best epoch
         self.predictions: dict[str, np.ndarray] | None = None  # what is kept of them
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
@@ -410,6 +411,7 @@ class Trainer:
         self.last = trainable_state(self.model)
         if self.is_evaluated() and self.best_epoch() == self.epoch:
             self.best = self.last
+            self.best_outputs = self.outputs if self.datasets.watched == "valid" else None
         self.save_state()
         if distributed.is_main() and self.is_evaluated():
             self.save_adapters()
@@ -511,11 +513,14 @@ class Trainer:
         }
         if "test" in self.datasets.evaluation:
             last = trainable_state(self.model)
-            result["test_at_last_epoch"] = self.evaluate("test")
+            result["test_at_last_epoch"] = result["test_at_best_epoch"] = self.evaluate("test")
             load_trainable_state(self.model, self.best, "the best epoch")
-            self.evaluate("valid")
-            calibration = self.calibrate(self.outputs)
-            result["test_at_best_epoch"] = self.evaluate("test")
+            outputs = self.best_outputs
+            if outputs is None:  # of an epoch before the run went on
+                outputs = self.predict(self.datasets.evaluation["valid"])
+            calibration = self.calibrate(outputs)
+            if best != self.epoch:
+                result["test_at_best_epoch"] = self.evaluate("test")
             result["calibration"] = calibration | self.calibration_errors(self.outputs, calibration)
             if distributed.is_main():
                 add_to_description(self.folder / "best", calibration=calibration)
