@@ -5,8 +5,8 @@ Light on purpose: see ``__main__``.
 
 from pathlib import Path
 
-from ipet.arguments import Help, Parser, count, positive, probability, size
 from ipet.files import check_writable, known_recordings
+from ipet.parsing import Help, Parser, count, positive, probability, size
 
 
 def adapter_parser(command: str, usage: str, epilog: str) -> Parser:

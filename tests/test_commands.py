@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ipet import __main__
-from ipet.arguments import Parser
+from ipet.parsing import Parser
 
 from helpers import ROOT, load_script
 

@@ -7,10 +7,9 @@ import time
 
 import pytest
 
-from ipet.arguments import interval
 from ipet.checkpoint import load_latest_training, save_training
 from ipet.interruption import RESUME_STATUS, Stopped, StopRequest, Timer, end_with_parent, ends
-from ipet.parsing import read_interval
+from ipet.parsing import interval, read_interval
 
 
 def test_the_first_signal_is_remembered_and_the_handlers_come_back():
