@@ -27,6 +27,7 @@ from benchmarks import (
     startup,
     steps,
     tasks,
+    variable,
 )
 from ipet.checkpoint import write_json
 
@@ -37,6 +38,7 @@ PARTS = {  # each: its flags, and what it measures, prints and returns
     "prompts": prompts,
     "evaluation": evaluation,
     "tasks": tasks,
+    "variable": variable,
     "predicting": predicting,
     "scoring": scoring,
     "growth": growth,

@@ -33,7 +33,7 @@ from preparation.rirs import prepare_rirs
 from preparation.speech_commands import prepare_speech_commands
 from preparation.voxceleb1 import prepare_voxceleb1
 
-from ipet.arguments import Parser, count, number, size
+from ipet.parsing import Parser, count, number, size
 from ipet.printable import escaped
 
 HERE = Path(__file__).resolve().parent

@@ -23,7 +23,7 @@ sys.path.append(str(HERE.parent))  # ipet, where it is not installed
 
 from synth.writing import SIZES, is_whole, remove_set, sources_digest, write_set  # noqa: E402
 
-from ipet.arguments import Parser  # noqa: E402
+from ipet.parsing import Parser  # noqa: E402
 
 SETS = {
     "esc50": "sounds of animals, weather, houses and streets, 5 folds, as ESC-50",

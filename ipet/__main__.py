@@ -8,9 +8,9 @@ import signal
 import sys
 
 import ipet
-from ipet.arguments import suggest
 from ipet.commands_of_adapters import doctor, embed, export, inspect, migrate, predict, push, verify
 from ipet.commands_of_runs import compare, report, rerun, sweep
+from ipet.parsing import suggest
 from ipet.printable import escaped
 
 READER_GONE = 141  # what a shell says of a program that SIGPIPE ended

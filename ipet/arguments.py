@@ -4,16 +4,40 @@ Light on purpose: nothing here imports torch, so that ``-h`` answers at once.
 """
 
 import argparse
-import difflib
 import json
-import math
-import sys
 from pathlib import Path
 
 from ipet import limits
+from ipet.argument_checks import (
+    FINE_TUNING,
+    check_sizes,
+    check_variable_length,
+    choose_cells,
+    choose_method,
+    given_flags,
+)
 from ipet.kinds import kinds_that_hear
+from ipet.model_arguments import add_ast, add_verification, add_wav2vec2
+from ipet.parsing import (
+    LOGGERS,
+    REPOSITORY,
+    Help,
+    Joined,
+    Parser,
+    add_switch,
+    gpu_numbers,
+    interval,
+    list_folder,
+    logger_names,
+    not_negative,
+    number,
+    parameters,
+    part_of_path,
+    positive,
+    probability,
+    size,
+)
 
-REPOSITORY = Path(__file__).resolve().parents[1]
 PROTOCOLS = ("last", "best_epoch", "common_epoch", "nested")
 SEED, PROTOCOL = 1234, "last"  # of a new run
 METHODS = (
@@ -29,164 +53,10 @@ METHODS = (
     "prefix",
 )
 
-LOGGERS = ("tensorboard", "neptune", "trackio", "wandb", "mlflow")
-FINE_TUNING = ("finetune", "finetune_transformer")
 AUDIOSET_MEAN, AUDIOSET_STD = -4.2677393, 4.5689974  # of its log-mels (AST, Gong et al. 2021)
-UNSIZED = (*FINE_TUNING, "linear", "bitfit")
-
-
-class Help(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
-    """Shows every flag's default, where it has one, and the example as it is written."""
-
-    def _get_help_string(self, action):
-        return action.help if action.default is None else super()._get_help_string(action)
-
-
-class Parser(argparse.ArgumentParser):
-    """argparse, strict: no abbreviated flags, no misspelt defaults, and a hint for a misspelt flag."""
-
-    def _get_option_tuples(self, option_string):
-        return []  # argparse abbreviates single-dash flags even with allow_abbrev=False
-
-    def error(self, message):
-        """One line, without the two dozen lines of usage."""
-        self.exit(2, f"error: {message} (-h lists the flags)\n")
-
-    def flags(self) -> list[str]:
-        """Every flag and alias."""
-        return [flag for action in self._actions for flag in action.option_strings]
-
-    def parse_args(self, args=None, namespace=None):
-        """Parse; an unknown flag is an error that names the nearest known one."""
-        parsed, unknown = self.parse_known_args(args, namespace)
-        if unknown:
-            self.error(f"unknown argument {unknown[0]!r}{suggest(unknown[0], self.flags())}")
-        return parsed
-
-    def add_to_help(self, name: str, text: str) -> None:
-        """Add to a flag's help what no plain default tells."""
-        next(action for action in self._actions if action.dest == name).help += text
-
-    def set_defaults(self, **defaults) -> None:
-        """Change defaults; raises TypeError for a name that is no flag."""
-        known = [action.dest for action in self._actions]
-        for name in defaults:
-            if name not in known:
-                raise TypeError(f"default {name!r} is no flag{suggest(name, known)}")
-        super().set_defaults(**defaults)
-
-
-def suggest(name: str, known: list[str]) -> str:
-    """``; did you mean X?``, or nothing."""
-    close = difflib.get_close_matches(name.split("=")[0], known, n=1)
-    return f"; did you mean {close[0]!r}?" if close else ""
-
-
-# Types: each turns a flag's text into a value or says what it accepts -----------------------------
-
-
-def boolean(text: str) -> bool:
-    """``True`` or ``False``, in any case."""
-    if text.lower() in ("true", "false"):
-        return text.lower() == "true"
-    raise argparse.ArgumentTypeError(f"{text!r} is neither True nor False")
-
-
-def number(kind: type, low: float = -math.inf, high: float = math.inf, above: bool = False):
-    """A type for finite numbers in [low, high], or in (low, high] with ``above``."""
-    name = "a whole number" if kind is int else "a number"
-    if low > -math.inf:
-        name += f" {'above' if above else 'at least'} {low}"
-    if high < math.inf:
-        name += f", at most {high}"
-
-    def parse(text: str):
-        """The number that a flag's word says."""
-        try:
-            value = kind(text)
-        except ValueError:
-            value = math.nan
-        inside = (low < value if above else low <= value) and value <= high
-        if not inside or math.isinf(value):
-            raise argparse.ArgumentTypeError(f"{text[:40]!r} is not {name}")
-        return value
-
-    return parse
-
-
-def part_of_path(text: str) -> str:
-    """A folder's name: no separators, not ``..``."""
-    if not text.isprintable() or text in ("", ".", "..") or set(text) & set("/\\"):
-        raise argparse.ArgumentTypeError(f"{text!r} cannot be a folder's name")
-    return text
-
-
-def names(text: str) -> tuple[str, ...]:
-    """``a,b`` -> ("a", "b")."""
-    return tuple(name for name in text.split(",") if name)
-
-
-def logger_names(text: str) -> tuple[str, ...]:
-    """Names of loggers, of those there are."""
-    unknown = [name for name in names(text) if name not in LOGGERS]
-    if unknown:
-        raise argparse.ArgumentTypeError(f"unknown logger {unknown[0]!r}; accepted: {', '.join(LOGGERS)}")
-    return names(text)
-
-
-class Joined(argparse.Action):
-    """Words that are tuples each, ``a,b c``, as one tuple without repetitions."""
-
-    def __call__(self, parser, namespace, values, option_string=None):
-        """Keep it."""
-        setattr(namespace, self.dest, tuple(dict.fromkeys(name for word in values for name in word)))
-
-
-def gpu_numbers(text: str) -> tuple[int, ...]:
-    """``0,1`` -> (0, 1)."""
-    if not all(part.isdigit() for part in names(text)):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a list of GPU numbers such as 0,1")
-    return tuple(map(int, names(text)))
-
-
-finite = number(float)
-
-
-def parameters(text: str) -> int:
-    """``300k`` -> 300000, ``1.5M`` -> 1500000."""
-    units = {"k": 1_000, "m": 1_000_000}
-    unit = units.get(text[-1:].lower(), 1)
-    try:
-        value = float(text[:-1] if unit > 1 else text) * unit
-    except ValueError:
-        value = math.nan
-    if not 1 <= value <= limits.PARAMETERS:
-        raise argparse.ArgumentTypeError(
-            f"{text[:40]!r} is no number of parameters such as 300k, 1.5M or 250000, at most "
-            f"{limits.PARAMETERS}"
-        )
-    return int(value)
-
-
-def interval(text: str) -> str:
-    """``500`` steps or ``10m`` minutes, as it is."""
-    (positive if text.endswith("m") else size)(text.removesuffix("m"))
-    return text
-
-
-count, size = number(int, 0, limits.WHOLE_NUMBER), number(int, 1, limits.WHOLE_NUMBER)
-positive, not_negative = number(float, 0, above=True), number(float, 0)
-probability = number(float, 0, 1)
 
 
 # Groups -------------------------------------------------------------------------------------------
-
-
-def add_switch(group, *flags: str, default: bool, help: str) -> None:
-    """A flag that takes True or False; alone it means True."""
-    group.add_argument(
-        *flags, type=boolean, nargs="?", const=True, default=default, metavar="BOOL", help=help
-    )
 
 
 def add_run(parser: Parser) -> None:
@@ -462,116 +332,6 @@ def add_tuning(parser: Parser) -> None:
     )
 
 
-def add_ast(parser: Parser) -> None:
-    """The Audio Spectrogram Transformer and its log-mels."""
-    group = parser.add_argument_group("AST and its log-mels")
-    add = group.add_argument
-    add(
-        "-pretrained",
-        default=kinds_that_hear("log_mel")["ast"],
-        metavar="WEIGHTS",
-        help="ast_small (of this repository), a .pth, .bin or .safetensors file, a folder, a hub id, "
-        "imagenet, random",
-    )
-    add(
-        "-size",
-        choices=("base", "small", "tiny"),
-        default=None,
-        help="of the backbone; the weights' own, or base, if not given",
-    )
-    add("-fstride", type=size, default=10, help="mels between patches; 10: or what the weights say")
-    add("-tstride", type=size, default=10, help="frames between patches; 10: or what the weights say")
-    add(
-        "-patchout",
-        type=probability,
-        default=0.0,
-        metavar="P",
-        help="share of the patches that a training step leaves out, which makes it faster (PaSST)",
-    )
-    add("-winlen", type=number(float, 1, limits.WINDOW_MS), default=25.0, help="ms of a frame")
-    add("-winstep", type=number(float, 1, limits.WINDOW_MS), default=10.0, help="ms between frames")
-    add("-winfunc", choices=("hanning", "hamming", "povey", "rectangular"), default="hanning", help="window")
-    add("-nfilts", type=number(int, 16, limits.MELS), default=128, help="mels")
-    add("-norm_mean", type=finite, help="of the training list's log-mels")
-    add("-norm_std", type=positive, help="of the training list's log-mels")
-    add("-freqm", type=count, default=0, help="mels masked at most")
-    add("-timem", type=count, default=0, help="frames masked at most")
-    add_switch(group, "-add_noise", default=False, help="noise on the log-mels, and a roll in time")
-    add("-train_crop", choices=("first", "random"), default="first", help="part of a long training clip")
-
-
-def add_wav2vec2(parser: Parser) -> None:
-    """wav2vec 2.0."""
-    group = parser.add_argument_group("wav2vec 2.0")
-    add, speech = group.add_argument, kinds_that_hear("waveform")
-    add(
-        "-pretrained",
-        default=None,
-        metavar="WEIGHTS",
-        help="wav2vec2_small (of this repository), a folder in Hugging Face's layout, a hub id, random; "
-        "if not given " + ", ".join(speech.values()),
-    )
-    add(
-        "-size",
-        choices=("base", "small", "tiny"),
-        default=None,
-        help="of a random backbone; base if not given",
-    )
-    add(
-        "-model_type",
-        choices=speech,
-        default="wav2vec2",
-        help="kind of the backbone, which -pretrained must be of",
-    )
-    add(
-        "-keep_features",
-        type=not_negative,
-        default=0.0,
-        metavar="GIB",
-        help="memory of a process for what the frozen convolutions make of clips that sound the same in "
-        "every epoch, which is then computed once",
-    )
-
-
-def add_verification(parser: Parser) -> None:
-    """Speaker verification: trials, their scores, and noise from MUSAN and room impulse responses."""
-    group = parser.add_argument_group("speaker verification")
-    add = group.add_argument
-    add("-path_trial", type=Path, default=None, metavar="FILE", help="trial list; trials.txt of path_list")
-    add(
-        "-more_trials",
-        type=Path,
-        nargs="+",
-        default=(),
-        metavar="FILE",
-        help="further trial lists, scored when training is over; with -resume also of a finished run",
-    )
-    add(
-        "-scoring",
-        choices=("mean_distance", "cosine"),
-        default="mean_distance",
-        help="of a trial: minus the mean distance of the clips' segments, or their mean cosine",
-    )
-    add("-as_norm", type=count, default=0, metavar="N", help="also AS-norm with the N nearest of the cohort")
-    add_switch(
-        group,
-        "-add_musan_rir",
-        default=False,
-        help="noise, music, speech from MUSAN, or reverberation, in training",
-    )
-    add(
-        "-path_musan", type=Path, default=None, metavar="DIR", help="MUSAN's root; data/musan lists its files"
-    )
-    add("-path_rir", type=Path, default=None, metavar="DIR", help="RIRS_NOISES; data/rirs lists its files")
-    add(
-        "-path_noise_list",
-        type=Path,
-        default=REPOSITORY / "data",
-        metavar="DIR",
-        help="folder of the lists musan/ and rirs/",
-    )
-
-
 PREFIX = {add_ast: "ast", add_wav2vec2: "w2v"}  # of an experiment's name
 AUTHORS = {  # what -authors True sets, where the command line does not
     add_ast: {"adapter_init": "normal"},
@@ -624,76 +384,6 @@ def parse(argv, add_groups, defaults: dict) -> argparse.Namespace:
     return args
 
 
-def choose_method(parser: Parser, args) -> None:
-    """Make one of ``-method`` and the authors' switches, and check that they agree."""
-    switched_off = [name for name in ("embedding_prompt", "adapter") if not getattr(args, name)]
-    if switched_off and args.method != "ipet":
-        parser.error(f"-{switched_off[0]} False goes with -method ipet; -method {args.method} says all")
-    switches = {(): "ipet", ("adapter",): "prompt", ("embedding_prompt",): "adapter"}
-    if args.method == "ipet":
-        args.method = switches.get(tuple(switched_off), "finetune")
-    if getattr(args, "keep_features", 0) and args.method == "finetune":
-        parser.error(
-            f"-keep_features {args.keep_features:g} is for frozen convolutions; -method finetune trains them"
-        )
-    if args.budget is not None and args.method in UNSIZED:
-        parser.error(f"-budget {args.budget}: -method {args.method} has no size that could be chosen")
-    if args.adapter_residual and args.adapter_position != "parallel":
-        parser.error(
-            f"-adapter_residual True goes with -adapter_position parallel, not {args.adapter_position}"
-        )
-
-
-def check_variable_length(parser: Parser, args) -> None:
-    """Refuse what takes every clip of a batch to be of one length."""
-    said = "-variable_length True hears every clip at its own length"
-    if args.nb_seg > 1:
-        parser.error(f"{said}, not in -nb_seg {args.nb_seg} segments of one; give -nb_seg 1")
-    if args.method == "input_prompt":
-        parser.error(f"{said}, and the border of -method input_prompt has one; accepted: any other method")
-    for flag in ("patchout", "keep_features"):
-        if getattr(args, flag, 0):
-            parser.error(f"{said}, and -{flag} {getattr(args, flag):g} is for one; leave one of the two out")
-
-
-SIZES = {  # what a setting is for
-    "adapter_position": ("ipet", "adapter"),
-    "adapter_hidden_dim": ("ipet", "adapter"),
-    "embedding_prompt_num": ("ipet", "prompt", "prefix"),
-    "lora_rank": ("lora",),
-    "prefix_num": ("prefix",),
-    "border": ("input_prompt",),
-}
-
-
-def given_flags(parser: Parser, argv) -> set[str]:
-    """The names of the flags that the command line holds."""
-    words = {word.split("=")[0] for word in (sys.argv[1:] if argv is None else argv)}
-    return {action.dest for action in parser._actions if words & set(action.option_strings)}
-
-
-def check_sizes(parser: Parser, args, given: set[str]) -> None:
-    """Refuse settings that ``-method`` would leave aside; the authors' switches leave theirs aside."""
-    for name in SIZES:
-        if name in given and args.method not in SIZES[name] and "method" in given:
-            parser.error(f"-{name} is for -method {' or '.join(SIZES[name])}, not for {args.method}")
-        if name in given and args.budget and args.method != "ipet" and name != "adapter_position":
-            parser.error(f"-{name} and -budget: the budget chooses the size; give one of the two")
-
-
-def choose_cells(parser: Parser, args) -> None:
-    """Check seeds and protocols; empty where they are not given: a run that goes on has its own."""
-    args.rand_seed, args.protocol = tuple(args.rand_seed or ()), tuple(args.protocol or ())
-    if len(set(args.rand_seed)) < len(args.rand_seed):
-        parser.error(f"-seed {' '.join(map(str, args.rand_seed))}: each seed once, please")
-    if args.protocol and not args.fold:
-        parser.error(f"-protocol {args.protocol[0]}: only experiments with folds have a choice of protocols")
-    if "nested" in args.protocol and args.fold < 3:
-        parser.error(
-            f"-protocol nested needs at least 3 folds, one to choose the epoch on; -fold is {args.fold}"
-        )
-
-
 MORE = {"classification": [], "verification": [add_verification]}  # groups of a task
 EXAMPLE = """example:
   python3 main.py -name first -path_data /data/recordings
@@ -735,9 +425,7 @@ def own_lists(argv=None, log_mels: bool = False) -> dict:
     AudioSet's.
     A folder that cannot be read is left to what reads the lists, which says what is wrong.
     """
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("-path_list", type=Path, default=REPOSITORY / "data" / "own")
-    folder = parser.parse_known_args(argv)[0].path_list.expanduser()
+    folder = list_folder(argv, REPOSITORY / "data" / "own")
     found = {"path_list": folder, "classification_loss": "cce"}
     found["fold"] = len(list(folder.glob("train_[0-9]*.json")))
     if log_mels:

@@ -7,7 +7,8 @@ import argparse
 from functools import partial
 from pathlib import Path
 
-from ipet.arguments import PROTOCOLS, REPOSITORY, Help, Parser, count, names, part_of_path, size, suggest
+from ipet.arguments import PROTOCOLS
+from ipet.parsing import REPOSITORY, Help, Parser, count, names, part_of_path, size, suggest
 
 FORMATS = ("text", "markdown", "csv", "latex")
 

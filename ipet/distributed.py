@@ -134,6 +134,22 @@ def hold_gradients(parallel: nn.Module, hold: bool):
     return parallel.no_sync() if held else nullcontext()
 
 
+class BesideUnused(nn.Module):
+    """A model that may leave out layers, and a parameter that it always leaves out.
+
+    torch warns where it looks for parameters without a gradient and finds none, that it need not look: wrong
+    of a first step in which no layer happened to be dropped. With this one it finds one in every step.
+    """
+
+    def __init__(self, model: nn.Module, device: torch.device):
+        super().__init__()
+        self.model, self.unused = model, nn.Parameter(torch.zeros(1, device=device))
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """What the model returns."""
+        return self.model(*inputs)
+
+
 def parallelise(model: nn.Module, device: torch.device, drops_layers: bool) -> nn.Module:
     """DistributedDataParallel over what is trained; the model itself where there is one process.
 
@@ -143,6 +159,8 @@ def parallelise(model: nn.Module, device: torch.device, drops_layers: bool) -> n
     """
     if not dist.is_initialized():
         return model
+    if drops_layers:
+        model = BesideUnused(model, device)
     frozen = [name for name, parameter in model.named_parameters() if not parameter.requires_grad]
     buffers = [name for name, _ in model.named_buffers()]
     # Every process built the same frozen weights: neither broadcast nor watched. torch has no public

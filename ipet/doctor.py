@@ -18,11 +18,14 @@ from ipet.proposals import (
     BACKBONES,
     CONTENTS,
     OWN_BATCH,
+    WASTED,
     batch_flags,
     experiment_of,
     fitting_clips,
     frame_length,
+    has_own_lengths,
     memory_at_hand,
+    padding,
     training_command,
 )
 
@@ -54,7 +57,7 @@ def propose(patient: Patient, content: str | None = None) -> dict:
         return {}
     seconds = [sound[path].seconds for path in clips]
     total = reduce(merge, (sound[path].moments for path in sorted(clips)), Moments())
-    num_frames = frame_length(seconds)
+    num_frames, share = frame_length(seconds), padding(seconds)
     norm = (total.mean, total.std) if total.squares else None
     memory, kind = memory_at_hand()
     smallest = min(len(lists.clips[name]) for name in lists.training)
@@ -72,6 +75,8 @@ def propose(patient: Patient, content: str | None = None) -> dict:
         "memory_bytes": memory,
         "memory": kind,
         "clips_that_fit": {b.name: fitting_clips(b, num_frames, memory) for b in backbones},
+        "padding": share,
+        "variable_length": False,
         "device": best_device(),
         "precision": precision,
         "commands": {},
@@ -80,6 +85,10 @@ def propose(patient: Patient, content: str | None = None) -> dict:
         for backbone in backbones:
             own = experiment_of(backbone, lists.folder.name, lists.num_folds, lists.trials)
             most = OWN_BATCH if own.endswith("_custom") else None
+            own_lengths = has_own_lengths(own, share)
+            proposal["variable_length"] |= own_lengths
+            if own_lengths and backbone.flags and backbone.kind == "ast":  # without -patchout 0.5
+                backbone = backbone._replace(frame=2 * backbone.frame)
             batch = batch_flags(backbone, num_frames, smallest, memory, most)
             proposal["commands"][backbone.name] = training_command(
                 backbone,
@@ -92,6 +101,7 @@ def propose(patient: Patient, content: str | None = None) -> dict:
                 norm,
                 batch,
                 precision,
+                own_lengths,
             )
     return proposal
 
@@ -201,6 +211,12 @@ def proposals_text(proposal: dict) -> str:
     lines = ["Proposals", f"-frame_length {proposal['frame_length']} (clips heard whole: {', '.join(heard)})"]
     if proposal["norm_std"]:
         lines.append(f"-norm_mean {proposal['norm_mean']:.4f} -norm_std {proposal['norm_std']:.4f} (AST's)")
+    if proposal["variable_length"]:
+        padded, least = (f"{100 * share:.0f} %" for share in (proposal["padding"], WASTED))
+        lines.append(
+            f"-variable_length True (of clips brought to one length {padded} would be padding; proposed from "
+            f"{least} on)"
+        )
     known = "is fast in it" if proposal["precision"] == "bf16" else "is not known to be fast in bf16"
     lines.append(f"-precision {proposal['precision']} (this machine's {proposal['device']} {known})")
     fits = ", ".join(f"{number:,} from {name}" for name, number in proposal["clips_that_fit"].items())

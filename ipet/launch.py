@@ -476,6 +476,7 @@ def check(args, folder: Path, cells: list[Cell], build_datasets) -> tuple[FileLo
             lock = lock_run(folder)
             remove_unfinished(folder)
             existed = open_run(folder, arguments, Path(sys.argv[0]).resolve().parent, args.resume)
+            read_results(folder)  # the summary's, which is written when a training has ended
             if bad:
                 write_json(folder / "skipped_clips.json", {str(path): said for path, said in bad.items()})
                 first = next(iter(bad.values()))

@@ -60,6 +60,13 @@ BACKBONES = (
     Backbone("published_wav2vec2", "w2v", 1.3e9, 1.15e6, 48),
 )
 PATCHOUT = "-patchout 0.5"  # which ast_small's memory was measured with
+WASTED = 0.25  # share of padding from on which clips are better heard at their own lengths
+SEGMENTED = ("gtzan", "voxceleb")  # data whose clips are heard in segments of one length
+
+
+def percentile(seconds: Sequence[float]) -> float:
+    """The 95th percentile of some clips' lengths: one of them."""
+    return sorted(seconds)[math.ceil(COVERED / 100 * len(seconds)) - 1]
 
 
 def frame_length(seconds: Sequence[float]) -> int:
@@ -67,10 +74,22 @@ def frame_length(seconds: Sequence[float]) -> int:
 
     A multiple of 16, the length of a patch.
     """
-    ordered = sorted(seconds)
-    longest = ordered[math.ceil(COVERED / 100 * len(ordered)) - 1]
-    frames = PATCH * math.ceil(round(100 * longest, 3) / PATCH)
+    frames = PATCH * math.ceil(round(100 * percentile(seconds), 3) / PATCH)
     return min(max(frames, FEWEST_FRAMES), MOST_FRAMES)
+
+
+def padding(seconds: Sequence[float]) -> float:
+    """The share of padding if some clips all became as long as the 95th percentile, at most 10.24 s.
+
+    Clips of one length have none, however long a backbone's input is.
+    """
+    longest = min(percentile(seconds), MOST_FRAMES / 100)
+    return 1 - sum(min(s, longest) for s in seconds) / (longest * len(seconds))
+
+
+def has_own_lengths(experiment: str, share: float) -> bool:
+    """Whether an experiment should hear every clip at its own length: not where it hears segments."""
+    return share >= WASTED and experiment.partition("_")[2] not in SEGMENTED
 
 
 def peak_bytes(backbone: Backbone, num_frames: int, num_clips: int) -> float:
@@ -137,6 +156,7 @@ def training_command(
     norm: tuple[float, float] | None,
     batch: Sequence[str],
     precision: str,
+    own_lengths: bool = False,
 ) -> str:
     """The command that trains on some lists, for a shell that is where this process is.
 
@@ -149,6 +169,7 @@ def training_command(
         norm: mean and standard deviation of the training log-mels, which AST takes.
         batch: what ``batch_flags`` returned.
         precision: ``fp32`` or ``bf16``.
+        own_lengths: every clip is heard at its own length, and whole: no patches are left out.
     """
     experiment = experiment_of(backbone, lists.name, num_folds, trials)
     own = experiment.endswith("_custom")  # folds and loss are those of the lists
@@ -160,10 +181,11 @@ def training_command(
         words += ["-norm_mean", f"{norm[0]:.4f}", "-norm_std", f"{norm[1]:.4f}"]
     words += [*batch, "-precision", precision, *backbone.flags.split()]
     if backbone.flags:
-        words += PATCHOUT.split() if backbone.kind == "ast" else []
+        words += PATCHOUT.split() if backbone.kind == "ast" and not own_lengths else []
         words += COSINE.split() if not own else []
     if several or (backbone.flags and not own):
         words += ["-classification_loss", "bce" if several else "cce"]
+    words += ["-variable_length", "True"] if own_lengths else []
     words += ["-nb_seg", "2"] if trials and backbone.flags else []
     words += ["-add_musan_rir", "False"] if trials else []
     return (

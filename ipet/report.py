@@ -16,8 +16,9 @@ from ipet import plots
 from ipet.checkpoint import read_json, write_atomically
 from ipet.metrics import average_precision, confusion, det_curve
 from ipet.printable import folder_name
+from ipet.results import read_result
 from ipet.saved import files_of
-from ipet.summary import NESTED, TITLES, at_epoch, cell_order, in_percent, summarise, table
+from ipet.summary import NESTED, TITLES, cell_order, check_agrees, in_percent, summarise, table
 
 COSTS = ("trainable_parameters", "all_parameters", "seconds", "peak_memory_bytes")
 RAW = (  # columns of the CSV: values as they are, for programs
@@ -41,7 +42,8 @@ OPTIMISTIC = {  # protocols
     "best_epoch": "best epoch: chosen on the clips that it is evaluated on, so optimistic",
     "common_epoch": "common epoch: chosen on the clips that are evaluated, so optimistic with few folds",
 }
-BROKEN = (zipfile.BadZipFile, EOFError, MemoryError)  # the last: a shape that a header claims
+# An archive's; a shape that a header claims; numbers and depths that are hostile.
+BROKEN = (zipfile.BadZipFile, EOFError, MemoryError, OverflowError, RecursionError)
 DAMAGE = (ValueError, OSError, KeyError, IndexError, TypeError, AttributeError, *BROKEN)
 MOST_UNPACKED = 1 << 32  # bytes of a cell's scores: 2 million clips of 500 classes
 
@@ -181,13 +183,10 @@ def read_run(folder: Path, errors: list[str]) -> Run:
     """A run and its finished cells; a damaged result is left to ``errors``."""
     run = Run(folder, read_json(folder / "arguments.json"))
     results = {}
-    for path in folder.glob("seed_*/**/result.json"):
+    for path in sorted(folder.glob("seed_*/**/result.json")):
         try:
-            result = read_json(path)
-            float(at_epoch(result, result["best_epoch"]))
-            bool(result["higher_is_better"])
-            for cost in COSTS:
-                float(result[cost])
+            result = read_result(path)
+            check_agrees(path, result, next(iter(results.values()), result))
             results[path.parent.relative_to(folder).as_posix()] = result
         except DAMAGE as error:
             errors.append(told(path, error))

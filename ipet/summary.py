@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from scipy.special import stdtrit as student_quantile
 
-from ipet.checkpoint import read_json
+from ipet.results import read_result
 
 Results = Mapping[str, Mapping]  # by cell: "seed_1234", "seed_1234/fold_1", "seed_1234/fold_1_nested"
 NESTED = "_nested"  # ends the name of a cell whose epoch was chosen on a held-out training fold
@@ -43,12 +43,29 @@ def planned_cells(seeds: Sequence[int], num_folds: int, protocols: Sequence[str]
 
 
 def read_results(folder: str | Path) -> dict[str, dict]:
-    """The finished cells of a run, by name."""
+    """The finished cells of a run, by name.
+
+    Raises:
+        ValueError: a result is damaged, or of another metric than the others; see ``read_result``.
+    """
     folder = Path(folder)
     found = {
         path.parent.relative_to(folder).as_posix(): path for path in folder.glob("seed_*/**/result.json")
     }
-    return {cell: read_json(found[cell]) for cell in sorted(found, key=cell_order)}
+    results = {cell: read_result(found[cell]) for cell in sorted(found, key=cell_order)}
+    for cell, result in results.items():
+        check_agrees(found[cell], result, next(iter(results.values())))
+    return results
+
+
+def check_agrees(path: Path, result: Mapping, first: Mapping) -> None:
+    """Raise ValueError where a cell's result is of another metric than the first one's of its run."""
+    for name in ("metric", "higher_is_better"):
+        if result[name] != first[name]:
+            raise ValueError(
+                f"{path}: damaged: {name!r} is {result[name]!r}; expected {first[name]!r}, as in the run's "
+                "other results"
+            )
 
 
 def cell_order(cell: str) -> tuple[int, int, bool]:
@@ -214,7 +231,8 @@ def details(results: Results, summary: Mapping) -> dict[str, float]:
     measured = [
         {k.split("_", 1)[1]: v for k, v in r.items() if k.startswith(("eval_", "test_"))} for r in rows
     ]
-    names = [name for name in measured[0] if name not in ("loss", summary["metric"])]
+    common = set.intersection(*map(set, measured))  # a later version may measure more
+    names = [n for n in measured[0] if n in common and n not in ("loss", summary["metric"])]
     return {name: float(np.mean([row[name] for row in measured])) for name in names}
 
 

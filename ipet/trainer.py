@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from ipet import distributed
 from ipet.checkpoint import (
+    check_shapes,
     load_latest_training,
     load_trainable_state,
     name_some,
@@ -28,6 +29,7 @@ from ipet.checkpoint import (
 )
 from ipet.datasets import (
     Batch,
+    Clips,
     Datasets,
     EpochBatches,
     EvaluationClips,
@@ -42,9 +44,10 @@ from ipet.logbook import Logbook, NoLogbook
 from ipet.memory import peak_memory
 from ipet.names import own_names
 from ipet.recipe import Recipe, learning_rate
+from ipet.results import check_extent_of, check_history, check_optimizer, check_state
 from ipet.saved import add_to_description, save_adapter
 from ipet.showing import show
-from ipet.tuning import count_parameters, prompts_computed, train_mode
+from ipet.tuning import count_parameters, prompts_computed, train_mode, trainable_parameters
 from ipet.updates import Updates
 
 CHOSEN = {
@@ -109,6 +112,7 @@ class Trainer:
             distributed.rank(),
             distributed.world_size(),
             datasets.train.rarity() if recipe.balanced else None,
+            self.lengths(datasets.train),
         )
         pin = device.type == "cuda"
         self.loader = train_loader(datasets.train, self.batches, recipe.num_workers, pin)
@@ -118,13 +122,21 @@ class Trainer:
         self.history: list[dict] = []
         self.last: dict[str, Tensor] = {}  # what was trained, behind the last whole epoch
         self.best: dict[str, Tensor] = {}
+        self.known_lengths: dict[Clips, np.ndarray | None] = {}  # of evaluation lists
         self.stop, self.timer = StopRequest(), Timer(recipe.checkpoint_every)
         self.logbook: Logbook | NoLogbook = NoLogbook()  # the main process has one while it trains
         self.started = time.perf_counter()  # of what ``seconds`` does not count yet
         self.outputs: np.ndarray | None = None  # [N, S, E], of the last evaluation
+        self.best_outputs: np.ndarray | None = None  # of the validation list, best epoch
         self.predictions: dict[str, np.ndarray] | None = None  # what is kept of them
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
+
+    def lengths(self, clips: Clips) -> np.ndarray | None:
+        """[N] samples of a list's clips, as the main process finds them, where batches are made by length."""
+        if not getattr(self.model.front_end, "variable_length", False):
+            return None
+        return distributed.from_main(clips.lengths)
 
     # What a task says -----------------------------------------------------------------------
 
@@ -355,7 +367,10 @@ class Trainer:
             FloatingPointError: an output is NaN or infinite.
         """
         self.model.eval()
-        share = RankShare(len(clips), distributed.rank(), distributed.world_size())
+        if clips not in self.known_lengths:
+            self.known_lengths[clips] = self.lengths(clips)
+        lengths = self.known_lengths[clips]
+        share = RankShare(len(clips), distributed.rank(), distributed.world_size(), lengths)
         recipe, pin = self.recipe, self.device.type == "cuda"
         num_segments = self.model.front_end.num_segments
         batch_size = max(1, recipe.eval_batch_size // num_segments)
@@ -405,6 +420,7 @@ class Trainer:
         self.last = trainable_state(self.model)
         if self.is_evaluated() and self.best_epoch() == self.epoch:
             self.best = self.last
+            self.best_outputs = self.outputs if self.datasets.watched == "valid" else None
         self.save_state()
         if distributed.is_main() and self.is_evaluated():
             self.save_adapters()
@@ -436,6 +452,8 @@ class Trainer:
                 "optimizer": self.updates.optimizer.state_dict(),
                 "scaler": self.updates.scaler.state_dict(),
             }
+            if self.batches.lengths is not None:  # a cache's may be others than a header's, of an MP3
+                training["lengths"] = torch.from_numpy(self.batches.lengths)
             self.logbook.sync()
             save_next_training(self.folder / "training_state.pt", training)
         self.timer.saved()
@@ -463,18 +481,31 @@ class Trainer:
             print(f"note: {note}", flush=True)
         if training is None:
             return
-        if training["backbone"] != getattr(self.model.backbone, "sha256", None):
+        check_state(path, training)
+        if training["history"]:
+            check_history(path, training["history"], self.watched_metric)
+        own = getattr(self.model.backbone, "sha256", None)
+        if training["backbone"] != own:
             raise ValueError(
-                f"{path}: began with the frozen backbone {training['backbone'][:12]}..., this one is "
-                f"{self.model.backbone.sha256[:12]}... (SHA-256); expected the same -pretrained weights"
+                f"{path}: began with the frozen backbone {str(training['backbone'])[:12]}..., this one is "
+                f"{str(own)[:12]}... (SHA-256); expected the same -pretrained weights"
             )
         for name in ("now", "last", "best"):  # before schema 2 fine-tuned tensors had the libraries' names
             training[name] = own_names(training[name], str(path))
+            if training[name]:  # nothing is last before the first whole epoch, nor best
+                check_shapes(trainable_parameters(self.model), training[name], f"{path}, {name!r}")
+        check_extent_of(path, training, len(self.batches), self.recipe.epochs, self.batches.num_clips)
         load_trainable_state(self.model, training["now"], str(path))
+        check_optimizer(path, self.updates.optimizer, training["optimizer"])
         self.updates.optimizer.load_state_dict(training["optimizer"])
-        self.updates.scaler.load_state_dict(training["scaler"])
+        try:
+            self.updates.scaler.load_state_dict(training["scaler"])
+        except (RuntimeError, KeyError) as error:  # of fp16 alone
+            raise ValueError(f"{path}: damaged: its 'scaler' ({error}); expected the state of one") from None
         for name in ("epoch", "step", "epoch_losses", "skipped", "seconds", "history", "last", "best"):
             setattr(self, name, training[name])
+        lengths = training.get("lengths")  # none: it began without batches of like length
+        self.batches.lengths = None if lengths is None else lengths.numpy()
         self.skipped_in_a_row = training.get("skipped_in_a_row", 0)  # not in an earlier version's
         if distributed.is_main() and self.history:
             shutil.rmtree(self.folder / "best", ignore_errors=True)  # may be of an epoch that was cut off
@@ -491,11 +522,14 @@ class Trainer:
         }
         if "test" in self.datasets.evaluation:
             last = trainable_state(self.model)
-            result["test_at_last_epoch"] = self.evaluate("test")
+            result["test_at_last_epoch"] = result["test_at_best_epoch"] = self.evaluate("test")
             load_trainable_state(self.model, self.best, "the best epoch")
-            self.evaluate("valid")
-            calibration = self.calibrate(self.outputs)
-            result["test_at_best_epoch"] = self.evaluate("test")
+            outputs = self.best_outputs
+            if outputs is None:  # of an epoch before the run went on
+                outputs = self.predict(self.datasets.evaluation["valid"])
+            calibration = self.calibrate(outputs)
+            if best != self.epoch:
+                result["test_at_best_epoch"] = self.evaluate("test")
             result["calibration"] = calibration | self.calibration_errors(self.outputs, calibration)
             if distributed.is_main():
                 add_to_description(self.folder / "best", calibration=calibration)

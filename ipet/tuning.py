@@ -317,8 +317,9 @@ class WavLMLayer(PostNormLayer):
         """[B, T, D] -> [B, T, D]: attention over the prompts and x."""
         a = self.attention
         prepended = self.prepended()
-        # The library's form takes the weights out of the projections: it would pass by what wraps them.
-        if prepended is None and type(a.q_proj) is nn.Linear:
+        # The library's form takes the weights out of the projections: it would pass by what wraps them. And
+        # it hands torch a mask and a bias of two types, of which torch warns.
+        if prepended is None and mask is None and type(a.q_proj) is nn.Linear:
             return a(x, attention_mask=mask, position_bias=position_bias, **kwargs)[0]
         bias = self.gate(x) * position_bias.unflatten(0, (x.shape[0], -1))  # [B, H, T, T]
         if mask is not None:

@@ -9,7 +9,8 @@ from helpers import ALL_EXPERIMENTS as EXPERIMENTS
 from helpers import ROOT
 
 LEVELS = [
-    {"limits", "printable", "kinds"},
+    {"files", "limits", "printable", "kinds"},
+    {"parsing"},
     {
         *("audio", "metrics", "mistakes", "calibration", "devices", "distributed", "dropout", "heads"),
         *("interruption", "kept", "loopback", "precision", "schedule"),
@@ -20,7 +21,7 @@ LEVELS = [
         *("features", "lists", "augment", "checkpoint", "memory", "methods", "recipe", "scoring"),
         *("layer_kinds", "insight"),
     },
-    {"loggers"},
+    {"loggers", "results"},
     {
         *("datasets", "backbones", "multitask", "logbook", "cache", "corruption"),
         *("moments", "fingerprint", "summary", "plots", "saved", "excerpts", "page"),
@@ -36,13 +37,14 @@ LEVELS = [
     {"commands_of_runs", "commands_of_adapters"},  # flags; what they ask for is imported when it is needed
     {"__main__"},
 ]
-BESIDE = {"arguments"}  # flags: imports nothing of ipet but limits and kinds, and only commands import it
+# Flags: they import limits, kinds and parsing of ipet, and only commands import them.
+BESIDE = {"arguments", "argument_checks", "model_arguments"}
 LIBRARIES = {
     "timm": {"backbones", "methods"},
     "transformers": {"tuning", "backbones", "methods"},
     "peft": {"methods"},
 }
-HANDLES_ARGS = {"launch", "arguments"}
+HANDLES_ARGS = {"launch", "parsing", *BESIDE}
 
 SOURCES = sorted((ROOT / "ipet").rglob("*.py"))
 
@@ -83,7 +85,7 @@ def test_imports_go_down(path):
             continue
         imported = name.split(".")[1]
         if module in BESIDE:
-            assert imported in ("limits", "kinds"), f"{path} imports {name}"
+            assert imported in {"limits", "kinds", "parsing", *BESIDE}, f"{path} imports {name}"
             continue
         if imported in BESIDE:
             assert module in {"__main__", "commands_of_runs", "commands_of_adapters", "launch"}, (

@@ -11,16 +11,15 @@ import pytest
 
 from ipet import arguments
 from ipet.arguments import (
-    Parser,
     ast_arguments,
     ast_values,
     lists,
     method_values,
-    suggest,
     wav2vec2_arguments,
     wav2vec2_values,
 )
 from ipet.methods import METHODS
+from ipet.parsing import Parser, suggest
 
 from helpers import EXPERIMENTS
 from parity import PARITY, needs_parity

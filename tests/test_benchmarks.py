@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from benchmarks import __main__ as benchmarks
-from benchmarks import determinism, evaluation, growth, predicting, prompts, startup, ways
+from benchmarks import determinism, evaluation, growth, predicting, prompts, startup, variable, ways
 from benchmarks.steps import compare, matrix_rate, multiply_accumulates
 
 CPU = torch.device("cpu")
@@ -110,6 +110,15 @@ def test_predict_and_the_bare_passes_say_the_same(setting, rate, monkeypatch):
     monkeypatch.setattr(predicting, "bare", lambda model, inputs: bare(model, inputs).roll(1, dims=1))
     with pytest.raises(AssertionError, match="20 of 20 clips have another first class"):
         predicting.compare(setting, rate, 20, 1, "fp32", CPU)
+
+
+@pytest.mark.parametrize("setting", TINY)
+def test_batches_of_like_length_fill_up_less(setting, monkeypatch):
+    """``compare`` itself refuses evaluated outputs that differ."""
+    flags = (*TINY[setting].flags, "-variable_length", "-frame_length", "64")
+    monkeypatch.setattr(variable, "SETTINGS", {setting: TINY[setting]._replace(flags=flags)})
+    for measured in variable.compare(setting, 8, 1, CPU).values():
+        assert measured["padded_alike"] < measured["padded_any"] and measured["ratio"] > 0
 
 
 def test_memory_and_open_files_do_not_grow_with_the_epochs(record_property):

@@ -10,6 +10,7 @@ from sklearn.metrics import f1_score
 
 from ipet import inference
 from ipet.calibration import best_thresholds, calibration_error, fit_temperature, probabilities
+from ipet.trainer import Trainer
 
 from helpers import run_here, tiny, write_lists
 
@@ -77,6 +78,35 @@ def test_a_run_with_a_validation_list_is_calibrated_and_its_adapter_says_so(tmp_
     assert 0 <= found["error"] <= 1 and 0 <= found["error_before"] <= 1
     assert ("thresholds" in found) == (name == "ast_fsd50k")
     assert "calibration" not in json.loads((folder / "last/adapter_config.json").read_text())
+
+
+@pytest.mark.parametrize("best", [1, 2])
+def test_what_was_evaluated_at_the_best_epoch_is_not_evaluated_again(tmp_path, monkeypatch, best):
+    lists = write_lists(tmp_path / "lists", train=8, valid=6, test=5)
+    flags = ["-frame_length", 40, "-epoch", 2, "-batch_size", 4, "-frozen_dropout", "False"]
+    heard, predict, evaluate = [], Trainer.predict, Trainer.evaluate
+
+    def chosen(self, name):
+        """The list's values, in which the epoch is the best that should be."""
+        values = evaluate(self, name)
+        return values | ({"valid_accuracy": float(self.epoch + 1 == best)} if name == "valid" else {})
+
+    monkeypatch.setattr(Trainer, "evaluate", chosen)
+    monkeypatch.setattr(
+        Trainer, "predict", lambda self, clips: heard.append(len(clips)) or predict(self, clips)
+    )
+    kept = run_here("w2v_speechcommands", *tiny(lists, tmp_path / "kept", *flags)) / "seed_1234"
+    assert heard == [6, 6, 5] + [5] * (best == 1)
+    nothing = property(lambda self: None, lambda self, value: None)
+    monkeypatch.setattr(Trainer, "best_outputs", nothing, raising=False)
+    anew = run_here("w2v_speechcommands", *tiny(lists, tmp_path / "anew", *flags)) / "seed_1234"
+    assert heard[-2 - (best == 1) :] == [5, 6] + [5] * (best == 1)
+    one, other = (json.loads((folder / "result.json").read_text()) for folder in (kept, anew))
+    for name in ("test_at_best_epoch", "test_at_last_epoch", "calibration"):
+        assert one[name] == other[name]
+    assert one["best_epoch"] == best
+    for name in ("scores", "targets"):
+        np.testing.assert_array_equal(*(np.load(folder / "predictions.npz")[name] for folder in (kept, anew)))
 
 
 def test_the_temperature_and_the_thresholds_are_used():

@@ -19,7 +19,7 @@ from ipet.diagnosis import Patient, read_lists
 from ipet.doctor import doctor
 from ipet.examination import examine_all
 
-from helpers import experiment, load_script
+from helpers import experiment, load_script, run_here
 from parity import SHARED
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -358,6 +358,45 @@ def test_a_batch_that_does_not_fit_is_cut_into_parts():
     assert proposals.batch_flags(backbone, 100, 1000, 3e9) == ["-batch_size", "16", "-micro_batch_size", "14"]
     assert proposals.batch_flags(backbone, 100, 1000, 9e9) == ["-batch_size", "16"]
     assert proposals.batch_flags(backbone, 100, 80, 9e9) == ["-batch_size", "10"]  # 8 steps an epoch
+
+
+@pytest.mark.parametrize(
+    "seconds, share",
+    [
+        ([0.1] * 20, 0.0),  # short, but of one length
+        ([1.0] * 10 + [3.0] * 10, 1 / 3),  # of 3 s each, 20 s of 60 are padding
+        ([1.0] * 19 + [60.0], 0.0),  # 95 % are as long as 1 s, to which the last one is cut
+        ([5.12] * 10 + [60.0] * 10, 0.25),  # a backbone hears 10.24 s at most
+    ],
+)
+def test_padding_is_what_clips_of_one_length_would_be_filled_up_with(seconds, share):
+    assert proposals.padding(seconds) == pytest.approx(share)
+    assert proposals.has_own_lengths("ast_custom", share) == (share >= 0.25)
+    assert not proposals.has_own_lengths("ast_gtzan", share)  # of 10 segments
+    assert not proposals.has_own_lengths("w2v_voxceleb", share)
+
+
+def test_clips_of_many_lengths_are_proposed_to_be_heard_at_their_own(capsys, healthy, tmp_path):
+    for i in range(6):
+        for k, name in enumerate(("train", "valid", "test")):
+            write(healthy / f"wav/{name}_{i}.wav", sound(100 * k + i, seconds=0.3 + 0.2 * i))
+    assert __main__.main(["doctor", str(healthy)]) == 0
+    printed = capsys.readouterr().out
+    # of 1.3 s each, 6 x 1.3 - (0.3 + 0.5 + ... + 1.3) s = 3.0 s of 7.8 s are padding
+    assert "\n-variable_length True (of clips brought to one length 38 % would be padding; " in printed
+    for command in commands_of(printed):
+        folder, given = understood(command)
+        assert given.variable_length and not getattr(given, "patchout", 0)
+        if given.name.endswith("_small"):  # it runs
+            more = ["-epoch", "1", "-path_run", tmp_path]
+            run = run_here(folder, *shlex.split(command.partition("main.py ")[2][:-1]), *more)
+            assert (run / "seed_1234/result.json").is_file()
+
+
+def test_clips_of_one_length_are_not(capsys, healthy):
+    _, content, _ = examined(capsys, healthy)
+    assert content["proposals"]["padding"] == 0 and not content["proposals"]["variable_length"]
+    assert "variable_length" not in str(content["proposals"]["commands"])
 
 
 def understood(command):

@@ -2,9 +2,11 @@
 
 import pytest
 import torch
+import torch.distributed as dist
 from torch import nn
 
 from ipet.backbones.wav2vec2 import build_wav2vec2
+from ipet.distributed import parallelise
 from ipet.dropout import Dropout, dropout, replace_dropout
 
 N = 400_003  # not a multiple of four
@@ -63,3 +65,16 @@ def test_it_takes_the_place_of_every_dropout_of_a_model():
     assert not any(module.training for module in model.modules())
     model.train()
     assert not torch.equal(model(x), model(x))
+
+
+def test_torch_does_not_warn_of_a_search_for_what_no_dropped_layer_left_unused(capfd):
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    try:
+        layers = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 2))
+        parallel = parallelise(layers, torch.device("cpu"), drops_layers=True)
+        for _ in range(2):  # no layer is dropped
+            parallel(torch.ones(2, 3)).sum().backward()
+        torch.testing.assert_close(layers[1].bias.grad, torch.full((2,), 4.0))  # 2 clips, 2 steps
+        assert capfd.readouterr().err == ""
+    finally:
+        dist.destroy_process_group()

@@ -275,7 +275,7 @@ def test_a_folder_without_runs_is_an_error(tmp_path, capsys):
     [
         ('{"metric": "accu', "not JSON"),
         ("[1, 2]", "damaged"),
-        ("{}", "damaged (no 'best_epoch'); left out"),
+        ("{}", "damaged: it has no 'metric'; expected a word"),
         (json.dumps(result(0.5) | {"history": []}), "damaged"),
         (json.dumps(result(0.5) | {"seconds": None}), "damaged"),
     ],

@@ -166,8 +166,18 @@ def test_results_are_read_in_the_order_of_seeds_and_folds(tmp_path):
     names = ["seed_2", "seed_10/fold_10", "seed_10/fold_2", "seed_10/fold_2_nested"]
     for name in names:
         (tmp_path / name).mkdir(parents=True)
-        (tmp_path / name / "result.json").write_text(json.dumps({"cell": name}))
+        (tmp_path / name / "result.json").write_text(json.dumps(result(0.5, cell=name)))
     (tmp_path / "seed_3").mkdir()  # begun, not finished
     found = read_results(tmp_path)
     assert list(found) == ["seed_2", "seed_10/fold_2", "seed_10/fold_2_nested", "seed_10/fold_10"]
-    assert all(value == {"cell": name} for name, value in found.items())
+    assert all(value["cell"] == name for name, value in found.items())
+
+
+def test_results_of_one_run_are_of_one_metric(tmp_path):
+    for name, more in {"seed_1": {}, "seed_2": {"metric": "mAP"}}.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "result.json").write_text(json.dumps(result(0.5, **more)))
+    with pytest.raises(
+        ValueError, match=r"seed_2/result\.json: damaged: 'metric' is 'mAP'; expected 'accuracy'"
+    ):
+        read_results(tmp_path)

@@ -1,5 +1,6 @@
 """Clips of their own lengths: what a clip becomes does not depend on the others in its batch."""
 
+import warnings
 from types import SimpleNamespace
 
 import numpy as np
@@ -187,6 +188,14 @@ def test_both_ways_of_attention_and_activations_computed_again_know_the_mask(kin
     got = model(*batch)
     torch.testing.assert_close(got, want, rtol=1e-9, atol=1e-9)
     torch.testing.assert_close(gradients(model, [got.sum()]), gradient, rtol=1e-7, atol=1e-9)
+
+
+@torch.no_grad()
+def test_wavlm_gives_torch_a_mask_and_a_bias_of_one_type():
+    model = model_of("wavlm", "adapter")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert model(*batch_of(clips_of())).isfinite().all()
 
 
 # Lengths ----------------------------------------------------------------------------------------------
