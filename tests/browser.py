@@ -33,6 +33,8 @@ COMMANDS = (("update", "-qq"), ("install", "-y", "-qq", "--no-install-recommends
 SECONDS = 240  # that a command may take; both together take about 15
 SIZE = {"width": 1280, "height": 900}
 PHONE = {"width": 390, "height": 844}
+# A microphone that beeps, without asking.
+MICROPHONE = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
 
 
 def installed():
@@ -81,7 +83,7 @@ def browser(chromium):
     playwright = pytest.importorskip("playwright.sync_api", reason="a browser needs Playwright")
     with playwright.sync_playwright() as driver:
         # A root's Chromium has no sandbox, and the /dev/shm of a container is small.
-        flags = ["--no-sandbox", "--disable-dev-shm-usage"]
+        flags = ["--no-sandbox", "--disable-dev-shm-usage", *MICROPHONE]
         browser = driver.chromium.launch(executable_path=chromium, args=flags)
         yield browser
         browser.close()
