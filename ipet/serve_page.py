@@ -18,7 +18,8 @@ TOP = 5  # classes of a recording
 MOST_EVENTS = 200  # in a table
 KEPT_SECONDS = 600  # that an upload is kept after it was last written
 EACH_SECONDS = 60  # between two looks for those that are older
-NOTHING = ("", "", "")
+HINT = '<p class="hint">Upload a recording, or record one: what is heard is shown here.</p>'
+NOTHING = (HINT, "", "")
 PROGRESS = gr.Progress()
 HEAD = (
     '<div class="head"><h1>IPET</h1><p>Recordings are heard by {} on this server, which keeps them for '
@@ -143,7 +144,7 @@ class Page:
                 name = self.build_choice(adapters)
                 recording = audio("A recording", "recording")
             with gr.Column(scale=3, min_width=320):
-                labels = gr.HTML(elem_id="labels")
+                labels = gr.HTML(HINT, elem_id="labels")
                 picture = gr.HTML(elem_id="spectrogram")
         line = gr.HTML(elem_id="timeline")
         ask([recording.change, name.change], self.hear, [name, recording], [labels, picture, line], "models")
