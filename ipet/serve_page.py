@@ -57,7 +57,7 @@ class Page:
         raise ValueError("no adapter of that name is served here")
 
     def hear(self, name: str, path: str | None, progress=PROGRESS) -> Iterator[tuple[str, str, str]]:
-        """What a recording holds: its classes, its spectrogram, and then its timeline, if it is long.
+        """What a recording holds: its classes, then its spectrogram, then its timeline, if it is long.
 
         Args:
             name: of the adapter.
@@ -70,7 +70,9 @@ class Page:
         try:
             adapter = self.named(name)
             heard = hearing.hear(adapter.model, path, self.most_seconds, TOP)
-            shown = part("labels", heard, "calibration" in adapter.model.description), spectrogram(heard)
+            labels = part("labels", heard, "calibration" in adapter.model.description)
+            yield labels, "", ""
+            shown = labels, spectrogram(heard)
             yield *shown, ""
             if hearing.is_long(adapter.model, heard):
                 yield *shown, self.timeline(adapter, path, heard.seconds, progress)

@@ -337,7 +337,7 @@ def test_an_answer_comes_before_its_timeline(page, folders):
     )
     from ipet.serve_page import NOTHING
 
-    assert len(list(page.hear("one", str(folders / "clip.wav")))) == 1
+    assert len(list(page.hear("one", str(folders / "clip.wav")))) == 2
     assert list(page.hear("one", None)) == [NOTHING]
 
 
