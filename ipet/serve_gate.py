@@ -86,6 +86,7 @@ class Gate:
                 receive = await self.checked_body(receive)
         except Refused as refused:
             status, text = refused.args
+            await drain(receive, FULL * self.most_bytes)
             head = [(b"content-type", b"text/plain; charset=utf-8"), (b"connection", b"close")]
             await send_with_headers({"type": "http.response.start", "status": status, "headers": head})
             return await send({"type": "http.response.body", "body": text.encode()})
@@ -165,6 +166,15 @@ class Gate:
             return waiting.pop() if waiting else await receive()
 
         return again
+
+
+async def drain(receive, most: int) -> None:
+    """Read a body of at most so many bytes, and forget it: a browser that is cut off shows no reason."""
+    more = True
+    while more and most > 0:
+        message = await receive()
+        more = message["type"] == "http.request" and message.get("more_body", False)
+        most -= len(message.get("body", b""))
 
 
 def host_of(url: str) -> str:
