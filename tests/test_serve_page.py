@@ -257,7 +257,7 @@ def test_a_file_that_is_too_large_is_refused(served, browser_page, tmp_path):
     page = opened(browser_page, served)
     (tmp_path / "large.wav").write_bytes(bytes(MAX_MB * 1_000_000 + 100_000))
     send(page, "recording", tmp_path / "large.wav")
-    page.get_by_text("exceeds the maximum").first.wait_for()
+    page.get_by_text("exceed the maximum allowed size").first.wait_for()
     assert not page.locator("#labels tbody tr").count()
     assert (
         not [url for url in page.requested if "upload?" in url] or not page.locator("#labels table").count()
