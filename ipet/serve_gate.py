@@ -80,13 +80,16 @@ class Gate:
                 message["headers"] = [*message["headers"], *(m for m in more if m[0] not in given)]
             await send(message)
 
+        unread = True
         try:
             self.check(scope["method"], scope["path"], headers)
             if scope["path"] == "/gradio_api/queue/join":
+                unread = False
                 receive = await self.checked_body(receive)
         except Refused as refused:
             status, text = refused.args
-            await drain(receive, FULL * self.most_bytes)
+            if unread:
+                await drain(receive, FULL * self.most_bytes)
             head = [(b"content-type", b"text/plain; charset=utf-8"), (b"connection", b"close")]
             await send_with_headers({"type": "http.response.start", "status": status, "headers": head})
             return await send({"type": "http.response.body", "body": text.encode()})

@@ -193,8 +193,10 @@ def asked(gate, method="GET", path="/", body=b"", **headers):
     scope = {"type": "http", "method": method, "path": path}
     scope["headers"] = [(k.encode(), v.encode()) for k, v in headers.items() if v is not None]
 
+    bodies = iter([{"type": "http.request", "body": body, "more_body": False}])
+
     async def receive():
-        return {"type": "http.request", "body": body, "more_body": False}
+        return next(bodies)  # once: a server waits for ever behind it
 
     async def send(message):
         sent.append(message)
