@@ -1,6 +1,7 @@
 """python3 -m ipet serve: a page that hears recordings, on this machine alone unless it is told otherwise."""
 
 import contextlib
+import logging
 import os
 import socket
 import sys
@@ -221,6 +222,10 @@ def run(app, listener: socket.socket, ready) -> None:
             if self.started:
                 ready()
 
+    # Connections that a page left open are cut off at the end: no fault, and no traceback.
+    logging.getLogger("uvicorn.error").addFilter(
+        lambda record: "timeout graceful shutdown" not in f"{record.getMessage()} {record.exc_info}"
+    )
     config = uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=CLOSING_SECONDS, ws="none")
     Server(config).run([listener])
 
