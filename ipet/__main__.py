@@ -8,7 +8,7 @@ import signal
 import sys
 
 import ipet
-from ipet.commands_of_adapters import doctor, embed, export, inspect, migrate, predict, push, verify
+from ipet.commands_of_adapters import doctor, embed, export, inspect, migrate, predict, push, serve, verify
 from ipet.commands_of_runs import compare, report, rerun, sweep
 from ipet.parsing import suggest
 from ipet.printable import escaped
@@ -54,7 +54,7 @@ def run(argv: list[str] | None = None) -> int:
         return 1
     except ModuleNotFoundError as error:
         package = str(error.name).partition(".")[0]
-        if package not in ("jinja2", "matplotlib", "optuna"):
+        if package not in ("gradio", "jinja2", "matplotlib", "optuna"):
             raise
         print(f"error: {package} is not installed: python3 -m pip install {package}", file=sys.stderr)
         return 1
@@ -76,6 +76,7 @@ COMMANDS = {
     "predict": predict,
     "embed": embed,
     "verify": verify,
+    "serve": serve,
     "inspect": inspect,
     "push": push,
     "export": export,

@@ -71,6 +71,7 @@ WRONG = {  # behind each command: what is not there
     "-m ipet verify": ["nowhere/at/all", THERE, THERE],
     "-m ipet inspect": ["nowhere/at/all", "eval_1.json"],
     "-m ipet migrate": ["nowhere"],
+    "-m ipet serve": ["nowhere", "-port", "0"],
     "-m ipet push": ["nowhere", "somebody/sounds"],
     "-m ipet export": ["nowhere/at/all", "exported"],
     "-m ipet doctor": ["nowhere"],
