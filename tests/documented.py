@@ -14,10 +14,12 @@ DOCUMENTS = sorted(
     if "demo_data" not in path.parts
 )
 PROGRAM = re.compile(  # what a line that is a command may begin with, behind ( and $
-    r"(\(|\$ )*(cd|cp|docker|export|git|hf|ipet|make|pip|python3?|sbatch|scontrol|source|srun|tensorboard|torchrun"
-    r"|curl|ls|mkdir|[A-Za-z_]+=\S*)(\s|$)"
+    r"(\(|\$ )*(cd|cp|curl|docker|export|git|hf|ipet|ls|make|mkdir|pip|python3?|sbatch|scontrol|source|srun"
+    r"|tensorboard|torchrun|[A-Za-z_]+=\S*)(\s|$)"
 )
-HINT = re.compile(r"python3 (-m [\w.]+ \S|\S+\.py)|main\.py -|torchrun |sbatch |^make [a-z]+$|\bipet (predict|serve|report) ")
+HINT = re.compile(  # what a line may hold that ought to be one
+    r"python3 (-m [\w.]+ \S|\S+\.py)|main\.py -|torchrun |sbatch |^make [a-z]+$|\bipet (predict|report) "
+)
 
 
 class Command(NamedTuple):
@@ -96,7 +98,9 @@ def commands(path: Path) -> list[Command]:
             found += commands_of_block(path, block)
     for line, paragraph in paragraphs:
         for span in spans(paragraph):
-            if re.match(r"([A-Z_]+=\S+ |cd \S+ && )?(python3|make|torchrun|ipet|sbatch|tensorboard) \S", span):
+            if re.match(
+                r"([A-Z_]+=\S+ |cd \S+ && )?(python3|make|torchrun|ipet|sbatch|tensorboard) \S", span
+            ):
                 found += split(path, line, span, {}, None, named=True)[0]
     return found
 

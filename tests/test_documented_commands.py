@@ -3,9 +3,7 @@
 import argparse
 import contextlib
 import importlib
-import os
 import re
-import shlex
 import sys
 from pathlib import Path
 
@@ -16,7 +14,7 @@ from ipet import __main__
 from ipet.arguments import Parser
 
 from documented import DOCUMENTS, Command, blocks, commands, spans
-from helpers import ALL_EXPERIMENTS, ROOT, experiment, load_script, run_there, write_wav
+from helpers import ALL_EXPERIMENTS, ROOT, experiment, load_script
 
 FILES = {  # scripts of the repository, and the function of theirs that reads a command line
     "data/prepare.py": "get_args",
@@ -37,7 +35,6 @@ PLACES = {  # what stands for a name of the reader's
 }
 LEFT_OUT = {"...", "FLAGS"}  # stand for further arguments
 FOREIGN = {"--signal", "--requeue", "--gpus", "-k", "--no-deps", "-h", "-9", "--scope", "--index-url"}
-AUTHORS = {"-adapter_residual"}
 
 
 class Understood(Exception):
@@ -147,7 +144,7 @@ def check_ipet(command: Command, arguments: list[str], monkeypatch) -> None:
         return
     if arguments[0] not in __main__.COMMANDS:
         raise ValueError(f"ipet has no command {arguments[0]}")
-    if command.named and len(arguments) == 1 or arguments[1:] == ["-out", "DIR"]:
+    if (command.named and len(arguments) == 1) or arguments[1:] == ["-out", "DIR"]:
         return  # its name, in a sentence
     if command.named and arguments[0] == "report" and arguments[1].startswith("-"):
         arguments = ["report", "runs", *arguments[1:]]
@@ -241,7 +238,7 @@ def known_flags(scripts):
         known = {flag for action in torchrun_parser()._actions for flag in action.option_strings}
         for name in ("ast_esc50", "ast_voxceleb", "w2v_esc50", "w2v_voxceleb"):
             with experiment(name) as load:
-                known |= flags_of(lambda: load("arguments").get_args([]), monkeypatch)  # noqa: B023
+                known |= flags_of(lambda: load("arguments").get_args([]), monkeypatch)
         for path, function in FILES.items():
             known |= flags_of(lambda: getattr(scripts[path], function)([]), monkeypatch)  # noqa: B023
         for command in __main__.COMMANDS.values():
