@@ -19,6 +19,7 @@ from benchmarks import (
     determinism,
     evaluation,
     growth,
+    loggers,
     predicting,
     prompts,
     reading,
@@ -39,6 +40,7 @@ PARTS = {  # each: its flags, and what it measures, prints and returns
     "predicting": predicting,
     "scoring": scoring,
     "growth": growth,
+    "loggers": loggers,
     "determinism": determinism,
 }
 

@@ -33,7 +33,7 @@ def run(args: argparse.Namespace, device: torch.device) -> dict:
     held = {}
     with tempfile.TemporaryDirectory() as folder:
         training = trainer_of(built, datasets, folder, device)
-        training.logbook = Logbook(training.folder, ("tensorboard",), "", 0)
+        training.logbook = Logbook(training.folder, ("tensorboard",))
         for epoch in range(1, args.epochs + 1):
             training.run_epoch()
             gc.collect()

@@ -28,6 +28,7 @@ METHODS = (
     "prefix",
 )
 
+LOGGERS = ("tensorboard", "neptune", "trackio", "wandb", "mlflow")
 FINE_TUNING = ("finetune", "finetune_transformer")
 AUDIOSET_MEAN, AUDIOSET_STD = -4.2677393, 4.5689974  # of its log-mels (AST, Gong et al. 2021)
 UNSIZED = (*FINE_TUNING, "linear", "bitfit")
@@ -126,10 +127,18 @@ def names(text: str) -> tuple[str, ...]:
 
 def logger_names(text: str) -> tuple[str, ...]:
     """Names of loggers, of those there are."""
-    unknown = [name for name in names(text) if name not in ("tensorboard", "neptune")]
+    unknown = [name for name in names(text) if name not in LOGGERS]
     if unknown:
-        raise argparse.ArgumentTypeError(f"unknown logger {unknown[0]!r}; accepted: tensorboard, neptune")
+        raise argparse.ArgumentTypeError(f"unknown logger {unknown[0]!r}; accepted: {', '.join(LOGGERS)}")
     return names(text)
+
+
+class Joined(argparse.Action):
+    """Words that are tuples each, ``a,b c``, as one tuple without repetitions."""
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        """Keep it."""
+        setattr(namespace, self.dest, tuple(dict.fromkeys(name for word in values for name in word)))
 
 
 def gpu_numbers(text: str) -> tuple[int, ...]:
@@ -198,9 +207,11 @@ def add_run(parser: Parser) -> None:
     add(
         "-logger",
         type=logger_names,
+        action=Joined,
+        nargs="+",
         default="tensorboard",
-        metavar="A,B",
-        help="tensorboard, neptune; metrics.jsonl is always written",
+        metavar="A",
+        help=f"one or several of {', '.join(LOGGERS)}; '' for none; metrics.jsonl is always written",
     )
 
 

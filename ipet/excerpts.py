@@ -71,7 +71,7 @@ def trial_clips(
 
 
 def write_excerpt(path: Path, recording: Path) -> float:
-    """Write the beginning of a recording as the model hears it, FLAC of 16 kHz, mono, 16 bits.
+    """Write the beginning of a recording as the model hears it: 16 kHz, mono, 16 bits, FLAC or WAV by name.
 
     Returns:
         Its seconds.
@@ -81,6 +81,8 @@ def write_excerpt(path: Path, recording: Path) -> float:
     """
     samples = Recordings().read(recording, 0, SECONDS * SAMPLE_RATE).numpy()
     buffer = io.BytesIO()
-    soundfile.write(buffer, np.clip(samples, -1, 1), SAMPLE_RATE, format="FLAC", subtype="PCM_16")
+    soundfile.write(
+        buffer, np.clip(samples, -1, 1), SAMPLE_RATE, format=path.suffix[1:].upper(), subtype="PCM_16"
+    )
     write_atomically(path, buffer.getvalue())
     return len(samples) / SAMPLE_RATE

@@ -33,7 +33,8 @@ from ipet.datasets import Datasets, check_recordings, unusable
 from ipet.devices import best_device, fast_precision
 from ipet.interruption import Stopped, StopRequest, end_readers, end_with_parent, ends
 from ipet.lists import Clip, check_disjoint, utterance_key
-from ipet.logbook import check_loggers, lock_run, open_run, read_record, record_start
+from ipet.logbook import lock_run, open_run, read_record, record_start
+from ipet.loggers import check_loggers
 from ipet.loopback import BACKEND, stay_on_loopback
 from ipet.passport import hashes, list_files, plain, write_passport
 from ipet.recipe import Recipe

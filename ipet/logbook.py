@@ -3,7 +3,6 @@
 import contextlib
 import hashlib
 import importlib.metadata
-import importlib.util
 import json
 import os
 import platform
@@ -11,12 +10,15 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import torch
 from filelock import FileLock, Timeout
+from tqdm import tqdm
 
 from ipet.checkpoint import naming, read_json, write_atomically, write_json
+from ipet.loggers import LOGGERS, Logger, place_of
 
 PACKAGES = (
     "torch",
@@ -64,77 +66,27 @@ WORTH_KEEPING = ("training_state*.pt", "result.json")  # states may be deleted t
 CELLS = {"rand_seed", "protocol", "cells"}  # more of them can be added to a run
 
 
-class TensorBoard:
-    """Scalars as TensorBoard events under ``tensorboard/``."""
-
-    def __init__(self, folder: Path, name: str, first_step: int):
-        from torch.utils.tensorboard import SummaryWriter  # a second of imports, main process only
-
-        self.folder = folder / "tensorboard"
-        self.writer = SummaryWriter(str(self.folder), purge_step=first_step)
-
-    def scalar(self, name: str, value: float, step: int) -> None:
-        """One point of a curve; raises what its thread met when it wrote an earlier one."""
-        with naming(self.folder):
-            self.writer.add_scalar(name, value, step)
-
-    def close(self) -> None:
-        """Flush to disk."""
-        with naming(self.folder):
-            self.writer.close()
-
-
-class Neptune:
-    """Scalars in neptune's offline format under ``neptune/``; the hosted service closed in 2026.
-
-    ``NEPTUNE_MODE`` chooses another mode for those who run a server of their own.
-    """
-
-    def __init__(self, folder: Path, name: str, first_step: int):
-        os.environ["NEPTUNE_DATA_DIRECTORY"] = str(folder / "neptune")  # not the current folder
-        import neptune
-
-        self.run = neptune.init_run(mode=os.environ.get("NEPTUNE_MODE", "offline"), name=name)
-
-    def scalar(self, name: str, value: float, step: int) -> None:
-        """One point of a curve."""
-        self.run[name].append(value, step=step)
-
-    def close(self) -> None:
-        """Flush to disk."""
-        self.run.stop()
-
-
-def check_loggers(names: tuple[str, ...]) -> None:
-    """Raise ValueError where a logger's package is not installed."""
-    if "neptune" in names and importlib.util.find_spec("neptune") is None:
-        raise ValueError(
-            "-logger neptune needs the package: python3 -m pip install neptune; "
-            "JSONL and TensorBoard are written without it"
-        )
-
-
-LOGGERS = {"tensorboard": TensorBoard, "neptune": Neptune}
-
-
 class Logbook:
     """One JSON object a line in ``metrics.jsonl``, and the same numbers in the chosen loggers.
+
+    The file is what counts, and an error of its disk is raised. A logger that fails is told no more: a note
+    says so, the training goes on, and ``-resume`` tells the logger everything again.
 
     Args:
         folder: of the run or the fold.
         loggers: names from ``LOGGERS``.
-        name: of the run, for loggers that list runs.
         last_step, last_epoch: a continued run's, the latter whole; later rows, which were written behind
             its last checkpoint, are dropped.
+        parameters: what loggers are told of the training beside its run's arguments, JSON values by name.
     """
 
     def __init__(
         self,
         folder: str | Path,
         loggers: tuple[str, ...],
-        name: str = "",
         last_step: int = 0,
         last_epoch: int = 0,
+        parameters: Mapping[str, object] | None = None,
     ):
         self.path = Path(folder) / "metrics.jsonl"
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -142,12 +94,43 @@ class Logbook:
         kept = [row for row in kept if row["kind"] == "step" or row["epoch"] <= last_epoch]
         write_atomically(self.path, "".join(json.dumps(row) + "\n" for row in kept).encode())
         self.file = open(self.path, "a", encoding="utf-8")  # noqa: SIM115, open as long as the run
-        self.loggers = [LOGGERS[kind](Path(folder), name, last_step + 1) for kind in loggers]
+        self.loggers: dict[str, Logger] = {}
+        self.failed: list[str] = []
+        for name in loggers:
+            with self.unless_it_fails(name):
+                self.loggers[name] = LOGGERS[name](place_of(folder, parameters or {}, last_step))
+                if not self.loggers[name].keeps:
+                    for row in kept:
+                        self.loggers[name].scalars(*numbers_of(row))
+
+    @contextlib.contextmanager
+    def unless_it_fails(self, name: str) -> Iterator[None]:
+        """Go on without a logger that raises inside the block."""
+        try:
+            yield
+        except Exception as error:
+            said = str(error).partition("\n")[0] or "no reason given"
+            tqdm.write(
+                f"note: -logger {name} failed and is left out from here on ({type(error).__name__}: {said}); "
+                f"{self.path} has every row, and -resume of a run that has not ended tells it all of them"
+            )
+            self.failed.append(name)
+            failed = self.loggers.pop(name, None)
+            if failed is not None:
+                with contextlib.suppress(Exception):  # it has failed already
+                    failed.close()
+
+    def tell(self, what: str, *values) -> None:
+        """Call a method of every logger."""
+        for name, logger in list(self.loggers.items()):
+            with self.unless_it_fails(name):
+                getattr(logger, what)(*values)
 
     def sync(self) -> None:
         """See that every row so far outlives a power cut: before a state says that its step is done."""
         with naming(self.path):
             os.fsync(self.file.fileno())
+        self.tell("flush")
 
     def log(self, kind: str, epoch: int, step: int, **values: float | list) -> None:
         """Write one row; ``kind`` is ``step`` or ``epoch``. Loggers get its numbers."""
@@ -155,17 +138,38 @@ class Logbook:
         with naming(self.path):
             self.file.write(json.dumps(row) + "\n")
             self.file.flush()
-        for logger in self.loggers:
-            for name, value in values.items():
-                if isinstance(value, int | float):
-                    logger.scalar(f"{kind}/{name}", value, step)
+        self.tell("scalars", *numbers_of(row))
+
+    def show(self, step: int, tell_all: Callable[[Callable], None]) -> None:
+        """Tell the loggers what came out of a training that is over.
+
+        Args:
+            step: its last one.
+            tell_all: see ``showing.show``; what it cannot draw or read is told in a note.
+        """
+        if not self.loggers:
+            return
+        try:
+            tell_all(lambda what, *values: self.tell(what, *values, step))
+        except Exception as error:
+            tqdm.write(f"note: not all that came out is in the loggers: {type(error).__name__}: {error}")
 
     def close(self) -> None:
         """Close everything."""
         with contextlib.suppress(OSError):  # every row was flushed: its error is told already
             self.file.close()
-        for logger in self.loggers:
-            logger.close()
+        self.tell("close")
+        self.loggers = {}
+
+
+def numbers_of(row: Mapping) -> tuple[dict[str, float], int]:
+    """What loggers get of a row: its numbers, such as ``step/loss``, and its step."""
+    own = ("kind", "epoch", "step")
+    return {
+        f"{row['kind']}/{name}": value
+        for name, value in row.items()
+        if name not in own and isinstance(value, int | float)
+    }, row["step"]
 
 
 class NoLogbook:
@@ -175,6 +179,9 @@ class NoLogbook:
         """Nothing."""
 
     def log(self, kind: str, epoch: int, step: int, **values: float | list) -> None:
+        """Nothing."""
+
+    def show(self, step: int, tell_all: Callable[[Callable], None]) -> None:
         """Nothing."""
 
     def close(self) -> None:

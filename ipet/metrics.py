@@ -1,6 +1,6 @@
 """Evaluation metrics and their 95 % intervals: pure functions of scores and targets, on NumPy arrays."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 from scipy.special import ndtri as normal_quantile
@@ -16,6 +16,14 @@ def accuracy(scores: np.ndarray, targets: np.ndarray) -> float:
         targets: [N, C] one-hot.
     """
     return float(np.mean(scores.argmax(axis=1) == targets.argmax(axis=1)))
+
+
+def confusion(cells: Iterable[tuple[np.ndarray, np.ndarray]], num_classes: int) -> np.ndarray:
+    """[N, C] scores and targets of each cell -> [C, C] clips of a class (row) answered as each, added up."""
+    matrix = np.zeros((num_classes, num_classes), dtype=int)
+    for scores, targets in cells:
+        np.add.at(matrix, (targets.argmax(axis=1), scores.argmax(axis=1)), 1)
+    return matrix
 
 
 def classes_with_both(targets: np.ndarray) -> np.ndarray:

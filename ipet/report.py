@@ -11,11 +11,10 @@ from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
-from sklearn.metrics import confusion_matrix
 
 from ipet import plots
 from ipet.checkpoint import read_json, write_atomically
-from ipet.metrics import average_precision, det_curve
+from ipet.metrics import average_precision, confusion, det_curve
 from ipet.printable import folder_name
 from ipet.saved import files_of
 from ipet.summary import NESTED, TITLES, at_epoch, cell_order, in_percent, summarise, table
@@ -403,15 +402,6 @@ def draw_confusion(run: Run, folder: Path) -> None:
     """The confusion of all cells, added up: of the last epoch, or of the test list at the chosen one."""
     names = class_names(run)
     plots.plot_confusion(folder / "confusion.png", confusion(predictions(run), len(names)), names)
-
-
-def confusion(cells: Iterable[tuple[np.ndarray, np.ndarray]], num_classes: int) -> np.ndarray:
-    """[N, C] scores and targets of each cell -> [C, C] clips of a class (row) answered as each, added up."""
-    matrix = np.zeros((num_classes, num_classes), dtype=int)
-    for scores, targets in cells:
-        classes = range(num_classes)
-        matrix += confusion_matrix(targets.argmax(axis=1), scores.argmax(axis=1), labels=classes)
-    return matrix
 
 
 def mean_precisions(cells: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:

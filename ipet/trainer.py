@@ -6,6 +6,7 @@ import random
 import shutil
 import signal
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +43,7 @@ from ipet.memory import peak_memory
 from ipet.names import own_names
 from ipet.recipe import Recipe, learning_rate
 from ipet.saved import add_to_description, save_adapter
+from ipet.showing import show
 from ipet.tuning import count_parameters, prompts_computed, train_mode
 from ipet.updates import Updates
 
@@ -162,6 +164,11 @@ class Trainer:
     def write_more(self, predictions: dict[str, np.ndarray]) -> None:
         """Write what a task keeps beside ``predictions.npz``; in the main process alone."""
 
+    def recordings(self, row: int) -> list[Path]:
+        """What was heard for a row of the predictions."""
+        evaluation = self.datasets.evaluation
+        return [evaluation["test" if "test" in evaluation else "eval"].clips[row].path]
+
     # Training -------------------------------------------------------------------------------
 
     def fit(self, resume: bool = False) -> dict:
@@ -173,7 +180,9 @@ class Trainer:
         if resume:
             self.restore(self.folder / "training_state.pt")
         if distributed.is_main():
-            self.logbook = Logbook(self.folder, self.recipe.loggers, self.title, self.step, self.epoch)
+            sizes = dict(zip(("trainable_parameters", "all_parameters"), count_parameters(self.model)))
+            parameters = {"seed": self.recipe.seed, **sizes}
+            self.logbook = Logbook(self.folder, self.recipe.loggers, self.step, self.epoch, parameters)
         self.started = time.perf_counter()
         self.timer.saved()
         try:
@@ -514,6 +523,8 @@ class Trainer:
             save_arrays(self.folder / "predictions.npz", self.predictions)
             self.write_more(self.predictions)
             write_json(self.folder / "result.json", result)  # last: it says that the cell is finished
+            names = self.datasets.train.labels.names
+            self.logbook.show(self.step, partial(show, result, self.predictions, names, self.recordings))
         return result
 
     @torch.no_grad()  # the counter's hooks do not work in inference mode

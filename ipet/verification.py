@@ -86,6 +86,11 @@ class VerificationTrainer(ClassificationTrainer):
         """The detection error trade-off, and a histogram of the scores."""
         self.draw(self.folder, "", predictions)
 
+    def recordings(self, row: int) -> list[Path]:
+        """The two utterances of a trial."""
+        clips = self.datasets.evaluation["eval"].clips
+        return [clips[i].path for i in self.datasets.trials.pairs[row]]
+
     def draw(self, folder: Path, prefix: str, predictions: dict[str, np.ndarray]) -> None:
         """Draw ``<prefix>det.png`` and ``<prefix>scores.png`` into ``folder``."""
         targets = predictions["targets"]

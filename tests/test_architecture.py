@@ -20,13 +20,14 @@ LEVELS = [
         *("features", "lists", "augment", "checkpoint", "memory", "methods", "recipe", "scoring"),
         *("layer_kinds", "insight"),
     },
+    {"loggers"},
     {
         *("datasets", "backbones", "multitask", "logbook", "cache", "corruption"),
         *("moments", "fingerprint", "summary", "plots", "saved", "excerpts", "page"),
     },
     {
         *("splits", "models", "updates", "inference", "library", "report", "sweep"),
-        *("examination", "proposals", "passport", "inspection_table"),
+        *("examination", "proposals", "passport", "inspection_table", "showing"),
     },
     {"trainer", "commands", "compare", "diagnosis", "share", "export"},
     {"classification", "doctor", "rerun", "run_page"},

@@ -251,9 +251,11 @@ def test_lists_of_gpus_and_loggers(capsys, get_args):
     assert args.usable_gpu == (0, 2)
     assert args.logger == ("tensorboard", "neptune")
     assert get_args(["-name", "x", "-logger", ""]).logger == ()
+    assert get_args(["-name", "x"]).logger == ("tensorboard",)
+    assert get_args(["-name", "x", "-logger", "wandb", "mlflow,wandb"]).logger == ("wandb", "mlflow")
     assert "'0,a' is not a list of GPU numbers such as 0,1" in refusal(capsys, get_args, "-usable_gpu", "0,a")
-    assert "unknown logger 'wandb'; accepted: tensorboard, neptune" in refusal(
-        capsys, get_args, "-logger", "tensorboard,wandb"
+    assert "unknown logger 'fax'; accepted: tensorboard, neptune, trackio, wandb, mlflow" in refusal(
+        capsys, get_args, "-logger", "tensorboard", "fax"
     )
 
 

@@ -14,7 +14,6 @@ from ipet.logbook import (
     VOLATILE,
     Logbook,
     NoLogbook,
-    check_loggers,
     environment,
     git_commit,
     lock_run,
@@ -159,19 +158,12 @@ def test_no_logger_is_asked_for_and_none_writes(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["metrics.jsonl"]
 
 
-def test_neptune_without_its_package_is_refused_with_what_to_do(monkeypatch):
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)  # as if it were not installed
-    with pytest.raises(ValueError, match="-logger neptune needs the package: python3 -m pip install neptune"):
-        check_loggers(("tensorboard", "neptune"))
-    check_loggers(("tensorboard",))
-
-
 def test_neptune_is_used_offline_unless_the_environment_says_otherwise(tmp_path, monkeypatch):
     class Neptune:
         """Stands in for the package and for its run."""
 
         def __init__(self):
-            self.begun, self.logged, self.stopped = [], [], 0
+            self.begun, self.logged, self.fields, self.stopped = [], [], {}, 0
 
         def init_run(self, **settings):
             self.begun.append(settings)
@@ -184,6 +176,12 @@ def test_neptune_is_used_offline_unless_the_environment_says_otherwise(tmp_path,
         def append(self, value, step):
             self.logged.append((self.name, value, step))
 
+        def __setitem__(self, name, value):
+            self.fields[name] = value
+
+        def fetch(self):
+            return "RUN-1"
+
         def stop(self):
             self.stopped += 1
 
@@ -191,13 +189,20 @@ def test_neptune_is_used_offline_unless_the_environment_says_otherwise(tmp_path,
     monkeypatch.setitem(sys.modules, "neptune", neptune)
     monkeypatch.delenv("NEPTUNE_MODE", raising=False)
     monkeypatch.setenv("NEPTUNE_DATA_DIRECTORY", "")  # put back after the test
-    write_rows(tmp_path, 1, 2, loggers=("neptune",))
-    monkeypatch.setenv("NEPTUNE_MODE", "sync")
-    Logbook(tmp_path, ("neptune",), name="first").close()
-    assert neptune.begun == [{"mode": "offline", "name": ""}, {"mode": "sync", "name": "first"}]
+    cell = tmp_path / "IPET/t/a/seed_1"
+    write_rows(cell, 1, 2, loggers=("neptune",))
     assert neptune.logged == [("step/loss", 1.0, 1), ("step/loss", 0.5, 2)]
-    assert neptune.stopped == 2
-    assert os.environ["NEPTUNE_DATA_DIRECTORY"] == str(tmp_path / "neptune")
+    write_rows(cell, 2, last_step=1, loggers=("neptune",))  # written anew
+    assert neptune.logged[2:] == [("step/loss", 1.0, 1), ("step/loss", 0.5, 2)]
+    monkeypatch.setenv("NEPTUNE_MODE", "sync")
+    write_rows(cell, 1, loggers=("neptune",))
+    write_rows(cell, 2, last_step=1, loggers=("neptune",))  # the server has the first row
+    assert neptune.logged[4:] == [("step/loss", 1.0, 1), ("step/loss", 0.5, 2)]
+    said = [{k: v for k, v in begun.items() if k in ("mode", "with_id")} for begun in neptune.begun]
+    assert said == [{"mode": "offline"}] * 2 + [{"mode": "sync"}, {"mode": "sync", "with_id": "RUN-1"}]
+    assert not any(value for begun in neptune.begun for key, value in begun.items() if "capture" in key)
+    assert neptune.stopped == 4
+    assert os.environ["NEPTUNE_DATA_DIRECTORY"] == str(cell / "neptune")
 
 
 # A run's folder -----------------------------------------------------------------------------------
