@@ -16,8 +16,9 @@ import soundfile
 import torch
 
 from benchmarks import medians_and_ratio
-from ipet.audio import SUFFIXES, Recordings
+from ipet.audio import Recordings
 from ipet.cache import build_cache
+from ipet.files import SUFFIXES
 
 # name: (clips, seconds, Hz, suffix)
 SHAPES = {

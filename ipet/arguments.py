@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 from ipet import limits
+from ipet.parsing import list_folder, read_interval
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PROTOCOLS = ("last", "best_epoch", "common_epoch", "nested")
@@ -169,7 +170,10 @@ def parameters(text: str) -> int:
 
 def interval(text: str) -> str:
     """``500`` steps or ``10m`` minutes, as it is."""
-    (positive if text.endswith("m") else size)(text.removesuffix("m"))
+    try:
+        read_interval(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(error) from None
     return text
 
 
@@ -741,9 +745,7 @@ def own_lists(argv=None, log_mels: bool = False) -> dict:
     AudioSet's.
     A folder that cannot be read is left to what reads the lists, which says what is wrong.
     """
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("-path_list", type=Path, default=REPOSITORY / "data" / "own")
-    folder = parser.parse_known_args(argv)[0].path_list.expanduser()
+    folder = list_folder(argv, REPOSITORY / "data" / "own")
     found = {"path_list": folder, "classification_loss": "cce"}
     found["fold"] = len(list(folder.glob("train_[0-9]*.json")))
     if log_mels:

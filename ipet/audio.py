@@ -1,10 +1,7 @@
 """Waveforms: decode, mix down, resample, crop or tile. Everything is [T] float32 at 16 kHz."""
 
-import errno
 import math
-import os
 import re
-import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,15 +13,14 @@ import soxr
 import torch
 from torch import Tensor
 
+from ipet.files import AUDIO, readable_size
 from ipet.printable import escaped
 
 SAMPLE_RATE = 16_000  # Hz, of both backbones
-SUFFIXES = (".wav", ".flac", ".ogg", ".mp3")  # of the files that are taken for recordings in a folder
 
 # A WAV written to a pipe carries a placeholder of about 2 or 4 GiB in place of its length.
 STREAMED_BYTES = 0x7FFFF000
 SEEKABLE = ("WAV", "WAVEX", "FLAC", "OGG")  # to the very sample: an MP3 is not, see Forward
-ACCEPTED = "expected WAV, FLAC, OGG or MP3 audio"
 CROPS = ("first", "centre", "random")
 MAX_FRAMES = 1 << 40  # libsndfile gives more where a FLAC does not tell its length
 RATES = (1_000, 768_000)  # Hz: 1 Hz, which a header may claim, would become 16,000 times as many samples
@@ -215,9 +211,9 @@ def open_audio(path: str | Path) -> Iterator[soundfile.SoundFile]:
     path = Path(path)
     size = size_of(path)
     if path.suffix.lower() == ".raw":  # soundfile wants to be told what it holds
-        raise ClipError(f"{path}: .raw has no header that tells its format; {ACCEPTED}")
+        raise ClipError(f"{path}: .raw has no header that tells its format; {AUDIO}")
     if size == 0:
-        raise ClipError(f"{path}: the file is empty (0 bytes); {ACCEPTED}")
+        raise ClipError(f"{path}: the file is empty (0 bytes); {AUDIO}")
     try:
         with Forward(path) as file:
             check_header(path, size, file)
@@ -242,17 +238,11 @@ def size_of(path: Path) -> int:
         ClipError: it may not be read.
     """
     try:
-        found = os.stat(path)
-    except (FileNotFoundError, ValueError):  # the latter: a NUL in its name
-        link = os.path.islink(path)
-        raise FileNotFoundError(f"{path}: {'a link to nowhere' if link else 'no such file'}") from None
+        return readable_size(path, AUDIO)
+    except FileNotFoundError:
+        raise
     except OSError as error:
-        raise ClipError(f"{path}: {error.strerror}; {ACCEPTED}") from None
-    if not stat.S_ISREG(found.st_mode):
-        raise FileNotFoundError(f"{path}: not a file")
-    if not os.access(path, os.R_OK, effective_ids=os.access in os.supports_effective_ids):
-        raise ClipError(f"{path}: {os.strerror(errno.EACCES)}; {ACCEPTED}")
-    return found.st_size
+        raise ClipError(str(error)) from None
 
 
 def check_size(path: str | Path, num_samples: int) -> None:
@@ -270,7 +260,7 @@ def check_header(path: Path, size: int, file: soundfile.SoundFile) -> None:
     libsndfile reads a cut WAV without a word, but notes the mismatch in its log of the header.
     """
     if file.format == "RAW":  # libsndfile takes whatever is called .au, .snd, .vox or .gsm for speech
-        raise ClipError(f"{path}: no header tells its format, and its name alone is no proof; {ACCEPTED}")
+        raise ClipError(f"{path}: no header tells its format, and its name alone is no proof; {AUDIO}")
     if not RATES[0] <= file.samplerate <= RATES[1]:
         raise ClipError(
             f"{path}: a sample rate of {file.samplerate:,} Hz; expected {RATES[0]:,} to {RATES[1]:,} Hz"

@@ -1,21 +1,24 @@
 """python3 -m ipet predict, embed, verify: a saved adapter on files, some or very many."""
 
 import csv
+import importlib.util
 import json
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from ipet.audio import SUFFIXES, ClipError
+from ipet.audio import ClipError
 from ipet.checkpoint import save_arrays, tell
-from ipet.inference import TunedModel, Window, known_recordings
+from ipet.files import AUDIO, known_recordings, readable_size
+from ipet.inference import TunedModel, Window
 from ipet.lists import TRIALS, below, read_trial_rows
 from ipet.metrics import eer, min_dcf
 from ipet.printable import escaped
@@ -86,12 +89,11 @@ class Table:
         if csv_file is not None:
             rows = whole_rows(csv_file, columns)
             self.done = {row[0] for row in rows}
-            csv_file.parent.mkdir(parents=True, exist_ok=True)
-            self.csv = open(csv_file, "w", encoding="utf-8", newline="")  # noqa: SIM115, closed by close()
+            self.csv = new_file(csv_file)
             self.writer = csv.writer(self.csv, lineterminator="\n")
             self.writer.writerows([columns, *rows])
         if jsonl_file is not None:
-            self.jsonl = sys.stdout if jsonl_file == "-" else open(jsonl_file, "w", encoding="utf-8")  # noqa: SIM115
+            self.jsonl = sys.stdout if jsonl_file == "-" else new_file(Path(jsonl_file))
 
     def add(self, rows: list[tuple]) -> None:
         """Write the rows of one recording."""
@@ -115,6 +117,12 @@ class Table:
         for file in (self.csv, self.jsonl):
             if file is not None and file is not sys.stdout:
                 file.close()
+
+
+def new_file(path: Path) -> TextIO:
+    """A file of text to write, whose lines end as they are given; its folder is made if need be."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return open(path, "w", encoding="utf-8", newline="")
 
 
 def rounded(value):
@@ -161,7 +169,7 @@ def predict(
         csv_file, jsonl_file: see ``Table``; a CSV's recordings are not heard again.
     """
     table = Table(COLUMNS[kind], csv_file, jsonl_file)
-    paths = [path for path in known_recordings(paths, SUFFIXES) if str(path) not in table.done]
+    paths = [path for path in known_recordings(paths) if str(path) not in table.done]
     bar = tqdm(total=len(paths), unit="file", disable=None, leave=False)
     heard = failed = 0
     try:
@@ -213,9 +221,8 @@ def embed(model: TunedModel, paths: list[Path], out: Path) -> int:
     Raises:
         ValueError: another ending, no pyarrow for Parquet, or no recording that could be used.
     """
-    if out.suffix not in (".npz", ".parquet"):
-        raise ValueError(f"{out}: ends with {out.suffix!r}; expected .npz or .parquet")
-    reader = Reader(model.read, known_recordings(paths, SUFFIXES))
+    check_format(out)
+    reader = Reader(model.read, known_recordings(paths))
     rows = [
         output.mean(dim=0).numpy()
         for output in tqdm(
@@ -233,16 +240,30 @@ def embed(model: TunedModel, paths: list[Path], out: Path) -> int:
     return int(reader.failed > 0)
 
 
+def check_format(out: Path) -> None:
+    """Raise ValueError where embeddings cannot be written into a file of that ending."""
+    if out.suffix not in (".npz", ".parquet"):
+        raise ValueError(f"{out}: ends with {out.suffix!r}; expected .npz or .parquet")
+    if out.suffix == ".parquet" and importlib.util.find_spec("pyarrow") is None:
+        raise ValueError(f"{out}: Parquet needs the package: python3 -m pip install pyarrow")
+
+
 def write_parquet(out: Path, names: list[str], rows: list[np.ndarray]) -> None:
     """The columns ``path`` and ``embedding``."""
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ModuleNotFoundError:
-        raise ValueError(f"{out}: Parquet needs the package: python3 -m pip install pyarrow") from None
+    import pyarrow
+    import pyarrow.parquet
+
     table = pyarrow.table({"path": names, "embedding": [row.tolist() for row in rows]})
     out.parent.mkdir(parents=True, exist_ok=True)
     pyarrow.parquet.write_table(table, out)
+
+
+def check_two(paths: list[Path]) -> None:
+    """Raise ValueError or OSError where paths are not those of two files that can be compared."""
+    if len(paths) != 2:
+        raise ValueError(f"{len(paths)} recordings; expected two to compare, or -trials FILE")
+    for path in paths:
+        readable_size(path, AUDIO)
 
 
 def verify(
@@ -268,8 +289,7 @@ def verify(
         ValueError: neither two recordings nor trials; a trial's recording that cannot be used.
     """
     if trials is None:
-        if len(paths) != 2:
-            raise ValueError(f"{len(paths)} recordings; expected two to compare, or -trials FILE")
+        check_two(paths)
         score = model.similarity(*paths, scoring)
         tell({"scoring": scoring, "score": score}, f"{score:.4f}", json_file, indent=None)
         return 0
@@ -285,7 +305,7 @@ def verify(
     targets = np.array([TRIALS[kind] for kind, *_ in rows])
     scores = score_trials(torch.stack(embeddings), pairs, scoring)
     if csv_file is not None:
-        with open(csv_file, "w", encoding="utf-8", newline="") as file:
+        with new_file(csv_file) as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(["one", "other", "target", "score"])
             writer.writerows([a, b, int(t), f"{s:.6f}"] for (_, a, b), t, s in zip(rows, targets, scores))

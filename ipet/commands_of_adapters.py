@@ -6,6 +6,7 @@ Light on purpose: see ``__main__``.
 from pathlib import Path
 
 from ipet.arguments import Help, Parser, count, positive, probability, size
+from ipet.files import check_writable, known_recordings
 
 
 def adapter_parser(command: str, usage: str, epilog: str) -> Parser:
@@ -45,13 +46,16 @@ def predict(argv: list[str]) -> int:
     flags = parser.parse_args(argv)
     if flags.timeline and flags.events:
         parser.error("-timeline and -events: one of the two, please")
+    recordings = known_recordings(flags.file)
+    check_writable(flags.csv)
+    check_writable(flags.jsonl)
 
     from ipet.commands import predict
     from ipet.inference import load
 
     return predict(
         load(flags.adapter, flags.device, flags.pretrained, flags.precision),
-        flags.file,
+        recordings,
         "timeline" if flags.timeline else "events" if flags.events else "clips",
         flags.top,
         flags.hop,
@@ -72,12 +76,15 @@ def embed(argv: list[str]) -> int:
     parser.add_argument("file", nargs="+", type=Path, metavar="FILE", help="recordings, and folders of them")
     parser.add_argument("-out", type=Path, required=True, metavar="FILE", help=".npz or .parquet")
     flags = parser.parse_args(argv)
+    recordings = known_recordings(flags.file)
+    check_writable(flags.out)
 
-    from ipet.commands import embed
+    from ipet.commands import check_format, embed
     from ipet.inference import load
 
+    check_format(flags.out)
     model = load(flags.adapter, flags.device, flags.pretrained, flags.precision)
-    return embed(model, flags.file, flags.out)
+    return embed(model, recordings, flags.out)
 
 
 EMBED_EXAMPLE = """example:
@@ -96,10 +103,17 @@ def verify(argv: list[str]) -> int:
     add("-csv", "--csv", type=Path, default=None, metavar="FILE", help="the trials' scores")
     add("-json", "--json", default=None, metavar="FILE", help="write what is told there; - is the screen")
     flags = parser.parse_args(argv)
+    check_writable(flags.csv)
+    check_writable(flags.json)
 
-    from ipet.commands import verify
+    from ipet.commands import check_two, verify
     from ipet.inference import load
+    from ipet.lists import read_trial_rows
 
+    if flags.trials is None:
+        check_two(flags.file)
+    else:
+        read_trial_rows(flags.trials)
     model = load(flags.adapter, flags.device, flags.pretrained, flags.precision)
     return verify(model, flags.file, flags.trials, flags.path_data, flags.scoring, flags.csv, flags.json)
 

@@ -4,6 +4,7 @@ import copy
 import itertools
 import math
 import os
+from collections import Counter
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -23,6 +24,8 @@ from ipet.interruption import begin_reader
 from ipet.lists import Clip, Labels, multi_hot
 
 MOST_LEFT_OUT = 0.1  # share of a list whose recordings may be unusable
+HEADER_READERS = 8  # threads
+POOL = 32  # batches whose clips are sorted by length together: few enough that epochs differ
 
 
 class Batch(NamedTuple):
@@ -139,6 +142,23 @@ class Clips(Dataset):
             raise ClipError(f"{clip.where}: {error}") from None
         return waveform, multi_hot(clip.classes, len(self.labels))
 
+    def length(self, index: int) -> int:
+        """Samples of a clip behind its cut, as its recording's header tells.
+
+        Raises:
+            ClipError: see ``read``.
+        """
+        clip = self.clips[index]
+        try:
+            return min(self.recordings.length(clip.path), self.cut.num_samples)
+        except (ClipError, FileNotFoundError) as error:
+            raise ClipError(f"{clip.where}: {error}") from None
+
+    def lengths(self) -> np.ndarray:
+        """[N] samples of all clips behind their cut."""
+        with ThreadPoolExecutor(HEADER_READERS) as pool:
+            return np.fromiter(pool.map(self.length, range(len(self))), np.int64, len(self))
+
     def targets(self) -> np.ndarray:
         """[N, C] targets of all clips."""
         return np.stack([multi_hot(clip.classes, len(self.labels)).numpy() for clip in self.clips])
@@ -146,7 +166,7 @@ class Clips(Dataset):
 
 def check_recordings(clips: Iterable[Clip]) -> None:
     """Open every recording's header; raises ClipError for the first unusable one."""
-    for clip, said in look_at(clips, open_header, num_workers=8):
+    for clip, said in look_at(clips, open_header, HEADER_READERS):
         if said is not None:
             raise ClipError(f"{clip.where}: {said}")
 
@@ -266,9 +286,10 @@ class TrainClips(Clips):
         other.clips = [self.clips[i] for i in sorted(chosen)]
         return other
 
-    def __getitem__(self, epoch_and_index: tuple[int, int]) -> Batch:
-        epoch, index = epoch_and_index
-        rng = np.random.default_rng([self.seed, epoch, index])
+    def __getitem__(self, drawn: tuple[int, ...]) -> Batch:
+        """The clip (epoch, index), or (epoch, index, n) where the epoch has drawn it n times before."""
+        index = drawn[1]
+        rng = np.random.default_rng([self.seed, *drawn])
         waveform, target = self.read(index)
         mixed = rng.random() < self.mixup
         if mixed:
@@ -359,7 +380,7 @@ def collate(items: list[Batch]) -> Batch:
 
 
 class EpochBatches(Sampler):
-    """Batches of (epoch, index) in an order that the seed and the epoch fix, shared out to the ranks.
+    """Batches of clips in an order that the seed and the epoch fix, shared out to the ranks.
 
     Rank r of R takes clips r, r + R, r + 2 R, ... of every global batch. Where a batch does not
     divide, the ranks with fewer clips repeat one of its clips at the end with weight 0
@@ -371,6 +392,7 @@ class EpochBatches(Sampler):
         seed: of the order.
         rank, world_size: whose share.
         probabilities: [N] of the clips, if as many are to be drawn with replacement instead.
+        lengths: [N] samples of the clips, if a batch is to hold clips of like length; see ``by_length``.
     """
 
     def __init__(
@@ -381,7 +403,9 @@ class EpochBatches(Sampler):
         rank: int = 0,
         world_size: int = 1,
         probabilities: np.ndarray | None = None,
+        lengths: np.ndarray | None = None,
     ):
+        self.lengths = lengths
         self.num_clips, self.batch_size, self.seed = num_clips, batch_size, seed
         self.rank, self.world_size, self.probabilities = rank, world_size, probabilities
         self.epoch, self.first = 1, 0  # the next pass: of which epoch, and from which batch on
@@ -396,6 +420,9 @@ class EpochBatches(Sampler):
             order = rng.permutation(self.num_clips)
         else:
             order = rng.choice(self.num_clips, self.num_clips, p=self.probabilities)
+        if self.lengths is not None:
+            yield from by_length(order, self.lengths, self.batch_size, rng)
+            return
         for start in range(0, self.num_clips, self.batch_size):
             yield order[start : start + self.batch_size]
 
@@ -403,12 +430,19 @@ class EpochBatches(Sampler):
         """The clips of batch ``step`` (from 0) of the epoch, over all ranks."""
         return next(itertools.islice(self.global_batches(), step, None))
 
-    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        for batch in itertools.islice(self.global_batches(), self.first, None):
-            share = batch[self.rank :: self.world_size].tolist()
+    def __iter__(self) -> Iterator[list[tuple[int, ...]]]:
+        """Lists of (epoch, index), or (epoch, index, n) of a clip that was drawn n times before."""
+        times = Counter()
+        for i, batch in enumerate(self.global_batches()):
+            drawn = []
+            for index in batch.tolist():
+                drawn.append((self.epoch, index, times[index]) if times[index] else (self.epoch, index))
+                times[index] += 1
+            share = drawn[self.rank :: self.world_size]
             if len(share) < math.ceil(len(batch) / self.world_size):
-                share.append(int(batch[0]))
-            yield [(self.epoch, index) for index in share]
+                share.append(drawn[0])
+            if i >= self.first:
+                yield share
 
     def weights(self, step: int) -> Tensor:
         """[b] the weights of this rank's clips in batch ``step`` (from 0); over all ranks they sum to R.
@@ -422,11 +456,44 @@ class EpochBatches(Sampler):
         return weights
 
 
-class RankShare(Sampler):
-    """Every clip of a list once, clip r, r + R, r + 2 R, ... to rank r of R."""
+def by_length(
+    order: np.ndarray, lengths: np.ndarray, batch_size: int, rng: np.random.Generator
+) -> list[np.ndarray]:
+    """Batches of clips of like length, so that little is filled up.
 
-    def __init__(self, num_clips: int, rank: int = 0, world_size: int = 1):
-        self.indices = range(rank, num_clips, world_size)
+    The clips come in pools of ``POOL`` batches, as the epoch's order has them. A pool is sorted by length and
+    cut into batches, and the batches of all pools are shuffled. What does not fill a batch, the end of the
+    order, is the last batch, of clips of any length.
+
+    Args:
+        order: of the epoch, indices of clips.
+        lengths: [N] of all clips.
+        batch_size: of a global batch.
+        rng: shuffles the batches.
+    """
+    whole = len(order) - len(order) % batch_size
+    batches: list[np.ndarray] = []
+    for start in range(0, whole, POOL * batch_size):
+        pool = order[start : min(start + POOL * batch_size, whole)]
+        pool = pool[np.argsort(lengths[pool], kind="stable")]
+        batches += list(pool.reshape(-1, batch_size))
+    shuffled = [batches[i] for i in rng.permutation(len(batches))]
+    return [*shuffled, order[whole:]] if whole < len(order) else shuffled
+
+
+class RankShare(Sampler):
+    """Every clip of a list once, clip r, r + R, r + 2 R, ... to rank r of R.
+
+    Args:
+        num_clips: of the list.
+        rank, world_size: whose share.
+        lengths: [N] samples of the clips, if they are to come by length, the longest first; otherwise they
+            come in the list's order.
+    """
+
+    def __init__(self, num_clips: int, rank: int = 0, world_size: int = 1, lengths: np.ndarray | None = None):
+        order = range(num_clips) if lengths is None else np.argsort(-lengths, kind="stable").tolist()
+        self.indices = order[rank::world_size]
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -457,7 +524,7 @@ def train_loader(clips: TrainClips, batches: EpochBatches, num_workers: int, pin
 def evaluation_loader(
     clips: EvaluationClips, share: RankShare, batch_size: int, num_workers: int, pin: bool
 ) -> DataLoader:
-    """Batches of this rank's share of a list, in its order."""
+    """Batches of this rank's share of a list, in the share's order."""
     return DataLoader(
         clips,
         batch_size,

@@ -10,7 +10,7 @@ must be the one that it was trained on, which its fingerprint tells.
 
 import contextlib
 import copy
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -376,19 +376,3 @@ def pinned_name(settings: dict) -> str:
     """Where a backbone's weights are: of a hub's repository the commit that it was trained on."""
     name, revision = settings["pretrained"], settings.get("revision")
     return f"{name}@{revision}" if revision and name.count("/") == 1 and "@" not in name else name
-
-
-def known_recordings(paths: Sequence[Path], suffixes: Sequence[str]) -> list[Path]:
-    """Recordings: the files among ``paths``, and what lies in the folders among them, at any depth.
-
-    Raises:
-        FileNotFoundError: a path that is not there, or a folder without a recording.
-    """
-    found: list[Path] = []
-    for path in paths:
-        inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in suffixes) if path.is_dir() else []
-        if not inside and not path.is_file():
-            what = f"holds no {', '.join(suffixes)} file" if path.is_dir() else "no such file or folder"
-            raise FileNotFoundError(f"{path}: {what}")
-        found += inside or [path]
-    return list(dict.fromkeys(found))

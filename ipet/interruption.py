@@ -11,6 +11,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from ipet.parsing import read_interval
+
 RESUME_STATUS = 75  # EX_TEMPFAIL of sysexits.h: the same command with -resume goes on
 ENDS = ("SIGINT", "SIGTERM", "SIGUSR1", "SIGHUP")  # SLURM sends USR1 where --signal=USR1@60 asks for it
 PATIENCE = 2.0  # seconds in which a signal and its copies, sent on by a launcher, count as one
@@ -133,15 +135,7 @@ class Timer:
     """
 
     def __init__(self, every: str):
-        number, minutes = every.removesuffix("m"), every.endswith("m")
-        try:
-            value = float(number) if minutes else int(number)
-        except ValueError:
-            value = 0
-        if not 0 < value < float("inf"):
-            raise ValueError(f"{every!r} is no interval; expected steps such as 500, or minutes such as 10m")
-        self.seconds = 60 * value if minutes else None
-        self.steps = None if minutes else value
+        self.steps, self.seconds = read_interval(every)
         self.saved_at = time.monotonic()
 
     def saved(self) -> None:

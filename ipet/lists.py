@@ -3,7 +3,6 @@
 import csv
 import json
 import os
-import stat
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ipet.files import readable_size
 from ipet.printable import CONTROL, control_character, spelt
 
 COLUMNS = ("index", "mid", "display_name")
@@ -188,19 +188,14 @@ def check_once(path: Path, clips: Sequence[Clip]) -> None:
 def check_file(clip: Clip, flag: str) -> None:
     """Raise FileNotFoundError or ValueError where a clip's file is missing, not to be looked at or empty."""
     try:
-        found = os.stat(clip.path)
-    except FileNotFoundError:
-        found = None
-    except OSError as error:  # a folder that may not be entered, links in a circle, a name that is too long
-        reason = f"{os.fspath(clip.path)[:200]}: {error.strerror}"
-        raise ValueError(f"{clip.where}: {reason}; expected a file that can be read") from None
-    if found is None or not stat.S_ISREG(found.st_mode):
-        link = found is None and clip.path.is_symlink()
-        reason = "not a file" if found else "a link to nowhere" if link else "no such file"
+        size = readable_size(clip.path, "expected a file that can be read")
+    except FileNotFoundError as error:
         raise FileNotFoundError(
-            f"{clip.where}: {clip.path}: {reason}; is {flag} the folder that the list's paths start from?"
-        )
-    if found.st_size == 0:
+            f"{clip.where}: {error}; is {flag} the folder that the list's paths start from?"
+        ) from None
+    except OSError as error:
+        raise ValueError(f"{clip.where}: {error}") from None
+    if size == 0:
         raise ValueError(f"{clip.where}: {clip.path}: the file is empty (0 bytes); expected audio")
 
 

@@ -1,6 +1,5 @@
 """A run made again from its passport, and whether it came out the same, bit for bit."""
 
-import argparse
 import contextlib
 import io
 import os
@@ -16,6 +15,7 @@ from ipet.checkpoint import write_json
 from ipet.compare import as_text, differences, flat, read_side, short, unequal
 from ipet.devices import best_device
 from ipet.logbook import environment
+from ipet.parsing import list_folder
 from ipet.passport import hashes, list_files, plain, read_passport
 from ipet.printable import escaped
 from ipet.summary import planned_cells
@@ -114,9 +114,7 @@ def lists_of(path: Path, arguments: Mapping, further: Sequence[str]) -> dict[str
     Raises:
         ValueError: it is not there.
     """
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("-path_list", type=Path, default=Path(str(arguments.get("path_list"))))
-    folder = parser.parse_known_args(further)[0].path_list.expanduser().resolve()
+    folder = list_folder(further, Path(str(arguments.get("path_list")))).resolve()
     if not folder.is_dir():
         raise ValueError(
             f"{path}: the run's lists, {folder}, are not there; where they lie here goes behind --: "

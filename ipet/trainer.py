@@ -28,6 +28,7 @@ from ipet.checkpoint import (
 )
 from ipet.datasets import (
     Batch,
+    Clips,
     Datasets,
     EpochBatches,
     EvaluationClips,
@@ -109,6 +110,7 @@ class Trainer:
             distributed.rank(),
             distributed.world_size(),
             datasets.train.rarity() if recipe.balanced else None,
+            self.lengths(datasets.train),
         )
         pin = device.type == "cuda"
         self.loader = train_loader(datasets.train, self.batches, recipe.num_workers, pin)
@@ -118,6 +120,7 @@ class Trainer:
         self.history: list[dict] = []
         self.last: dict[str, Tensor] = {}  # what was trained, behind the last whole epoch
         self.best: dict[str, Tensor] = {}
+        self.known_lengths: dict[Clips, np.ndarray | None] = {}  # of evaluation lists
         self.stop, self.timer = StopRequest(), Timer(recipe.checkpoint_every)
         self.logbook: Logbook | NoLogbook = NoLogbook()  # the main process has one while it trains
         self.started = time.perf_counter()  # of what ``seconds`` does not count yet
@@ -125,6 +128,12 @@ class Trainer:
         self.predictions: dict[str, np.ndarray] | None = None  # what is kept of them
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
+
+    def lengths(self, clips: Clips) -> np.ndarray | None:
+        """[N] samples of a list's clips, as the main process finds them, where batches are made by length."""
+        if not getattr(self.model.front_end, "variable_length", False):
+            return None
+        return distributed.from_main(clips.lengths)
 
     # What a task says -----------------------------------------------------------------------
 
@@ -355,7 +364,10 @@ class Trainer:
             FloatingPointError: an output is NaN or infinite.
         """
         self.model.eval()
-        share = RankShare(len(clips), distributed.rank(), distributed.world_size())
+        if clips not in self.known_lengths:
+            self.known_lengths[clips] = self.lengths(clips)
+        lengths = self.known_lengths[clips]
+        share = RankShare(len(clips), distributed.rank(), distributed.world_size(), lengths)
         recipe, pin = self.recipe, self.device.type == "cuda"
         num_segments = self.model.front_end.num_segments
         batch_size = max(1, recipe.eval_batch_size // num_segments)
@@ -436,6 +448,8 @@ class Trainer:
                 "optimizer": self.updates.optimizer.state_dict(),
                 "scaler": self.updates.scaler.state_dict(),
             }
+            if self.batches.lengths is not None:  # a cache's may be others than a header's, of an MP3
+                training["lengths"] = torch.from_numpy(self.batches.lengths)
             self.logbook.sync()
             save_next_training(self.folder / "training_state.pt", training)
         self.timer.saved()
@@ -475,6 +489,8 @@ class Trainer:
         self.updates.scaler.load_state_dict(training["scaler"])
         for name in ("epoch", "step", "epoch_losses", "skipped", "seconds", "history", "last", "best"):
             setattr(self, name, training[name])
+        lengths = training.get("lengths")  # none: it began without batches of like length
+        self.batches.lengths = None if lengths is None else lengths.numpy()
         self.skipped_in_a_row = training.get("skipped_in_a_row", 0)  # not in an earlier version's
         if distributed.is_main() and self.history:
             shutil.rmtree(self.folder / "best", ignore_errors=True)  # may be of an epoch that was cut off

@@ -13,6 +13,8 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pytest
+import safetensors.torch
 import soundfile
 
 from ipet.summary import planned_cells
@@ -263,3 +265,26 @@ def write_run(folder, experiment, cells, names=("cat", "dog"), predictions=None,
 
 def one_hot(*classes, num_classes=2):
     return np.eye(num_classes, dtype=np.float32)[list(classes)]
+
+
+def adapter(folder):
+    """The tensors of a saved adapter."""
+    return safetensors.torch.load((folder / "adapter_model.safetensors").read_bytes())
+
+
+@contextlib.contextmanager
+def stopped_behind_the_third_step(monkeypatch):
+    """Trainings inside the block get SIGTERM in their third step, and stop."""
+    from ipet.interruption import Stopped
+    from ipet.trainer import Trainer
+
+    take = Trainer.train_step
+
+    def stop_behind_the_third(training, *batch):
+        if training.step == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return take(training, *batch)
+
+    with monkeypatch.context() as patched, pytest.raises(Stopped):
+        patched.setattr(Trainer, "train_step", stop_behind_the_third)
+        yield

@@ -1,8 +1,10 @@
 """What every command promises: an example that is understood, one line for an error, no network."""
 
+import os
 import re
 import shlex
 import socket
+from pathlib import Path
 
 import pytest
 
@@ -56,14 +58,15 @@ def test_the_help_of_all_commands_names_each_and_has_an_example(capsys):
     )
 
 
+THERE = str(ROOT / "LICENSE")  # a file, whatever is in it
 WRONG = {  # behind each command: what is not there
     "-m ipet report": ["nowhere"],
     "-m ipet compare": ["nowhere", "elsewhere"],
     "-m ipet rerun": ["nowhere/passport.json"],
     "-m ipet sweep": ["ast_nothing", "-grid", "lr=1e-3,1e-4"],
-    "-m ipet predict": ["nowhere/at/all", "a.wav"],
-    "-m ipet embed": ["nowhere/at/all", "a.wav", "-out", "a.npz"],
-    "-m ipet verify": ["nowhere/at/all", "a.wav", "b.wav"],
+    "-m ipet predict": ["nowhere/at/all", THERE],
+    "-m ipet embed": ["nowhere/at/all", THERE, "-out", "a.npz"],
+    "-m ipet verify": ["nowhere/at/all", THERE, THERE],
     "-m ipet inspect": ["nowhere/at/all", "eval_1.json"],
     "-m ipet migrate": ["nowhere"],
     "-m ipet push": ["nowhere", "somebody/sounds"],
@@ -85,3 +88,55 @@ def test_an_error_is_one_line_and_an_exit_status_without_a_network(
     said, error = capsys.readouterr()
     assert said == "" and error.count("\n") == 1 and re.match(r"(error|\w+\.py \w+): .{20}", error), error
     assert not list(tmp_path.iterdir())
+
+
+EARLY = {  # what is wrong, seen before a model is loaded: the command's words, and what is said
+    "predict, no file": ("predict A nowhere.wav", "nowhere.wav: no such file or folder"),
+    "predict, an empty folder": ("predict A empty", "empty: holds no .wav, .flac, .ogg, .mp3 file"),
+    "predict, a second file": ("predict A a.wav b.wav", "b.wav: no such file or folder"),
+    "predict, a CSV that is a folder": ("predict A a.wav -csv empty", "empty: a folder; expected a file"),
+    "predict, JSON lines below a file": (
+        "predict A a.wav -jsonl a.wav/b/c",
+        "a.wav/b/c: {0}/a.wav is no fold",
+    ),
+    "predict, a folder of others": (
+        "predict A a.wav -csv locked/x/a.csv",
+        "the folder {0}/locked may not be",
+    ),
+    "predict, a file of others": ("predict A a.wav -csv fixed.csv", "fixed.csv: may not be written"),
+    "embed, no file": ("embed A nowhere.wav -out a.npz", "nowhere.wav: no such file or folder"),
+    "embed, a folder of others": ("embed A a.wav -out locked/a.npz", "the folder {0}/locked may not be"),
+    "embed, another ending": (
+        "embed A a.wav -out a.txt",
+        "a.txt: ends with '.txt'; expected .npz or .parquet",
+    ),
+    "verify, no file": ("verify A a.wav nowhere.wav", "nowhere.wav: no such file"),
+    "verify, a folder": ("verify A a.wav empty", "empty: not a file"),
+    "verify, one file": ("verify A a.wav", "1 recordings; expected two to compare, or -trials FILE"),
+    "verify, no trials": ("verify A -trials nowhere.txt", "nowhere.txt: no such list of trials"),
+    "verify, other trials": ("verify A -trials a.wav", "a.wav: "),
+    "verify, a folder of others": ("verify A a.wav a.wav -csv locked/a.csv", "the folder {0}/locked may not"),
+}
+
+
+@pytest.mark.parametrize("case", EARLY)
+def test_what_a_command_cannot_read_or_write_is_told_before_a_model_is_loaded(
+    case, monkeypatch, capsys, tmp_path
+):
+    words, said = EARLY[case]
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("ipet.inference.load", None)  # whoever calls it gets a traceback
+    shut = {"locked", "fixed.csv"}  # root may write everywhere
+    may = os.access
+    monkeypatch.setattr(
+        os, "access", lambda path, *a, **k: Path(path).name not in shut and may(path, *a, **k)
+    )
+    for name in ("empty", "locked"):
+        (tmp_path / name).mkdir()
+    for name in ("a.wav", "fixed.csv"):
+        (tmp_path / name).write_bytes(b"\xff")
+    before = sorted(tmp_path.rglob("*"))
+    assert __main__.main(words.split()) == 1
+    out, error = capsys.readouterr()
+    assert out == "" and error.count("\n") == 1 and said.format(tmp_path) in error, error
+    assert sorted(tmp_path.rglob("*")) == before

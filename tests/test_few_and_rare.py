@@ -13,7 +13,7 @@ from ipet.datasets import Cut, EpochBatches, TrainClips
 from ipet.lists import Clip, Labels
 from ipet.trainer import Trainer
 
-from helpers import rows, run_here, tiny, write_lists
+from helpers import rows, run_here, tiny, write_lists, write_wav
 
 NAMES = ("dog", "rain", "bell")
 W2V = ["-frame_length", 40, "-batch_size", 4]
@@ -99,6 +99,39 @@ def test_classes_are_drawn_alike_however_rare_they_are():
     assert np.bincount(drawn) / len(drawn) == pytest.approx([1 / 3] * 3, abs=0.03)
 
 
+def drawn_in(batches):
+    """What an epoch draws, as the training list is asked for it."""
+    return [drawn for batch in batches for drawn in batch]
+
+
+def test_a_rare_clip_has_another_crop_and_seed_each_time_that_an_epoch_draws_it(tmp_path):
+    write_wav(tmp_path / "0.wav", 1.0)
+    clips = train_clips([0], *[[1]] * 9)
+    clips.clips[0] = Clip(tmp_path / "0.wav", (0,), "clip 0")
+    clips.cut = Cut(1_000, crop="random")
+    rarity = clips.rarity()
+    drawn = drawn_in(EpochBatches(40, 10, 5, probabilities=np.repeat(rarity, 4) / 4))
+    assert len(set(drawn)) == 40  # no draw twice
+    mine = [(1, 0), (1, 0, 1), (1, 0, 2)]
+    items = [clips[key] for key in mine]
+    assert len({item.seed.item() for item in items}) == 3
+    assert len({tuple(item.waveform[:5].tolist()) for item in items}) == 3
+    assert clips[1, 0].seed == clips[1, 0].seed != clips[2, 0].seed
+
+
+@pytest.mark.parametrize("lengths", [None, np.arange(23)[::-1].copy()])
+def test_the_draws_of_a_clip_are_the_same_for_any_number_of_processes_and_behind_a_stop(lengths):
+    rarity = train_clips(*[[int(i > 0)] for i in range(23)]).rarity()
+    alone = list(EpochBatches(23, 6, 5, 0, 1, rarity, lengths))
+    assert sum(len(key) == 3 for batch in alone for key in batch) > 5
+    ranks = [EpochBatches(23, 6, 5, rank, 3, rarity, lengths) for rank in range(3)]
+    for step, batch in enumerate(alone):
+        assert {key for share in map(list, ranks) for key in share[step]} == set(batch)
+    later = EpochBatches(23, 6, 5, 0, 1, rarity, lengths)
+    later.first = 2
+    assert list(later) == alone[2:]
+
+
 def test_the_processes_share_out_what_is_drawn():
     rarity = train_clips(*[[i % 3] for i in range(13)]).rarity()
     whole = np.concatenate(list(EpochBatches(13, 4, 5, probabilities=rarity).global_batches()))
@@ -106,7 +139,7 @@ def test_the_processes_share_out_what_is_drawn():
     for step in range(4):
         batch = whole[4 * step : 4 * step + 4].tolist()
         for rank in range(2):
-            own = [index for _, index in shares[rank][step]]
+            own = [index for _, index, *_ in shares[rank][step]]
             assert own[: len(batch[rank::2])] == batch[rank::2]
 
 

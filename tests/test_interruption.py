@@ -1,13 +1,16 @@
 """Signals are remembered until a training can be saved; checkpoints come when they are due."""
 
+import argparse
 import os
 import signal
 import time
 
 import pytest
 
+from ipet.arguments import interval
 from ipet.checkpoint import load_latest_training, save_training
 from ipet.interruption import RESUME_STATUS, Stopped, StopRequest, Timer, end_with_parent, ends
+from ipet.parsing import read_interval
 
 
 def test_the_first_signal_is_remembered_and_the_handlers_come_back():
@@ -98,6 +101,15 @@ def test_what_is_no_interval_is_refused(text):
         ValueError, match="is no interval; expected steps such as 500, or minutes such as 10m"
     ):
         Timer(text)
+    with pytest.raises(argparse.ArgumentTypeError, match="is no interval; expected steps such as 500"):
+        interval(text)
+
+
+@pytest.mark.parametrize(("text", "read"), [("500", (500, None)), ("0.5m", (None, 30)), ("10m", (None, 600))])
+def test_the_flag_takes_the_intervals_that_a_training_takes(text, read):
+    assert interval(text) == text and read_interval(text) == read
+    timer = Timer(text)
+    assert (timer.steps, timer.seconds) == read
 
 
 def test_a_process_whose_parent_has_ended_already_ends_too():

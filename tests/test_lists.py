@@ -1,6 +1,7 @@
 """Lists of clips and tables of labels: what is read, and the letter to whoever wrote them wrong."""
 
 import json
+import os
 import re
 import time
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ipet.audio import ClipError, read_audio
 from ipet.lists import (
     Clip,
     check_disjoint,
@@ -18,6 +20,7 @@ from ipet.lists import (
     trial_utterances,
     utterance_key,
 )
+from ipet.parsing import list_folder
 
 TABLE = "index,mid,display_name\n0,/m/dog,Dog\n1,/m/cat,Cat\n2,/m/owl,Owl\n"
 
@@ -282,6 +285,33 @@ def test_a_file_that_cannot_be_looked_at_is_refused_with_the_clip(tmp_path, labe
     said = refused(path, tmp_path, labels)
     assert said.startswith(f"{path}: clip 0: {tmp_path}/{name}"[:230])
     assert said.endswith("; expected a file that can be read")
+
+
+@pytest.mark.parametrize(
+    "kind", ["nothing", "a folder", "a link to nowhere", "a circle", "a long name", "locked"]
+)
+def test_a_list_says_of_a_file_what_its_reader_says(tmp_path, labels, monkeypatch, kind):
+    name = "a" * 300 if kind == "a long name" else "1.wav"
+    file = tmp_path / name
+    if kind == "a folder":
+        file.mkdir()
+    elif kind == "locked":
+        clip_file(tmp_path, name)
+        monkeypatch.setattr(os, "access", lambda path, *a, **k: path != file)
+    elif kind != "nothing" and kind != "a long name":
+        file.symlink_to(file if kind == "a circle" else tmp_path / "gone")
+    with pytest.raises((ClipError, FileNotFoundError)) as read:
+        read_audio(file)
+    with pytest.raises((ValueError, FileNotFoundError)) as listed:
+        read_clips(write_list(tmp_path, {"wav": name, "labels": "/m/dog"}), tmp_path, labels)
+    missing = isinstance(read.value, FileNotFoundError)
+    assert isinstance(listed.value, FileNotFoundError) == missing
+    assert f"clip 0: {str(read.value).partition(';')[0]}" in str(listed.value)
+
+
+@pytest.mark.parametrize(("words", "folder"), [("-epoch 3", "own"), ("-path_list a -x -path_list=b", "b")])
+def test_the_folder_of_the_lists_is_the_last_one_that_is_given(words, folder):
+    assert list_folder(words.split(), Path("own")) == Path(folder)
 
 
 def test_a_link_to_nowhere_in_a_list_is_named(tmp_path, labels):

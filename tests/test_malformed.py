@@ -57,7 +57,7 @@ def lists(sound, tmp_path):
 def root_reads_no_locked_file(monkeypatch):
     """The system lets root read every file; to the tests it is as to everybody else."""
     if os.geteuid() == 0:
-        monkeypatch.setattr("ipet.audio.os.access", lambda path, *_, **__: os.stat(path).st_mode & 0o444 > 0)
+        monkeypatch.setattr("ipet.files.os.access", lambda path, *_, **__: os.stat(path).st_mode & 0o444 > 0)
 
 
 def read(name, lists, runs, *more):

@@ -1,6 +1,5 @@
 """Whole runs, as users start them: what is written, going on after a kill, several processes, bad input."""
 
-import contextlib
 import json
 import os
 import random
@@ -13,7 +12,6 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import safetensors.torch
 import soundfile
 import torch
 
@@ -33,12 +31,14 @@ from ipet.splits import Cell
 from ipet.trainer import MOST_SKIPPED, Trainer, seed_everything
 
 from helpers import (
+    adapter,
     command_here,
     experiment,
     rows,
     run_here,
     run_there,
     start,
+    stopped_behind_the_third_step,
     tiny,
     wait_for_a_write,
     wait_for_another_state,
@@ -62,10 +62,6 @@ def folds(tmp_path_factory):
 @pytest.fixture(scope="module")
 def splits(tmp_path_factory):
     return write_lists(tmp_path_factory.mktemp("splits"), train=13, valid=5, test=7)
-
-
-def adapter(folder):
-    return safetensors.torch.load((folder / "adapter_model.safetensors").read_bytes())
 
 
 def assert_same_tensors(got, want):
@@ -430,21 +426,6 @@ def test_signals_end_a_run_that_goes_on_bit_for_bit(steps, never_stopped, tmp_pa
     run_in_one_thread("w2v_speechcommands", *flags)
     assert_same_cell(tmp_path / "IPET/t/a/seed_1234", never_stopped)
     record_property("signals", len(numbers))
-
-
-@contextlib.contextmanager
-def stopped_behind_the_third_step(monkeypatch):
-    """Trainings inside the block get SIGTERM in their third step, and stop."""
-    take = Trainer.train_step
-
-    def stop_behind_the_third(training, *batch):
-        if training.step == 2:
-            os.kill(os.getpid(), signal.SIGTERM)
-        return take(training, *batch)
-
-    with monkeypatch.context() as patched, pytest.raises(Stopped):
-        patched.setattr(Trainer, "train_step", stop_behind_the_third)
-        yield
 
 
 def test_one_process_then_two_then_one_train_as_one(steps, tmp_path, monkeypatch):
