@@ -14,8 +14,8 @@ DOCUMENTS = sorted(
     if "demo_data" not in path.parts
 )
 PROGRAM = re.compile(  # what a line that is a command may begin with, behind ( and $
-    r"(\(|\$ )*(cd|cp|curl|docker|export|git|hf|ipet|ls|make|mkdir|pip|python3?|sbatch|scontrol|source|srun"
-    r"|tensorboard|torchrun|[A-Za-z_]+=\S*)(\s|$)"
+    r"(\(|\$ )*(cd|cp|curl|docker|export|git|hf|ipet(?= [a-z])|ls|make|mkdir|pip|python3?|sbatch|scontrol"
+    r"|source|srun|tensorboard|torchrun|[A-Za-z_]+=\S*)(\s|$)"
 )
 HINT = re.compile(  # what a line may hold that ought to be one
     r"python3 (-m [\w.]+ \S|\S+\.py)|main\.py -|torchrun |sbatch |^make [a-z]+$|\bipet (predict|report) "

@@ -24,7 +24,21 @@ FILES = {  # scripts of the repository, and the function of theirs that reads a 
 PARSED_BY_MAIN = ("pretraining.ast_small", "pretraining.corpus", "pretraining.handmade", "tests.fuzz")
 PARSED_BY_MAIN += ("pretraining.wav2vec2_small",)
 # Programs of others; what is the repository's among their arguments is checked in ``check_others``.
-OTHERS = {"[", "cp", "curl", "docker", "exit", "export", "git", "head", "hf", "ls", "mkdir", "scontrol", "source"}
+OTHERS = {
+    "[",
+    "cp",
+    "curl",
+    "docker",
+    "exit",
+    "export",
+    "git",
+    "head",
+    "hf",
+    "ls",
+    "mkdir",
+    "scontrol",
+    "source",
+}
 OTHERS |= {"tensorboard", "wandb", "mlflow"}
 PLACES = {  # what stands for a name of the reader's
     "EXPERIMENT": "ast_esc50",
