@@ -8,7 +8,7 @@ import sys
 
 import ipet
 from ipet.arguments import suggest
-from ipet.commands_of_adapters import doctor, embed, export, inspect, migrate, predict, push, verify
+from ipet.commands_of_adapters import doctor, embed, export, inspect, migrate, predict, push, serve, verify
 from ipet.commands_of_runs import compare, report, rerun, sweep
 from ipet.printable import escaped
 
@@ -38,7 +38,7 @@ def main(argv: list[str] | None = None) -> int:
         return 1
     except ModuleNotFoundError as error:
         package = str(error.name).partition(".")[0]
-        if package not in ("jinja2", "matplotlib", "optuna"):
+        if package not in ("gradio", "jinja2", "matplotlib", "optuna"):
             raise
         print(f"error: {package} is not installed: python3 -m pip install {package}", file=sys.stderr)
         return 1
@@ -60,6 +60,7 @@ COMMANDS = {
     "predict": predict,
     "embed": embed,
     "verify": verify,
+    "serve": serve,
     "inspect": inspect,
     "push": push,
     "export": export,

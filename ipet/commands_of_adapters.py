@@ -5,7 +5,7 @@ Light on purpose: see ``__main__``.
 
 from pathlib import Path
 
-from ipet.arguments import Help, Parser, count, positive, probability, size
+from ipet.arguments import Help, Parser, count, number, positive, probability, size
 from ipet.files import check_writable, known_recordings
 
 
@@ -274,6 +274,56 @@ EXPORT_EXAMPLE = """example:
   python3 -m ipet export runs/IPET/w2v_gtzan/first/seed_1234/fold_1/last exported -format onnx torch
 The file takes one segment of samples at 16 kHz and gives probabilities; model.json beside it says how
 long a segment is and what the classes are. ONNX needs: python3 -m pip install onnx onnxscript onnxruntime
+"""
+
+
+def serve(argv: list[str]) -> int:
+    """Show a page on which saved adapters hear recordings, on this machine alone."""
+    parser = Parser(
+        usage="python3 -m ipet serve ADAPTER ... [flags]", formatter_class=Help, epilog=SERVE_EXAMPLE
+    )
+    add = parser.add_argument
+    add("adapter", nargs="+", metavar="ADAPTER", help="last/ or best/ of runs, copies of them, or hub ids")
+    add("-host", default="127.0.0.1", metavar="ADDRESS", help="listen there; another one is seen by others")
+    add("-port", type=number(int, 0, 65_535), default=7860, help="0: a free one")
+    add("-names", nargs="+", default=(), metavar="NAME", help="hosts that a reverse proxy shows the page as")
+    add("-max_mb", type=positive, default=64.0, metavar="MB", help="of a recording's file")
+    add("-max_minutes", type=positive, default=30.0, metavar="MINUTES", help="of a recording")
+    add(
+        "-queue",
+        type=size,
+        default=20,
+        metavar="N",
+        help="questions that may wait; one is answered at a time",
+    )
+    add("-no_reports", action="store_true", help="link no reports of runs, which name paths and arguments")
+    add("-open", action="store_true", help="show it in this machine's browser")
+    add("-pretrained", default=None, metavar="WEIGHTS", help="the backbone's, if they lie elsewhere now")
+    add("-device", default=None, help="such as cuda:0 or cpu; a GPU if there is one, if not given")
+    add("-precision", choices=("fp32", "bf16", "fp16"), default="fp32", help="of products of matrices")
+    flags = parser.parse_args(argv)
+
+    from ipet.serve import serve
+
+    return serve(
+        flags.adapter,
+        flags.host,
+        flags.port,
+        flags.names,
+        flags.max_mb,
+        flags.max_minutes,
+        flags.queue,
+        not flags.no_reports,
+        flags.open,
+        flags.device,
+        flags.pretrained,
+        flags.precision,
+    )
+
+
+SERVE_EXAMPLE = """example:
+  python3 -m ipet serve runs/IPET/ast_esc50/first/seed_1234/fold_1/last speakers/last
+From elsewhere: ssh -L 7860:127.0.0.1:7860 HOST, then http://127.0.0.1:7860 there. docs/serve.md says more.
 """
 
 

@@ -22,6 +22,7 @@ MANY = 10  # curves, more than which cannot be told apart
 LONGEST = 60  # letters of a name
 BESIDE = ((8, 4), (-8, 4), (8, -4), (-8, -4), (8, 16), (-8, 16), (8, -16), (-8, -16))  # points, of a label
 NUMBERED = 20  # up to so many classes a confusion matrix shows its numbers
+LOUDEST_DB = 80  # of a spectrogram that are told apart
 
 
 def new_figure(width: float, height: float, num_columns: int = 1):
@@ -302,4 +303,49 @@ def plot_by_layer(
     axis.set(xlabel="layer", ylabel=value_name)
     if any(series):
         axis.legend(frameon=False, fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=len(series))
+    return save(figure, path)
+
+
+def plot_spectrogram(
+    path: str | Path, log_mel: np.ndarray, seconds: float, ticks: Mapping[str, float]
+) -> Path:
+    """Log-mels over time, the loudest 80 dB of them.
+
+    Args:
+        log_mel: [T, M] dB, from a recording's beginning to its end.
+        ticks: where a frequency lies, from 0 to M, by its name.
+    """
+    figure, [axis] = new_figure(8, 2.6)
+    top = float(log_mel.max())
+    image = axis.imshow(
+        log_mel.T,
+        aspect="auto",
+        origin="lower",
+        extent=(0, seconds, 0, log_mel.shape[1]),
+        vmin=top - LOUDEST_DB,
+        vmax=top,
+        cmap="magma",
+    )
+    axis.grid(False)
+    axis.set_yticks(list(ticks.values()), list(ticks), fontsize=8)
+    axis.set(xlabel="seconds", ylabel="Hz (mel scale)")
+    figure.colorbar(image, pad=0.01).set_label("dB", fontsize=8)
+    return save(figure, path)
+
+
+def plot_timeline(
+    path: str | Path, seconds: np.ndarray, curves: Mapping[str, np.ndarray], end: float
+) -> Path:
+    """Probabilities of classes over a recording.
+
+    Args:
+        seconds: [W] the middle of each window.
+        curves: [W] probabilities by class, at most ``MANY``.
+        end: seconds of the recording.
+    """
+    figure, [axis] = new_figure(8, 2.8)
+    for i, (name, values) in enumerate(curves.items()):
+        axis.plot(seconds, values, **line_style(i), linewidth=1.6, label=as_is(name))
+    axis.set(xlim=(0, end), ylim=(-0.02, 1.02), xlabel="seconds", ylabel="probability")
+    axis.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1.03))
     return save(figure, path)

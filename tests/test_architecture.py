@@ -9,7 +9,7 @@ from helpers import ALL_EXPERIMENTS as EXPERIMENTS
 from helpers import ROOT
 
 LEVELS = [
-    {"files", "limits", "printable"},
+    {"files", "limits", "printable", "serve_gate"},
     {"parsing"},
     {
         *("audio", "metrics", "mistakes", "calibration", "devices", "distributed", "dropout", "heads"),
@@ -31,9 +31,9 @@ LEVELS = [
         *("examination", "proposals", "passport", "inspection_table", "showing"),
     },
     {"trainer", "commands", "compare", "diagnosis", "share", "export"},
-    {"classification", "doctor", "rerun", "run_page"},
-    {"verification", "inspection", "pages"},
-    {"launch"},
+    {"classification", "doctor", "rerun", "run_page", "hearing"},
+    {"verification", "inspection", "pages", "serve_page"},
+    {"launch", "serve"},
     {"commands_of_runs", "commands_of_adapters"},  # flags; what they ask for is imported when it is needed
     {"__main__"},
 ]

@@ -1,0 +1,3 @@
+"""Fixtures of several test modules."""
+
+from browser import browser, browser_page, chromium  # noqa: F401
