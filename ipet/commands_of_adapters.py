@@ -3,6 +3,7 @@
 Light on purpose: see ``__main__``.
 """
 
+import time
 from pathlib import Path
 
 from ipet.arguments import Help, Parser, count, number, positive, probability, size
@@ -303,6 +304,7 @@ def serve(argv: list[str]) -> int:
     add("-precision", choices=("fp32", "bf16", "fp16"), default="fp32", help="of products of matrices")
     flags = parser.parse_args(argv)
 
+    began = time.perf_counter()
     from ipet.serve import serve
 
     return serve(
@@ -318,6 +320,7 @@ def serve(argv: list[str]) -> int:
         flags.device,
         flags.pretrained,
         flags.precision,
+        began,
     )
 
 

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from ipet.audio import SAMPLE_RATE, ClipError, Recordings
 from ipet.checkpoint import read_json
 from ipet.diagnosis import SILENT_DB
-from ipet.features import LOW_HZ, LogMel
+from ipet.features import HOP_SAMPLES, LOW_HZ, LogMel
 from ipet.heads import SpeakerHead
 from ipet.inference import Event, TunedModel, Window, load
 from ipet.metrics import det_curve, eer
@@ -25,10 +25,10 @@ from ipet.printable import escaped
 from ipet.report import DAMAGE, read_predictions, shortest_ends
 
 COLUMNS = 1_200  # of a spectrogram at most, a frame each
-HOP_MS = 10.0  # of a spectrogram that needs no more columns
 TICKS_HZ = (100, 300, 1_000, 2_000, 4_000, 8_000)
 CURVES = 6  # classes of a timeline, those that reach the highest probabilities
 ABOVE = 4  # folders between an adapter's and its run's: RUN/seed_1/fold_1/last
+ROUNDING = 1e-9  # of rates that are equal
 SCORING = "mean_distance"  # of a trial, where the run does not say
 
 
@@ -168,7 +168,7 @@ def threshold_of(folder: Path) -> Threshold | None:
     scores, targets = read_predictions(folder.parent / "predictions.npz")
     false_alarm, miss = det_curve(scores, targets)
     accepted = np.unique(scores)[::-1]  # a point of the curve each, behind "accept nothing"
-    crossing = int(np.argmax(miss[1:] <= false_alarm[1:]))
+    crossing = int(np.argmax(miss[1:] <= false_alarm[1:] + ROUNDING))
     return Threshold(float(accepted[crossing]), eer(scores, targets), len(scores))
 
 
@@ -218,9 +218,9 @@ def picture(model: TunedModel, waveform: Tensor) -> tuple[np.ndarray, dict[str, 
     """[N] samples -> [T, M] log-mels in dB, with the adapter's filters if it has some; and where Hz lie."""
     settings = model.model.front_end.settings
     num_mels = settings.get("num_mels", 128)
-    hop_ms = max(HOP_MS, 1_000 * len(waveform) / SAMPLE_RATE / COLUMNS)
+    hop = max(HOP_SAMPLES, -(-len(waveform) // COLUMNS))
     window = {name: settings[name] for name in ("window", "window_ms") if name in settings}
-    front_end = LogMel(num_mels, 1, mean=0.0, std=1.0, hop_ms=hop_ms, **window)
+    front_end = LogMel(num_mels, 1, mean=0.0, std=1.0, hop_ms=(hop + 0.5) * 1_000 / SAMPLE_RATE, **window)
     waveform = F.pad(waveform, (0, max(0, front_end.window_samples - len(waveform))))
     log_mel = front_end.log_mel(waveform[None])[0].numpy()  # [T, M]
     low, high, *places = (1_127 * np.log1p(hz / 700) for hz in (LOW_HZ, SAMPLE_RATE / 2, *TICKS_HZ))

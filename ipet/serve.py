@@ -14,7 +14,7 @@ import torch
 
 from ipet.audio import SAMPLE_RATE
 from ipet.hearing import Adapter, load_adapters
-from ipet.page import render
+from ipet.page import TEMPLATES, Page, render
 from ipet.report import DAMAGE, read_runs, told
 from ipet.run_page import run_page
 from ipet.serve_gate import LOOPBACK, Gate
@@ -40,6 +40,7 @@ def serve(
     device: str | None = None,
     pretrained: str | None = None,
     precision: str = "fp32",
+    began: float | None = None,
 ) -> int:
     """Serve saved adapters until an interrupt or SIGTERM; the exit status.
 
@@ -53,12 +54,13 @@ def serve(
         reports: link the page of the run that an adapter lies in.
         open_browser: show the page in this machine's browser, too.
         device, pretrained, precision: see ``inference.load``.
+        began: when the start began, of ``time.perf_counter``, which is told; now if not given.
 
     Raises:
         ModuleNotFoundError: Gradio is not installed.
         OSError, ValueError: an address that cannot be listened at; see ``inference.load``.
     """
-    began = time.perf_counter()
+    began = time.perf_counter() if began is None else began
     with listening(host, port) as listener, uploads() as folder:
         import gradio  # noqa: F401, before the models: where it is missing, that is told at once
 
@@ -136,8 +138,7 @@ def application(
     from fastapi import FastAPI
     from fastapi.responses import HTMLResponse
 
-    from ipet.page import TEMPLATES
-    from ipet.serve_page import Page
+    from ipet import serve_page
 
     runs = {a.name: a.run for a in adapters if reports and a.run is not None}
     links = {name: f"/report/{i}" for i, name in enumerate(runs)}
@@ -154,7 +155,7 @@ def application(
             pages[number] = report_of(list(runs.values())[number])
         return HTMLResponse(pages[number], headers=REPORT_HEADERS)
 
-    page = Page(adapters, folder, 60 * most_minutes, queue, links)
+    page = serve_page.Page(adapters, folder, 60 * most_minutes, queue, links)
     for adapter in adapters:
         warm_up(page, adapter, folder)
     most_bytes = round(most_mb * 1e6)
@@ -197,14 +198,14 @@ def warm_up(page, adapter: Adapter, folder: Path) -> None:
 
 def report_of(folder: Path) -> str:
     """The page of a run as HTML, without recordings to play; or why there is none."""
+    errors: list[str] = []
     with tempfile.TemporaryDirectory() as scratch:
         try:
-            [run, *_] = read_runs([folder], None, errors := [])
-            return render(run_page(run, Path(scratch), 0, errors))
+            for found in read_runs([folder], None, errors):
+                return render(run_page(found, Path(scratch), 0, errors))
         except DAMAGE as error:
-            from ipet.page import Page
-
-            return render(Page("No report", told=[told(folder, error)]))
+            errors.append(told(folder, error))
+    return render(Page("No report", told=errors))
 
 
 def run(app, listener: socket.socket, ready) -> None:

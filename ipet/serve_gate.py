@@ -12,11 +12,10 @@ from urllib.parse import urlsplit
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 EXACT = {
-    "GET": {"/", "/theme.css", "/favicon.ico", "/manifest.json", "/config"}
-    | {f"/gradio_api/{name}" for name in ("queue/data", "upload_progress", "startup-events", "theme.css")},
+    "GET": {"/", "/theme.css", "/favicon.ico", "/gradio_api/queue/data", "/gradio_api/upload_progress"},
     "POST": {f"/gradio_api/{name}" for name in ("queue/join", "upload", "cancel", "reset")},
 }
-BELOW = ("/assets/", "/static/", "/svelte/", "/report/", "/gradio_api/heartbeat/")
+BELOW = ("/assets/", "/static/", "/report/")
 FILE, UPLOAD = "/gradio_api/file=", "/gradio_api/upload"
 MOST_SENT = 1 << 20  # bytes of a request that is no upload
 SLACK = 1 << 16  # bytes of an upload beside its file

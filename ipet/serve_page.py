@@ -18,7 +18,8 @@ TOP = 5  # classes of a recording
 MOST_EVENTS = 200  # in a table
 KEPT_SECONDS = 600  # that an upload is kept after it was last written
 EACH_SECONDS = 60  # between two looks for those that are older
-NOTHING = ("", "", "")
+HINT = '<p class="hint">Upload a recording, or record one: what is heard is shown here.</p>'
+NOTHING = (HINT, "", "")
 PROGRESS = gr.Progress()
 HEAD = (
     '<div class="head"><h1>IPET</h1><p>Recordings are heard by {} on this server, which keeps them for '
@@ -56,7 +57,7 @@ class Page:
         raise ValueError("no adapter of that name is served here")
 
     def hear(self, name: str, path: str | None, progress=PROGRESS) -> Iterator[tuple[str, str, str]]:
-        """What a recording holds: its classes, its spectrogram, and then its timeline, if it is long.
+        """What a recording holds: its classes, then its spectrogram, then its timeline, if it is long.
 
         Args:
             name: of the adapter.
@@ -69,7 +70,9 @@ class Page:
         try:
             adapter = self.named(name)
             heard = hearing.hear(adapter.model, path, self.most_seconds, TOP)
-            shown = part("labels", heard, "calibration" in adapter.model.description), spectrogram(heard)
+            labels = part("labels", heard, "calibration" in adapter.model.description)
+            yield labels, "", ""
+            shown = labels, spectrogram(heard)
             yield *shown, ""
             if hearing.is_long(adapter.model, heard):
                 yield *shown, self.timeline(adapter, path, heard.seconds, progress)
@@ -143,7 +146,7 @@ class Page:
                 name = self.build_choice(adapters)
                 recording = audio("A recording", "recording")
             with gr.Column(scale=3, min_width=320):
-                labels = gr.HTML(elem_id="labels")
+                labels = gr.HTML(HINT, elem_id="labels")
                 picture = gr.HTML(elem_id="spectrogram")
         line = gr.HTML(elem_id="timeline")
         ask([recording.change, name.change], self.hear, [name, recording], [labels, picture, line], "models")

@@ -4,6 +4,8 @@ import asyncio
 import json
 import socket
 import sys
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -24,6 +26,7 @@ from helpers import write_run, write_wav
 from saving import save_backbone, tuned_model
 
 HALF_HOUR = 1_800
+GRADIO = [f"GRADIO_{name}" for name in ("TEMP_DIR", "EXAMPLES_CACHE", "ANALYTICS_ENABLED", "SHARE")]
 HOSTILE = "<img src=x onerror=alert(1)> ${1+1} {{2+2}} $x$"
 
 
@@ -332,8 +335,10 @@ def test_an_answer_comes_before_its_timeline(page, folders):
     assert (
         answers[0][:2] == answers[1][:2] and "class 0" in answers[0][0] and "data:image/png" in answers[0][1]
     )
-    assert len(list(page.hear("one", str(folders / "clip.wav")))) == 1
-    assert list(page.hear("one", None)) == [("", "", "")]
+    from ipet.serve_page import NOTHING
+
+    assert len(list(page.hear("one", str(folders / "clip.wav")))) == 2
+    assert list(page.hear("one", None)) == [NOTHING]
 
 
 def test_an_error_tells_the_recordings_name_and_no_folder(page, folders):
@@ -365,6 +370,29 @@ def test_without_a_threshold_the_page_says_so(page, folders, loaded, monkeypatch
     assert "Probably one speaker" in said and "3.1 % each, on the 37,720 trials" in said
 
 
+def test_what_was_sent_is_removed_after_its_time(loaded, monkeypatch):
+    pytest.importorskip("gradio", reason="the page needs Gradio")
+    from starlette.testclient import TestClient
+
+    from ipet import serve, serve_page
+
+    for name in GRADIO:
+        monkeypatch.setenv(name, "")  # which it sets, and which are put back
+    monkeypatch.setattr(serve_page, "EACH_SECONDS", 1)
+    monkeypatch.setattr(serve_page, "KEPT_SECONDS", 1)
+    with serve.uploads() as folder:
+        app = serve.application(loaded[:1], folder, "127.0.0.1", (), 1, 1, 2, False)
+        with TestClient(app, base_url="http://127.0.0.1") as client:
+            [path] = client.post("/gradio_api/upload", files={"files": ("a.wav", b"sound")}).json()
+            assert folder in Path(path).parents and Path(path).read_bytes() == b"sound"
+            assert client.get(f"/gradio_api/file={path}").content == b"sound"
+            end = time.monotonic() + 20
+            while Path(path).exists() and time.monotonic() < end:
+                time.sleep(0.1)
+            assert not Path(path).exists()
+    assert not folder.exists()
+
+
 # The command ----------------------------------------------------------------------------------------
 
 
@@ -392,8 +420,8 @@ def test_flags_are_checked(folders, flags, capsys):
 def test_an_adapter_that_cannot_be_read_ends_it_and_leaves_nothing(folders, tmp_path, monkeypatch, capsys):
     pytest.importorskip("gradio", reason="the page needs Gradio")
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    for name in ("TEMP_DIR", "EXAMPLES_CACHE", "ANALYTICS_ENABLED", "SHARE"):
-        monkeypatch.setenv(f"GRADIO_{name}", "")  # which it sets, and which are put back
+    for name in GRADIO:
+        monkeypatch.setenv(name, "")  # which it sets, and which are put back
     assert main(["serve", str(folders / "nowhere"), "-port", "0"]) == 1
     assert "nowhere" in capsys.readouterr().err and not list(tmp_path.iterdir())
 
