@@ -3,6 +3,7 @@
 Light on purpose: a command's module, and torch with it, is imported once its flags are read.
 """
 
+import os
 import signal
 import sys
 
@@ -12,8 +13,22 @@ from ipet.commands_of_adapters import doctor, embed, export, inspect, migrate, p
 from ipet.commands_of_runs import compare, report, rerun, sweep
 from ipet.printable import escaped
 
+READER_GONE = 141  # what a shell says of a program that SIGPIPE ended
+
 
 def main(argv: list[str] | None = None) -> int:
+    """Run a command; its exit status. Where its reader has gone, as ``head`` does, it ends quietly."""
+    try:
+        try:
+            return run(argv)
+        finally:
+            sys.stdout.flush()  # here, where it can be heard of; -h leaves by SystemExit
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more at its end
+        return READER_GONE
+
+
+def run(argv: list[str] | None = None) -> int:
     """Run a command; its exit status."""
     argv = sys.argv[1:] if argv is None else argv
     if not argv or argv[0] in ("-h", "--help"):
@@ -34,6 +49,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         return COMMANDS[argv[0]](argv[1:])
     except (ValueError, OSError) as error:  # what a user can mend; anything else shows its traceback
+        sys.stdout.flush()  # a reader that has gone is no error of the command's
         print(f"error: {escaped(str(error))}", file=sys.stderr)
         return 1
     except ModuleNotFoundError as error:

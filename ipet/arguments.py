@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 from ipet import limits
+from ipet.kinds import kinds_that_hear
 from ipet.parsing import list_folder, read_interval
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -471,7 +472,7 @@ def add_ast(parser: Parser) -> None:
     add = group.add_argument
     add(
         "-pretrained",
-        default="MIT/ast-finetuned-audioset-10-10-0.4593",
+        default=kinds_that_hear("log_mel")["ast"],
         metavar="WEIGHTS",
         help="ast_small (of this repository), a .pth, .bin or .safetensors file, a folder, a hub id, "
         "imagenet, random",
@@ -503,23 +504,16 @@ def add_ast(parser: Parser) -> None:
     add("-train_crop", choices=("first", "random"), default="first", help="part of a long training clip")
 
 
-PUBLISHED_SPEECH = {  # by -model_type
-    "wav2vec2": "facebook/wav2vec2-base",
-    "hubert": "facebook/hubert-base-ls960",
-    "wavlm": "microsoft/wavlm-base",
-}
-
-
 def add_wav2vec2(parser: Parser) -> None:
     """wav2vec 2.0."""
     group = parser.add_argument_group("wav2vec 2.0")
-    add = group.add_argument
+    add, speech = group.add_argument, kinds_that_hear("waveform")
     add(
         "-pretrained",
         default=None,
         metavar="WEIGHTS",
         help="wav2vec2_small (of this repository), a folder in Hugging Face's layout, a hub id, random; "
-        "if not given " + ", ".join(PUBLISHED_SPEECH.values()),
+        "if not given " + ", ".join(speech.values()),
     )
     add(
         "-size",
@@ -529,7 +523,7 @@ def add_wav2vec2(parser: Parser) -> None:
     )
     add(
         "-model_type",
-        choices=PUBLISHED_SPEECH,
+        choices=speech,
         default="wav2vec2",
         help="kind of the backbone, which -pretrained must be of",
     )
@@ -619,7 +613,7 @@ def parse(argv, add_groups, defaults: dict) -> argparse.Namespace:
         args.lr = lr_finetune if args.method in FINE_TUNING and lr_finetune else lr
     choose_cells(parser, args)
     if args.pretrained is None:
-        args.pretrained = PUBLISHED_SPEECH[args.model_type]
+        args.pretrained = kinds_that_hear("waveform")[args.model_type]
     if args.path_data is None:
         args.path_data = args.path_list
     if "path_trial" in args and args.path_trial is None:

@@ -27,6 +27,7 @@ from ipet.description import CONFIG, FORMER_CONFIG, FORMER_WEIGHTS, WEIGHTS
 from ipet.devices import best_device
 from ipet.features import LogMel, Waveform
 from ipet.heads import Classifier, LinearHead, SpeakerHead
+from ipet.kinds import module_of
 from ipet.methods import apply_method, skeleton
 from ipet.precision import autocast
 from ipet.saved import check_backbone, read_saved
@@ -269,7 +270,7 @@ def load(
             and a revision.
         device: where it computes; a GPU, if there is one, if not given.
         pretrained: the backbone's weights, where they are not to be had under the name that
-            the adapter holds; see ``build_ast`` and ``build_wav2vec2``.
+            the adapter holds; see the ``build`` of its kind's module.
         precision: ``fp32``, ``bf16`` or ``fp16``.
         bare: the frozen backbone of a loaded model, whose weights are used again; see ``sibling``.
 
@@ -357,19 +358,7 @@ def new_backbone(settings: dict, pretrained: str | None, path: Path) -> torch.nn
         raise ValueError(
             f"{path}: its backbone had random weights, which are not kept; expected pretrained ones"
         )
-    if settings["kind"] == "ast":
-        from ipet.backbones.audio_spectrogram_transformer import build_ast  # here: timm takes seconds
-
-        return build_ast(
-            settings["num_frames"],
-            settings["num_mels"],
-            tuple(settings["stride"]),
-            settings["size"],
-            pretrained,
-        )
-    from ipet.backbones.wav2vec2 import build_wav2vec2
-
-    return build_wav2vec2(pretrained=pretrained, model_type=settings["kind"])
+    return module_of(settings["kind"]).rebuild(settings, pretrained)
 
 
 def pinned_name(settings: dict) -> str:

@@ -7,6 +7,7 @@ from torch import nn
 from ipet.augment import NoiseAndRoll, SpecAugment
 from ipet.features import LogMel, Waveform
 from ipet.heads import Classifier, LinearHead
+from ipet.kinds import module_of
 from ipet.methods import apply_method, solve_budget
 
 Head = Callable[[int, int], nn.Module]  # (width of the backbone's embedding, classes) -> the head
@@ -32,29 +33,25 @@ def ast_classifier(
         method: keywords of ``tuned_classifier``.
         head: ``LinearHead`` or ``SpeakerHead``.
     """
-    from ipet.backbones.audio_spectrogram_transformer import build_ast  # here and below: timm takes seconds
-
     augment = {"masks": SpecAugment(*masks), "noise": NoiseAndRoll() if noise else None}
-    return tuned_classifier(
-        LogMel(**front_end, **augment), build_ast(**backbone), num_classes, head, **method
-    )
+    built = module_of("ast").build(**backbone)
+    return tuned_classifier(LogMel(**front_end, **augment), built, num_classes, head, **method)
 
 
 def wav2vec2_classifier(
     num_classes: int, front_end: Mapping, backbone: Mapping, method: Mapping, head: Head = LinearHead
 ) -> Classifier:
-    """The waveform, wav2vec 2.0 with a tuning method, a head.
+    """The waveform, wav2vec 2.0 or another kind that hears it, with a tuning method, a head.
 
     Args:
         num_classes: C.
         front_end: keywords of ``Waveform``.
-        backbone: keywords of ``build_wav2vec2``.
+        backbone: its ``model_type``, and keywords of ``build`` of that kind's module; see ``ipet.kinds``.
         method: keywords of ``tuned_classifier``.
         head: ``LinearHead`` or ``SpeakerHead``.
     """
-    from ipet.backbones.wav2vec2 import build_wav2vec2
-
-    return tuned_classifier(Waveform(**front_end), build_wav2vec2(**backbone), num_classes, head, **method)
+    built = module_of(backbone["model_type"]).build(**backbone)
+    return tuned_classifier(Waveform(**front_end), built, num_classes, head, **method)
 
 
 def tuned_classifier(

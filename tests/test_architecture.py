@@ -9,7 +9,7 @@ from helpers import ALL_EXPERIMENTS as EXPERIMENTS
 from helpers import ROOT
 
 LEVELS = [
-    {"files", "limits", "printable", "serve_gate"},
+    {"files", "limits", "printable", "kinds", "serve_gate"},
     {"parsing"},
     {
         *("audio", "metrics", "mistakes", "calibration", "devices", "distributed", "dropout", "heads"),
@@ -37,7 +37,7 @@ LEVELS = [
     {"commands_of_runs", "commands_of_adapters"},  # flags; what they ask for is imported when it is needed
     {"__main__"},
 ]
-BESIDE = {"arguments"}  # flags: imports limits and parsing of ipet, and only commands import it
+BESIDE = {"arguments"}  # flags: imports limits, kinds and parsing of ipet; only commands import it
 LIBRARIES = {
     "timm": {"backbones", "methods"},
     "transformers": {"tuning", "backbones", "methods"},
@@ -84,7 +84,7 @@ def test_imports_go_down(path):
             continue
         imported = name.split(".")[1]
         if module in BESIDE:
-            assert imported in {"limits", "parsing"}, f"{path} imports {name}"
+            assert imported in {"limits", "kinds", "parsing"}, f"{path} imports {name}"
             continue
         if imported in BESIDE:
             assert module in {"__main__", "commands_of_runs", "commands_of_adapters", "launch"}, (

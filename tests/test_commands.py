@@ -4,6 +4,8 @@ import os
 import re
 import shlex
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -140,3 +142,13 @@ def test_what_a_command_cannot_read_or_write_is_told_before_a_model_is_loaded(
     out, error = capsys.readouterr()
     assert out == "" and error.count("\n") == 1 and said.format(tmp_path) in error, error
     assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("words", [["-h"], ["predict", "-h"]], ids=" ".join)
+def test_a_reader_that_goes_as_head_does_ends_a_command_quietly(words):
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-m", "ipet", *words]
+    ended = subprocess.run(command, cwd=ROOT, stdout=write, stderr=subprocess.PIPE, text=True)
+    os.close(write)
+    assert (ended.returncode, ended.stderr) == (__main__.READER_GONE, "")

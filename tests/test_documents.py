@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -145,7 +146,9 @@ def shell(lines, folder, **environment):
     return done.stdout
 
 
-def test_the_commands_of_the_readme_lead_from_recordings_to_what_is_heard(checkout, tmp_path, monkeypatch):
+def test_the_commands_of_the_readme_lead_from_recordings_to_what_is_heard(
+    checkout, tmp_path, monkeypatch, capsys
+):
     """Nothing but places and sizes is changed; then the Python of docs/library.md uses what was trained."""
     drums = tmp_path / "drums"
     for i in range(16):
@@ -158,10 +161,9 @@ def test_the_commands_of_the_readme_lead_from_recordings_to_what_is_heard(checko
     lines = [re.sub(r"(?<![.\w])/data/drums", str(drums), line) for line in lines]  # not ../data/drums
     said = shell([line.replace("-folds 4", "-folds 2") for line in lines], checkout)
     assert "Next" in said and "Nothing must be mended" in said and "trainable parameters" in said
-    [predict] = re.findall(r"^  (python3 -m ipet predict .*)$", said, re.MULTILINE)
-    heard = shell([predict, "python3 -m ipet report runs -html page"], checkout)
-    assert re.search(r"^ +[\d.]+ %  (kick|snare)$", heard, re.MULTILINE)
-    assert (checkout / "page/index.html").is_file()
+    [predict] = re.findall(r"^  python3 -m ipet (predict .*)$", said, re.MULTILINE)
+    assert __main__.main(shlex.split(predict)) == 0
+    assert re.search(r"^ +[\d.]+ %  (kick|snare)$", capsys.readouterr().out, re.MULTILINE)
 
     adapter = checkout / "runs/IPET/drums/ast_small/seed_1234/fold_1/last"
     code = "\n".join("\n".join(block.lines) for block in python_blocks("docs/library.md"))

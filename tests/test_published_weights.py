@@ -26,6 +26,7 @@ from ipet.backbones.audio_spectrogram_transformer import save_backbone as save_a
 from ipet.backbones.wav2vec2 import MODEL_TYPES, SIZES, build_wav2vec2
 from ipet.backbones.wav2vec2 import save_backbone as save_wav2vec2
 from ipet.inference import new_backbone
+from ipet.kinds import BACKBONES
 
 FRAMES = 128  # 12 x 12 patches
 
@@ -268,7 +269,7 @@ def test_a_model_of_a_sister_type_says_which_flag_fits(tmp_path, kind, asked):
 
 @pytest.mark.parametrize("model_type", MODEL_TYPES)
 def test_pre_norm_layers_are_refused(tmp_path, model_type):
-    config_class, _, example = MODEL_TYPES[model_type]
+    config_class, example = MODEL_TYPES[model_type][0], BACKBONES[model_type].published
     config_class(**SIZES["tiny"], do_stable_layer_norm=True).save_pretrained(tmp_path)
     torch.save({}, tmp_path / "pytorch_model.bin")
     with pytest.raises(

@@ -78,6 +78,11 @@ PARTS = {
         "malformed recordings, lists, tables, arguments and checkpoints",
         "pytest tests/test_malformed.py",
     ),
+    "wheel": Part(
+        "the wheel in an environment that holds nothing else: about 5 GB are downloaded",
+        "pytest tests/test_wheel.py -k empty_environment",
+        "IPET_TORTURE=1",
+    ),
     "fuzz": Part("damaged and random files of every kind", "tests.fuzz"),
     "properties": Part(
         "properties of lists, cuts, masks, shares and files",

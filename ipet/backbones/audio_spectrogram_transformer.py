@@ -321,6 +321,15 @@ def build_ast(
     return backbone
 
 
+build = build_ast  # as ``ipet.kinds`` knows it
+
+
+def rebuild(settings: Mapping, pretrained: str) -> AudioSpectrogramTransformer:
+    """The backbone whose ``settings`` a saved adapter holds, with its weights; see ``build_ast``."""
+    stride = tuple(settings["stride"])
+    return build_ast(settings["num_frames"], settings["num_mels"], stride, settings["size"], pretrained)
+
+
 def fixed_by_weights(
     path: Path, size: str | None, num_mels: int, stride: tuple[int, int]
 ) -> tuple[str, tuple[int, int]]:

@@ -37,6 +37,7 @@ from ipet.checkpoint import (
     save_published,
 )
 from ipet.features import HOP_SAMPLES, Padded
+from ipet.kinds import BACKBONES
 from ipet.names import WAV2VEC2, library_names
 
 SIZES = {
@@ -60,10 +61,10 @@ SIZES = {
         "num_conv_pos_embedding_groups": 4,
     },
 }
-MODEL_TYPES = {  # transformers' name: its configuration, its model, a published one
-    "wav2vec2": (Wav2Vec2Config, Wav2Vec2Model, "facebook/wav2vec2-base"),
-    "hubert": (HubertConfig, HubertModel, "facebook/hubert-base-ls960"),
-    "wavlm": (WavLMConfig, WavLMModel, "microsoft/wavlm-base"),
+MODEL_TYPES = {  # transformers' name: its configuration, its model
+    "wav2vec2": (Wav2Vec2Config, Wav2Vec2Model),
+    "hubert": (HubertConfig, HubertModel),
+    "wavlm": (WavLMConfig, WavLMModel),
 }
 PUBLISHED = "wav2vec2_small, a folder in Hugging Face's layout, a hub id such as {}, random"
 SIZED_BY = {  # settings, and the tensor and the axis that have their size
@@ -180,13 +181,21 @@ def build_wav2vec2(
     if pretrained == "random":
         backbone = Wav2Vec2(new_model(new_config(model_type, SIZES[size or "base"])))
     else:
-        path = published_file(pretrained, PUBLISHED.format(MODEL_TYPES[model_type][-1]))
+        path = published_file(pretrained, PUBLISHED.format(BACKBONES[model_type].published))
         backbone = Wav2Vec2(load_published(path, model_type, size))
         backbone.settings |= pinned(path)
     if num_frames is not None:
         check_length(backbone.model.config, num_frames)
     backbone.sha256 = fingerprint(backbone.model.state_dict())
     return backbone
+
+
+build = build_wav2vec2  # as ``ipet.kinds`` knows it
+
+
+def rebuild(settings: Mapping, pretrained: str) -> Wav2Vec2:
+    """The backbone whose ``settings`` a saved adapter holds, with its weights; see ``build_wav2vec2``."""
+    return build_wav2vec2(pretrained=pretrained, model_type=settings["kind"])
 
 
 def new_model(config: PreTrainedConfig) -> PreTrainedModel:
@@ -206,7 +215,7 @@ def load_published(path: Path, model_type: str, size: str | None = None) -> PreT
 
     (transformers' own loader fills a missing tensor with random numbers and a warning.)
     """
-    example = MODEL_TYPES[model_type][-1]
+    example = BACKBONES[model_type].published
     config = path.with_name("config.json")
     settings = read_settings(config)
     found = settings.get("model_type", settings.get("kind"))
