@@ -48,7 +48,18 @@ PLACES = {  # what stands for a name of the reader's
     "N": "3",
 }
 LEFT_OUT = {"...", "FLAGS"}  # stand for further arguments
-FOREIGN = {"--signal", "--requeue", "--gpus", "-k", "--no-deps", "-h", "-9", "--scope", "--index-url"}
+FOREIGN = {"--signal", "--requeue", "--gpus", "-k", "--no-deps", "-h", "-9"}  # of pytest, pip, SLURM ...
+FOREIGN |= {"--build-arg", "--ipc", "--shm-size", "--user", "-t", "-e", "-v"}  # of Docker
+    "--signal",
+    "--requeue",
+    "--gpus",
+    "--build-arg",
+    "--ipc",
+    "-k",
+    "--no-deps",
+    "-h",
+    "-9",
+}  # of others
 
 
 class Understood(Exception):
@@ -81,7 +92,7 @@ def check(command: Command, scripts, monkeypatch) -> None:
     if words[0] in ("srun", "time", "nohup"):
         words = words[1:]
     program, arguments = words[0], words[1:]
-    if program == "python3":
+    if program in ("python3", ".venv/bin/python"):
         check_python(command, arguments, scripts, monkeypatch)
     elif program == "ipet":
         check_ipet(command, arguments, monkeypatch)
@@ -105,6 +116,8 @@ def check(command: Command, scripts, monkeypatch) -> None:
 
 def check_python(command: Command, arguments: list[str], scripts, monkeypatch) -> None:
     """``python3 FILE ...`` or ``python3 -m MODULE ...``."""
+    if arguments == ["--version"]:
+        return
     name, *rest = arguments[1:] if arguments[0] == "-m" else arguments
     if arguments[0] != "-m":
         if name == "main.py":
@@ -154,12 +167,16 @@ def check_main(command: Command, arguments: list[str]) -> None:
 
 def check_ipet(command: Command, arguments: list[str], monkeypatch) -> None:
     """A command of ``python3 -m ipet``, and the flags of ``main.py`` behind ``--``."""
-    if not arguments or arguments[0] in ("-h", "COMMAND"):
+    if not arguments or arguments[0] in ("-h", "--version", "COMMAND"):
         return
     if arguments[0] not in __main__.COMMANDS:
         raise ValueError(f"ipet has no command {arguments[0]}")
     if (command.named and len(arguments) == 1) or arguments[1:] == ["-out", "DIR"]:
         return  # its name, in a sentence
+    if command.named and arguments[-1].startswith("-"):  # a flag without its value
+        if arguments[-1] not in flags_of(lambda: __main__.COMMANDS[arguments[0]]([]), monkeypatch):
+            raise ValueError(f"{arguments[0]} has no flag {arguments[-1]}")
+        return
     if command.named and arguments[0] == "report" and arguments[1].startswith("-"):
         arguments = ["report", "runs", *arguments[1:]]
     with parsing_alone(monkeypatch), pytest.raises(Understood):
@@ -270,6 +287,6 @@ def test_every_flag_that_a_sentence_names_exists(document, known_flags):
         for span in spans(paragraph):
             if re.match(r"--?[a-zA-Z]", span):
                 unknown = [
-                    word for word in re.findall(r"(?<!\S)--?[a-zA-Z_]\w*", span) if word not in known_flags
+                    word for word in re.findall(r"(?<!\S)--?[a-zA-Z_][\w-]*", span) if word not in known_flags
                 ]
                 assert not unknown, f"{document.relative_to(ROOT)}, line {line}: {unknown[0]} in `{span}`"
