@@ -50,16 +50,6 @@ PLACES = {  # what stands for a name of the reader's
 LEFT_OUT = {"...", "FLAGS"}  # stand for further arguments
 FOREIGN = {"--signal", "--requeue", "--gpus", "-k", "--no-deps", "-h", "-9"}  # of pytest, pip, SLURM ...
 FOREIGN |= {"--build-arg", "--ipc", "--shm-size", "--user", "-t", "-e", "-v"}  # of Docker
-    "--signal",
-    "--requeue",
-    "--gpus",
-    "--build-arg",
-    "--ipc",
-    "-k",
-    "--no-deps",
-    "-h",
-    "-9",
-}  # of others
 
 
 class Understood(Exception):
