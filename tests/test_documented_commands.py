@@ -276,7 +276,7 @@ def test_every_flag_that_a_sentence_names_exists(document, known_flags):
     for line, paragraph in blocks(document.read_text())[1]:
         for span in spans(paragraph):
             if re.match(r"--?[a-zA-Z]", span):
-                unknown = [
-                    word for word in re.findall(r"(?<!\S)--?[a-zA-Z_][\w-]*", span) if word not in known_flags
-                ]
+                words = re.sub(r"\$\(.*?\)", "", span).split()
+                flags = [word.partition("=")[0] for word in words if re.match(r"--?[a-zA-Z_]", word)]
+                unknown = [flag for flag in flags if flag not in known_flags]
                 assert not unknown, f"{document.relative_to(ROOT)}, line {line}: {unknown[0]} in `{span}`"
