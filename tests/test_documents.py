@@ -108,6 +108,21 @@ def test_the_worked_number_of_parameters_adds_up():
     assert len(values) == 3 and sum(values) == int(total.replace(",", "")) == 676_274
 
 
+def test_the_table_of_the_demo_is_one_wherever_it_is_shown():
+    shown = []
+    for name in ("README.md", "docs/quickstart.md"):
+        found = blocks((ROOT / name).read_text())[0]
+        shown += [block.lines for block in found if block.lines[0].startswith("method ")]
+    assert len(shown) == 2 and shown[0] == shown[1]
+    assert [line.split()[0] for line in shown[0][1:] if line] == [
+        "linear",
+        "prompt",
+        "adapter",
+        "ipet",
+        "finetune",
+    ]
+
+
 def test_the_page_of_commands_has_each_of_them():
     text = (ROOT / "docs/commands.md").read_text()
     assert set(__main__.COMMANDS) <= set(re.findall(r"^\| `([a-z]+)` \|", text, re.MULTILINE))
