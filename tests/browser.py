@@ -97,7 +97,7 @@ def browser_page(browser):
     """
     context = browser.new_context(viewport=SIZE, accept_downloads=True)
     page = context.new_page()
-    page.set_default_timeout(60_000)  # ms; two cores may have much else to do
+    page.set_default_timeout(30_000)  # ms; two cores may have much else to do
     page.errors, page.requested = [], []
     page.on("console", lambda said: page.errors.append(said.text) if said.type == "error" else None)
     page.on("pageerror", lambda error: page.errors.append(str(error)))

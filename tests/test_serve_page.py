@@ -132,22 +132,27 @@ def served(tmp_path_factory, chromium):
     (top / "tmp").mkdir()
     paths = [str(path.relative_to(top)) for path in adapters]
     command = [sys.executable, "-m", "ipet", "serve", *paths, "-port", "0", "-max_mb", str(MAX_MB)]
-    places = {"TMPDIR": str(top / "tmp"), "PYTHONPATH": str(ROOT), "MPLCONFIGDIR": str(top / "matplotlib")}
+    places = {"TMPDIR": str(top / "tmp"), "PYTHONPATH": str(ROOT)}
     environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"} | places
     began = time.monotonic()
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    process = subprocess.Popen([*command, "-max_minutes", "0.5"], cwd=top, env=environment, **pipes)
+    with open(top / "errors", "w") as errors:
+        pipes = {"stdout": subprocess.PIPE, "stderr": errors, "text": True}
+        process = subprocess.Popen([*command, "-max_minutes", "0.5"], cwd=top, env=environment, **pipes)
     try:
         line = process.stdout.readline()
         seconds = time.monotonic() - began
-        assert line.startswith("http://127.0.0.1:") and "ready in " in line, line + process.stdout.read()
+        assert line.startswith("http://127.0.0.1:") and "ready in " in line, (
+            line + (top / "errors").read_text()
+        )
         print(f"\nserve: ready in {seconds:.1f} s from its start")
         assert seconds < READY_SECONDS
         yield Served(line.split()[0], ["sounds/seed_1234/fold_1/last", "other", "voices"], top, process.pid)
     finally:
         process.send_signal(signal.SIGTERM)
         said, _ = process.communicate(timeout=30)
-    assert process.returncode == 0 and said == "ended; the recordings that were sent are removed\n", said
+    errors = (top / "errors").read_text()
+    assert process.returncode == 0 and said == "ended; the recordings that were sent are removed\n", errors
+    assert "Traceback" not in errors, errors
     assert not [path for path in (top / "tmp").iterdir() if path.name.startswith("ipet_serve")]
 
 
