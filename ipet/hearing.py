@@ -133,16 +133,18 @@ def load_adapters(
         FileNotFoundError, ValueError: see ``inference.load``.
     """
     folders = list(dict.fromkeys(folders))
-    names = shortest_ends([Path(folder) for folder in folders])
+    paths = [Path(folder).expanduser() for folder in folders]
+    names = [(run_of(path) or path).name for path in paths]
+    names = names if len(set(names)) == len(names) else shortest_ends(paths)
     found: list[Adapter] = []
-    for name, folder in zip(names, folders):
+    for name, folder, path in zip(names, folders, paths):
         model = on_a_held_backbone([a.model for a in found], folder)
         adapter = Adapter(escaped(name), folder, model or load(folder, device, pretrained, precision))
-        adapter.run = run_of(Path(folder).expanduser())
+        adapter.run = run_of(path)
         if adapter.of_voices and adapter.run is not None:
             with contextlib.suppress(*DAMAGE):
                 adapter.scoring = read_json(adapter.run / "arguments.json").get("scoring") or SCORING
-                adapter.threshold = threshold_of(Path(folder).expanduser())
+                adapter.threshold = threshold_of(path)
         found.append(adapter)
     return found
 

@@ -316,7 +316,7 @@ def plot_spectrogram(
         ticks: where a frequency lies, from 0 to M, by its name.
     """
     figure, [axis] = new_figure(7, 2.4)
-    figure.set_layout_engine("none")  # a tenth of a second, for margins that are known
+    figure.set_layout_engine(None)  # a tenth of a second, for margins that are known
     figure.subplots_adjust(left=0.09, right=1.05, bottom=0.19, top=0.97)
     top = float(log_mel.max())
     image = axis.imshow(

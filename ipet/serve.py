@@ -156,7 +156,7 @@ def application(
         return HTMLResponse(pages[number], headers=REPORT_HEADERS)
 
     page = serve_page.Page(adapters, folder, 60 * most_minutes, queue, links)
-    for adapter in adapters:
+    for adapter in {a.of_voices: a for a in reversed(adapters)}.values():  # the first of each kind
         warm_up(page, adapter, folder)
     most_bytes = round(most_mb * 1e6)
     # Fonts of the reader's machine: Gradio's default would be asked from another host.

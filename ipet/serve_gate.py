@@ -80,12 +80,16 @@ class Gate:
                 message["headers"] = [*message["headers"], *(m for m in more if m[0] not in given)]
             await send(message)
 
+        unread = True
         try:
             self.check(scope["method"], scope["path"], headers)
             if scope["path"] == "/gradio_api/queue/join":
+                unread = False
                 receive = await self.checked_body(receive)
         except Refused as refused:
             status, text = refused.args
+            if unread:
+                await drain(receive, FULL * self.most_bytes)
             head = [(b"content-type", b"text/plain; charset=utf-8"), (b"connection", b"close")]
             await send_with_headers({"type": "http.response.start", "status": status, "headers": head})
             return await send({"type": "http.response.body", "body": text.encode()})
@@ -165,6 +169,15 @@ class Gate:
             return waiting.pop() if waiting else await receive()
 
         return again
+
+
+async def drain(receive, most: int) -> None:
+    """Read a body of at most so many bytes, and forget it: a browser that is cut off shows no reason."""
+    more = True
+    while more and most > 0:
+        message = await receive()
+        more = message["type"] == "http.request" and message.get("more_body", False)
+        most -= len(message.get("body", b""))
 
 
 def host_of(url: str) -> str:
