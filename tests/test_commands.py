@@ -72,6 +72,7 @@ WRONG = {  # behind each command: what is not there
     "-m ipet inspect": ["nowhere/at/all", "eval_1.json"],
     "-m ipet migrate": ["nowhere"],
     "-m ipet push": ["nowhere", "somebody/sounds"],
+    "-m ipet serve": ["nowhere", "-port", "0"],
     "-m ipet export": ["nowhere/at/all", "exported"],
     "-m ipet doctor": ["nowhere"],
     "data/prepare.py": ["folder", "nowhere"],
