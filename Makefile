@@ -3,6 +3,7 @@
 # make test   set up, then run the tests
 # make torture  set up, then the long tests: kills, signals, hosts, disks, 200 epochs; a table, a quarter of an hour on two cores
 # make check  formatting and lint          make bench  time all that is compared
+# make docs   the pages of docs/ as HTML in site/
 # make clean  remove what these made (never runs/)
 
 PYTHON ?= python3
@@ -11,7 +12,7 @@ EXPERIMENT ?= ast_esc50
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
-.PHONY: demo test torture check bench clean setup
+.PHONY: demo test torture check bench docs clean setup
 
 demo: $(READY)
 	$(BIN)/python demo.py $(EXPERIMENT)
@@ -29,6 +30,9 @@ check: $(READY)
 bench: $(READY)
 	$(BIN)/python -m benchmarks
 
+docs: $(READY)
+	$(BIN)/python -m mkdocs build --strict
+
 setup: $(READY)
 
 # Installed anew only when what is pinned has changed.
@@ -39,5 +43,5 @@ $(READY): requirements.txt requirements-dev.txt pyproject.toml
 	touch $(READY)
 
 clean:
-	rm -rf $(VENV) demo_data build dist *.egg-info .pytest_cache .ruff_cache
+	rm -rf $(VENV) demo_data site build dist *.egg-info .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

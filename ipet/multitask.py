@@ -95,6 +95,7 @@ class MultiTask(nn.Module):
                 "expected a method that inserts: prompts, prefixes or adapters, or linear"
             )
         model = model.eval()
+        model.head.requires_grad_(True)  # of a loaded model it is not: it would not count as a task's
         self.front_end, self.backbone, self.routing = model.front_end, model.backbone, Routing()
         self.names, self.heads = list(states), nn.ModuleList()
         layers = tuned_layers(model)

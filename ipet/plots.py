@@ -20,6 +20,7 @@ DET_PERCENT = (0.01, 0.1, 0.5, 1, 2, 5, 10, 20, 40, 60, 80, 90)  # ticks
 BARS = 50  # in a column of plot_per_class
 MANY = 10  # curves, more than which cannot be told apart
 LONGEST = 60  # letters of a name
+BESIDE = ((8, 4), (-8, 4), (8, -4), (-8, -4), (8, 16), (-8, 16), (8, -16), (-8, -16))  # points, of a label
 NUMBERED = 20  # up to so many classes a confusion matrix shows its numbers
 LOUDEST_DB = 80  # of a spectrogram that are told apart
 
@@ -52,9 +53,14 @@ def as_is(text: str) -> str:
     return (text if len(text) <= LONGEST else text[: LONGEST - 3] + "...").replace("$", r"\$")
 
 
+def colour_of(i: int) -> str:
+    """Of the i-th thing that is drawn."""
+    return COLOURS[i % len(COLOURS)]
+
+
 def line_style(i: int) -> dict:
     """How the i-th curve is drawn."""
-    return {"color": COLOURS[i % len(COLOURS)], "linestyle": STYLES[i // len(COLOURS) % len(STYLES)]}
+    return {"color": colour_of(i), "linestyle": STYLES[i // len(COLOURS) % len(STYLES)]}
 
 
 def plot_det(path: str | Path, curves: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Path:
@@ -131,15 +137,40 @@ def plot_pareto(
     figure, [axis] = new_figure(7, 4.6)
     best = pareto_front(points, higher_is_better)
     axis.step(*zip(*best), where="post", color=GREY, linewidth=1, linestyle="--", zorder=1)
-    for i, (label, parameters, value, interval) in enumerate(points):
+    for i, (_, parameters, value, interval) in enumerate(points):
         errors = None if interval is None else [[max(0, value - interval[0])], [max(0, interval[1] - value)]]
-        colour = COLOURS[i % len(COLOURS)]
-        axis.errorbar(parameters, value, errors, fmt="o", color=colour, capsize=3, markersize=6)
-        axis.annotate(as_is(label), (parameters, value), (6, 5), textcoords="offset points", fontsize=8)
+        axis.errorbar(parameters, value, errors, fmt="o", color=colour_of(i), capsize=3, markersize=7)
     axis.set_xscale("log")
-    axis.margins(x=0.15, y=0.12)
+    axis.xaxis.set_major_formatter("{x:,.0f}")
+    axis.margins(x=0.18, y=0.12)
     axis.set(xlabel="trainable parameters", ylabel=metric_name)
+    name_points(figure, axis, points)
     return save(figure, path)
+
+
+def name_points(figure, axis, points: Sequence[tuple]) -> None:
+    """Write each label beside its point, where no point, interval or other label is, if there is a place."""
+    from matplotlib.transforms import Bbox
+
+    figure.draw_without_rendering()  # afterwards places are known in pixels
+    taken = []
+    for _, parameters, value, interval in points:
+        low, high = interval or (value, value)
+        bounds = axis.transData.transform([(parameters, min(low, value)), (parameters, max(high, value))])
+        taken.append(Bbox(bounds + np.array([[-14, -6], [14, 6]])))
+    for i, (label, parameters, value, _) in sorted(enumerate(points), key=lambda point: point[1][1]):
+        places = []
+        for x, y in BESIDE:
+            style = {"ha": "left" if x > 0 else "right", "va": "bottom" if y > 0 else "top", "fontsize": 10}
+            style |= {"color": colour_of(i), "textcoords": "offset points"}
+            text = axis.annotate(as_is(label), (parameters, value), (x, y), **style)
+            box = text.get_window_extent()
+            places.append((sum(box.overlaps(other) for other in taken), len(places), box, text))
+        _, best, box, _ = min(places, key=lambda place: place[:2])
+        taken.append(box)
+        for _, k, _, text in places:
+            if k != best:
+                text.remove()
 
 
 def pareto_front(points: Sequence[tuple], higher_is_better: bool) -> list[tuple[int, float]]:

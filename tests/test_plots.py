@@ -120,6 +120,20 @@ def test_the_pareto_front_keeps_what_no_cheaper_point_beats():
     assert pareto_front(errors, higher_is_better=False) == [(10, 0.3), (100, 0.1)]
 
 
+def test_the_names_of_points_at_one_place_do_not_lie_on_each_other():
+    figure, [axis] = plots.new_figure(7, 4.6)
+    points = [
+        ("adapter", 80_474, 76.2, (70, 81)),
+        ("ipet", 85_082, 76.5, (71, 81)),
+        ("lora", 85_000, 76.4, None),
+    ]
+    axis.set(xscale="log", xlim=(1e3, 1e7), ylim=(60, 85))
+    plots.name_points(figure, axis, points)
+    boxes = [text.get_window_extent() for text in axis.texts]
+    assert [text.get_text() for text in axis.texts] == ["adapter", "lora", "ipet"]  # by parameters
+    assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
+
+
 def test_a_point_without_parameters_is_refused(tmp_path):
     with pytest.raises(ValueError, match="'guess' has no trainable parameters; expected at least 1"):
         plot_pareto(tmp_path / "a.png", [("guess", 0, 0.1, None)], "accuracy")
