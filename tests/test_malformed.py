@@ -183,7 +183,8 @@ def tuned(tmp_path_factory):
 def test_an_adapter_is_refused_in_one_line(row, tuned, tmp_path, capsys):
     folder = Path(shutil.copytree(tuned / "adapter", tmp_path / "adapter"))
     row.make(folder)
-    assert main(["predict", str(folder), str(tmp_path)]) == 1
+    recording = tuned / "backbone/config.json"  # any file: it is not read
+    assert main(["predict", str(folder), str(recording)]) == 1
     message = capsys.readouterr().err.removesuffix("\n")
     assert message.startswith("error: ")
     assert_says(row, message)
