@@ -61,12 +61,12 @@ W2V_RATES = Rates(linear=1e-2, prompt=5e-3, adapter=1e-3, finetune=5e-4, head=1e
 # fmt: off
 DEMOS = {
     "ast_esc50":          Demo(256, 7, 16,  4, 32, AST_RATES, f"{AST} -fold 1 -eval_every 2"),
-    "ast_fsd50k":         Demo(256, 5, 16,  4, 32, AST_RATES, AST),
+    "ast_fsd50k":         Demo(256, 5, 16,  4, 32, AST_RATES, f"{AST} -head_bias prior"),
     "ast_gtzan":          Demo(256, 7, 16,  4, 32, AST_RATES, f"{AST} -fold 1 -nb_seg 3"),
     "ast_speechcommands": Demo(128, 7, 16,  4, 32, AST_RATES, f"{AST} -classification_loss cce"),
     "ast_voxceleb":       Demo(200, 6, 16,  4, 32, AST_RATES, f"{AST} -nb_seg 2"),
     "w2v_esc50":          Demo(256, 5, 16, 16, 80, W2V_RATES, f"{W2V} -fold 1"),
-    "w2v_fsd50k":         Demo(256, 4, 16, 16, 64, W2V_RATES, W2V),
+    "w2v_fsd50k":         Demo(256, 4, 16, 16, 64, W2V_RATES, f"{W2V} -head_bias prior"),
     "w2v_gtzan":          Demo(256, 7, 16, 16, 80, W2V_RATES, f"{W2V} -fold 1 -nb_seg 3"),
     "w2v_speechcommands": Demo(128, 10, 16, 16, 80, W2V_RATES, f"{W2V} -classification_loss cce"),
     "w2v_voxceleb":       Demo(200, 4, 16, 16, 80, W2V_RATES, f"{W2V} -nb_seg 2"),

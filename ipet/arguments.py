@@ -226,6 +226,13 @@ def add_training(parser: Parser) -> None:
     add("-weight_decay", "-weigth_decay", type=not_negative, default=5e-7, help="L2")
     add("-classification_loss", choices=("cce", "bce"), help="cross-entropy, or binary for each class")
     add(
+        "-head_bias",
+        choices=("published", "prior"),
+        default="published",
+        help="the head begins with the authors' 1e-4, or with how frequent each class is among the training "
+        "clips; in short trainings with bce that decides whether what lies below it learns anything",
+    )
+    add(
         "-eval_every",
         type=size,
         default=1,

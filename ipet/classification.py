@@ -43,6 +43,16 @@ def inverse_frequency(targets: np.ndarray, over_clips: bool) -> np.ndarray:
     return (weights / mean).astype(np.float32)
 
 
+def prior_bias(targets: np.ndarray, loss: str) -> np.ndarray:
+    """[N, C] targets -> [C] logits of the classes' frequencies; half a clip is added to those without any.
+
+    With ``bce`` log-odds, log(p / (1 - p)); with ``cce`` log p.
+    """
+    frequency = targets.sum(axis=0).clip(0.5, len(targets) - 0.5) / len(targets)
+    odds = frequency / (1 - frequency) if loss == "bce" else frequency
+    return np.log(odds).astype(np.float32)
+
+
 def clip_scores(outputs: np.ndarray) -> np.ndarray:
     """[N, S, C] logits of segments -> [N, C], what a clip's classes are ranked by.
 
@@ -59,6 +69,9 @@ class ClassificationTrainer(Trainer):
         loss: ``cce``, cross-entropy of soft targets, or ``bce``, binary cross-entropy of each class.
         class_weights: in training, classes weigh inversely to their number of training clips, w [C]: with
             ``cce`` a clip by its class, with ``bce`` a class's term; evaluation losses are not weighted.
+        prior: the head's bias begins where its answers are the classes' frequencies among the training clips
+            (Lin et al. 2017, for one class against many). With ``bce`` and the published bias every class
+            begins at 0.5, and all that is trained first learns to say no to everything.
 
     Raises:
         ValueError: an unknown loss.
@@ -66,7 +79,7 @@ class ClassificationTrainer(Trainer):
 
     metric = "accuracy"
 
-    def __init__(self, *args, loss: str, class_weights: bool = False, **kwargs):
+    def __init__(self, *args, loss: str, class_weights: bool = False, prior: bool = False, **kwargs):
         if loss not in LOSSES:
             raise ValueError(f"the classification loss is {loss!r}; accepted: {', '.join(LOSSES)}")
         self.loss, self.weights = loss, None
@@ -74,6 +87,10 @@ class ClassificationTrainer(Trainer):
         if class_weights:
             weights = inverse_frequency(self.datasets.train.targets(), over_clips=loss == "cce")
             self.weights = torch.from_numpy(weights).to(self.device)
+        if prior:
+            bias = prior_bias(self.datasets.train.targets(), loss)
+            with torch.no_grad():
+                self.model.head.fc.bias.copy_(torch.from_numpy(bias))
 
     def losses(self, logits: Tensor, target: Tensor) -> Tensor:
         """[B, C] logits, [B, C] targets -> [B]."""

@@ -318,6 +318,7 @@ def title_of(cell: Cell, several_seeds: bool) -> str:
 def task_of(args) -> dict:
     """What a trainer takes for its task."""
     values = {"loss": args.classification_loss, "class_weights": args.class_weights}
+    values["prior"] = args.head_bias == "prior"
     return values | ({"scoring": args.scoring, "top": args.as_norm} if "scoring" in args else {})
 
 

@@ -185,6 +185,7 @@ def training_command(
         words += COSINE.split() if not own else []
     if several or (backbone.flags and not own):
         words += ["-classification_loss", "bce" if several else "cce"]
+    words += ["-head_bias", "prior"] if several and backbone.flags else []
     words += ["-variable_length", "True"] if own_lengths else []
     words += ["-nb_seg", "2"] if trials and backbone.flags else []
     words += ["-add_musan_rir", "False"] if trials else []

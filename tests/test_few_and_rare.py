@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch.nn import functional as F
 
-from ipet.classification import ClassificationTrainer, inverse_frequency
+from ipet.classification import ClassificationTrainer, inverse_frequency, prior_bias
 from ipet.datasets import Cut, EpochBatches, TrainClips
 from ipet.lists import Clip, Labels
 from ipet.trainer import Trainer
@@ -173,6 +174,26 @@ def test_a_run_minds_rare_classes(tmp_path, flag):
         folder = run_here("w2v_speechcommands", *flags, *more, "-name", name)
         losses.append([row["loss"] for row in rows(folder / "seed_1234", "step")])
     assert len(losses[0]) == len(losses[1]) == 4 and losses[0] != losses[1]
+
+
+def test_a_prior_bias_answers_with_the_classes_frequencies():
+    targets = np.array([[1, 0, 0], [1, 1, 0], [1, 0, 0], [1, 1, 0]], dtype=np.float32)
+    # 4, 2 and 0 of 4 clips; half a clip less, or more, where none or all have a class
+    heard = 1 / (1 + np.exp(-prior_bias(targets, "bce")))
+    np.testing.assert_allclose(heard, [3.5 / 4, 2 / 4, 0.5 / 4], rtol=1e-6)
+    one_each = np.eye(3, dtype=np.float32)[[0, 0, 0, 1, 2]]
+    bias = prior_bias(one_each, "cce")
+    np.testing.assert_allclose(np.exp(bias) / np.exp(bias).sum(), [0.6, 0.2, 0.2], rtol=1e-6)
+
+
+def test_a_head_begins_with_the_prior_where_it_is_asked_to(tmp_path):
+    lists = write_lists(tmp_path / "lists", train=13, valid=5, test=7)
+    flags = tiny(lists, tmp_path / "runs", *W2V, "-epoch", 1, "-lr", 1e-9, "-classification_loss", "bce")
+    folder = run_here("w2v_speechcommands", *flags, "-head_bias", "prior")
+    tensors = load_file(folder / "seed_1234/last/adapter_model.safetensors")
+    bias = next(tensor for name, tensor in tensors.items() if name.endswith("fc.bias"))
+    counts = np.array([4, 3, 3, 3])  # of 13 clips
+    np.testing.assert_allclose(bias, np.log(counts / (13 - counts)), atol=1e-5)
 
 
 # Evaluations ----------------------------------------------------------------------------------------

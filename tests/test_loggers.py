@@ -18,7 +18,7 @@ import pytest
 import soundfile
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from ipet import arguments
+from ipet import arguments, parsing
 from ipet.checkpoint import read_json
 from ipet.logbook import Logbook, read_rows
 from ipet.loggers import LOGGERS, Logger, check_loggers, is_installed, place_of
@@ -525,7 +525,7 @@ def test_a_run_whose_logger_cannot_begin_ends_as_any_other(tmp_path, capsys, fai
     broken.fails_in = "__init__"
     lists = write_lists(tmp_path / "lists", train=4, valid=2, test=2)
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(arguments, "LOGGERS", ("broken",))
+        patched.setattr(parsing, "LOGGERS", ("broken",))
         flags = ["-epoch", 1, "-batch_size", 4, "-frame_length", 40, "-logger", "broken"]
         folder = run_here("w2v_speechcommands", *tiny(lists, tmp_path, *flags))
     assert read_json(folder / "seed_1234/result.json")["best_epoch"] == 1
