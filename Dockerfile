@@ -3,7 +3,7 @@
 #
 #   docker build -t ipet:0.1.0 .
 #   docker run --rm --gpus all --ipc=host -v /data:/data:ro -v ipet-runs:/ipet/runs -v ipet-cache:/cache \
-#       -w /ipet/ast_esc50 ipet:0.1.0 python main.py -name first -path_list /data/lists -path_data /data/ESC-50-master
+#       -w /ipet/ast_esc50 ipet:0.1.0 python main.py -name first -path_list /data/lists/esc50 -path_data /data/ESC-50-master
 #
 # --gpus needs the NVIDIA Container Toolkit on the host, and nothing of CUDA: torch's wheels hold its libraries.
 # The readers of clips hand batches on in shared memory, of which a container has 64 MiB: --ipc=host, or --shm-size 8g.

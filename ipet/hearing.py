@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ipet.audio import SAMPLE_RATE, ClipError, Recordings
+from ipet.audio import SAMPLE_RATE, ClipError, Recordings, stream_audio
 from ipet.checkpoint import read_json
 from ipet.diagnosis import SILENT_DB
 from ipet.features import HOP_SAMPLES, LOW_HZ, LogMel
@@ -50,6 +50,8 @@ class Heard:
     Args:
         seconds: of the recording.
         heard: of it that the answer is of, those that evaluation would hear.
+        segments: in how many evenly spaced places they lie.
+        middle: of one place, whether it is the middle; otherwise the beginning.
         labels: the most probable classes, the first one first.
         log_mel: [T, M] dB, of all of it.
         ticks: where a frequency lies in it, from 0 to M, by its name.
@@ -57,6 +59,8 @@ class Heard:
 
     seconds: float
     heard: float
+    segments: int
+    middle: bool
     labels: list[Said]
     log_mel: np.ndarray
     ticks: dict[str, float]
@@ -193,9 +197,10 @@ def hear(model: TunedModel, path: str | Path, most_seconds: float, top: int = 5)
     of_class = dict(zip(model.labels, model.thresholds.tolist())) if model.several else {}
     labels = [Said(*label, of_class.get(label.name)) for label in model.ranked(values, top)]
     seconds = len(waveform) / SAMPLE_RATE
-    whole = model.model.front_end.num_segments > 1
+    segments = model.model.front_end.num_segments
     log_mel, ticks = picture(model, waveform)
-    return Heard(seconds, seconds if whole else min(seconds, window_seconds(model)), labels, log_mel, ticks)
+    heard = min(seconds, segments * window_seconds(model))
+    return Heard(seconds, heard, segments, model.cut.crop != "first", labels, log_mel, ticks)
 
 
 def read_sound(model: TunedModel, path: str | Path, most_seconds: float) -> Tensor:
@@ -203,7 +208,7 @@ def read_sound(model: TunedModel, path: str | Path, most_seconds: float) -> Tens
     seconds = Recordings().length(path) / SAMPLE_RATE
     if seconds > most_seconds:
         raise ClipError(f"{path}: {seconds / 60:,.1f} minutes; at most {most_seconds / 60:g} are heard here")
-    waveform = model.read(path)
+    waveform = torch.cat(list(stream_audio(path)))  # at its own rate, all of it may be very large
     power = float((waveform - waveform.mean()).square().mean())
     if power < 10 ** (SILENT_DB / 10):
         raise ClipError(f"{path}: silent, below {SILENT_DB} dB of full scale; expected something to hear")

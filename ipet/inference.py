@@ -269,13 +269,16 @@ def side_by_side(compute: Callable, batches: Iterable, device: torch.device) -> 
         torch.set_num_threads(threads)  # what a worker sets for itself, new threads elsewhere begin with
         return outputs
 
-    with ThreadPoolExecutor(workers, "batch", begin) as pool:
-        for batch in itertools.chain(first, batches):
-            pending.append(pool.submit(compute, batch))
-            if len(pending) > workers:
+    try:
+        with ThreadPoolExecutor(workers, "batch", begin) as pool:
+            for batch in itertools.chain(first, batches):
+                pending.append(pool.submit(compute, batch))
+                if len(pending) > workers:
+                    yield next_outputs()
+            while pending:
                 yield next_outputs()
-        while pending:
-            yield next_outputs()
+    finally:
+        torch.set_num_threads(threads)
 
 
 def windows(blocks: Iterable[Tensor], size: int, step: int) -> Iterator[tuple[int, Tensor]]:

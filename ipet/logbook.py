@@ -63,6 +63,7 @@ VOLATILE = {
     "path_noise_list",
 }
 WORTH_KEEPING = ("training_state*.pt", "result.json")  # states may be deleted to make room; results stay
+FORMER = {"head_bias": "published"}  # what versions did that had no such argument yet
 CELLS = {"rand_seed", "protocol", "cells"}  # more of them can be added to a run
 
 
@@ -328,8 +329,10 @@ def open_run(folder: str | Path, arguments: dict, sources: Path, resume: bool) -
 
 
 def differs(key: str, before: dict, arguments: dict) -> bool:
-    """Whether an argument changed; one that an earlier version had not was off."""
-    return before[key] != arguments.get(key) if key in before else bool(arguments.get(key))
+    """Whether an argument changed; one that an earlier version had not was off, or as in ``FORMER``."""
+    if key in before:
+        return before[key] != arguments.get(key)
+    return bool(arguments.get(key)) and arguments.get(key) != FORMER.get(key)
 
 
 def record_start(folder: str | Path, sources: Path, used: dict) -> None:

@@ -6,6 +6,7 @@ the place of an uploaded file. This stands before it, as an ASGI application aro
 
 import json
 import os
+import time
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -13,11 +14,12 @@ from urllib.parse import urlsplit
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 EXACT = {
     "GET": {"/", "/theme.css", "/favicon.ico", "/gradio_api/queue/data", "/gradio_api/upload_progress"},
-    "POST": {f"/gradio_api/{name}" for name in ("queue/join", "upload", "cancel", "reset")},
+    "POST": {f"/gradio_api/{name}" for name in ("queue/join", "upload", "reset")},
 }
 BELOW = ("/assets/", "/static/", "/report/")
 FILE, UPLOAD = "/gradio_api/file=", "/gradio_api/upload"
 MOST_SENT = 1 << 20  # bytes of a request that is no upload
+KEPT_SECONDS = 600  # that an upload is kept after it was last written
 SLACK = 1 << 16  # bytes of an upload beside its file
 FULL = 16  # largest uploads that lie in the folder at once
 # What the browser may load for the page, and from where: this server alone.
@@ -61,6 +63,7 @@ class Gate:
     def __init__(self, app, folder: Path, names: Collection[str], most_bytes: int):
         self.app, self.folder = app, Path(os.path.realpath(folder))
         self.names, self.most_bytes = {name.lower() for name in names}, most_bytes
+        self.coming = 0  # bytes of the uploads that are being sent
 
     async def __call__(self, scope, receive, send) -> None:
         """Answer a request, or hand it on."""
@@ -88,12 +91,17 @@ class Gate:
                 receive = await self.checked_body(receive)
         except Refused as refused:
             status, text = refused.args
-            if unread:
+            if unread and status != 411:  # of a length that is not known nothing is read
                 await drain(receive, FULL * self.most_bytes)
             head = [(b"content-type", b"text/plain; charset=utf-8"), (b"connection", b"close")]
             await send_with_headers({"type": "http.response.start", "status": status, "headers": head})
             return await send({"type": "http.response.body", "body": text.encode()})
-        return await self.app(scope, receive, send_with_headers)
+        coming = int(headers["content-length"]) if scope["path"] == UPLOAD else 0
+        self.coming += coming
+        try:
+            return await self.app(scope, receive, send_with_headers)
+        finally:
+            self.coming -= coming
 
     def check(self, method: str, path: str, headers: dict[str, str]) -> None:
         """Raise Refused where a request is not one of the page's."""
@@ -117,21 +125,30 @@ class Gate:
     def check_size(self, path: str, headers: dict[str, str]) -> None:
         """Raise Refused where a request is too large, or does not say how large it is."""
         length = headers.get("content-length", "")
+        if "transfer-encoding" in headers:  # another length than the one that is told
+            raise Refused(411, "expected a content-length, and no transfer-encoding")
         if not length.isdecimal():
             raise Refused(411, "expected a content-length")
         most = self.most_bytes + SLACK if path == UPLOAD else MOST_SENT
         if int(length) > most:
             raise Refused(413, f"{int(length):,} bytes; at most {most:,} are accepted")
-        if path == UPLOAD and self.held() + int(length) > FULL * self.most_bytes:
+        if path == UPLOAD and self.held() + self.coming + int(length) > FULL * self.most_bytes:
             raise Refused(503, "too many recordings lie here; try again in some minutes")
 
     def held(self) -> int:
-        """Bytes of the uploads that lie in the folder."""
-        sizes = 0
+        """Bytes of the uploads that lie in the folder; those of before ``KEPT_SECONDS`` are removed first.
+
+        Gradio forgets one that was cut off.
+        """
+        sizes, oldest = 0, time.time() - KEPT_SECONDS
         for folder, _, names in os.walk(self.folder):
             for name in names:
                 try:
-                    sizes += os.lstat(os.path.join(folder, name)).st_size
+                    found = os.lstat(path := os.path.join(folder, name))
+                    if found.st_ctime < oldest:
+                        os.unlink(path)
+                    else:
+                        sizes += found.st_size
                 except OSError:  # removed meanwhile
                     continue
         return sizes
@@ -156,6 +173,8 @@ class Gate:
             if message["type"] == "http.disconnect":
                 raise Refused(400, "cut off")
             body, more = body + message.get("body", b""), message.get("more_body", False)
+            if len(body) > MOST_SENT:
+                raise Refused(413, f"more than {MOST_SENT:,} bytes")
         try:
             paths = list(paths_in(json.loads(body)))
         except (ValueError, RecursionError):

@@ -1,8 +1,9 @@
 """The page of ``python3 -m ipet serve``: what Gradio shows, and which question each change asks."""
 
 import re
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import gradio as gr
@@ -13,10 +14,10 @@ from ipet.hearing import Adapter
 from ipet.page import TEMPLATES, drawn
 from ipet.plots import plot_spectrogram, plot_timeline
 from ipet.printable import escaped
+from ipet.serve_gate import KEPT_SECONDS
 
 TOP = 5  # classes of a recording
 MOST_EVENTS = 200  # in a table
-KEPT_SECONDS = 600  # that an upload is kept after it was last written
 EACH_SECONDS = 60  # between two looks for those that are older
 HINT = '<p class="hint">Upload a recording, or record one: what is heard is shown here.</p>'
 NOTHING = (HINT, "", "")
@@ -44,6 +45,8 @@ class Page:
     most_seconds: float
     queue: int
     reports: Mapping[str, str]
+    # A model holds its prompts' keys and values while it hears: never two at once, whatever Gradio gave up.
+    turn: threading.Lock = field(default_factory=threading.Lock)
 
     def named(self, name: str) -> Adapter:
         """The adapter of that name.
@@ -69,7 +72,8 @@ class Page:
             return
         try:
             adapter = self.named(name)
-            heard = hearing.hear(adapter.model, path, self.most_seconds, TOP)
+            with self.turn:
+                heard = hearing.hear(adapter.model, path, self.most_seconds, TOP)
             labels = part("labels", heard, "calibration" in adapter.model.description)
             yield labels, "", ""
             shown = labels, spectrogram(heard)
@@ -82,9 +86,10 @@ class Page:
     def timeline(self, adapter: Adapter, path: str, seconds: float, progress: Callable) -> str:
         """What a recording holds from when to when."""
         windows = []
-        for window in adapter.model.timeline(path):
-            windows.append(window)
-            progress(min(1.0, window.end / seconds), desc="timeline")
+        with self.turn:
+            for window in adapter.model.timeline(path):
+                windows.append(window)
+                progress(min(1.0, window.end / seconds), desc="timeline")
         line = hearing.timeline(adapter.model, windows)
         caption = f"Probabilities of the {len(line.curves)} classes that reach the highest"
         alt = (
@@ -100,7 +105,8 @@ class Page:
             return ""
         try:
             adapter = self.named(name)
-            return part("alike", hearing.compare(adapter, one, other, self.most_seconds), adapter)
+            with self.turn:
+                return part("alike", hearing.compare(adapter, one, other, self.most_seconds), adapter)
         except (ValueError, OSError) as error:
             return part("message", self.told(error, one, other))
 

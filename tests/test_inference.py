@@ -543,6 +543,11 @@ def test_batches_side_by_side_are_read_a_few_ahead_and_end_with_an_error(four_th
     with pytest.raises(ZeroDivisionError):
         list(outputs)
     assert len(taken) < 40
+    started = []
+    thread = threading.Thread(target=lambda: started.append(torch.get_num_threads()))
+    thread.start()
+    thread.join()
+    assert started == [4]
 
 
 def test_a_model_answers_the_same_whatever_the_threads(trained, four_threads):

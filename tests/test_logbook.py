@@ -348,10 +348,12 @@ def test_a_run_does_not_go_on_with_other_arguments_and_every_one_is_named(tmp_pa
 
 def test_a_run_of_an_earlier_version_goes_on_without_what_that_version_had_not(tmp_path, sources):
     begin(tmp_path / "a", ARGUMENTS, sources)
-    later = {**ARGUMENTS, "lr_schedule": None, "warmup_epoch": 0.0}
+    later = {**ARGUMENTS, "lr_schedule": None, "warmup_epoch": 0.0, "head_bias": "published"}
     assert open_run(tmp_path / "a", later, sources, resume=True) is True
     with pytest.raises(ValueError, match=r"-warmup_epoch was None and is 0\.5"):
         open_run(tmp_path / "a", later | {"warmup_epoch": 0.5}, sources, resume=True)
+    with pytest.raises(ValueError, match=r"-head_bias was None and is 'prior'"):
+        open_run(tmp_path / "a", later | {"head_bias": "prior"}, sources, resume=True)
 
 
 @pytest.mark.parametrize("name", sorted(VOLATILE))

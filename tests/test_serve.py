@@ -12,7 +12,7 @@ import pytest
 import soundfile
 import torch
 
-from ipet import hearing
+from ipet import hearing, serve_gate
 from ipet.__main__ import main
 from ipet.audio import ClipError
 from ipet.checkpoint import trainable_state
@@ -299,6 +299,25 @@ def test_sizes_are_limited(gate, tmp_path):
     assert asked(gate, "POST", JOIN, b" " * (2 << 20)) == (413, None)
     (tmp_path / "uploads/many").write_bytes(bytes(16_000))
     assert asked(gate, "POST", UPLOAD, b"x") == (503, None)
+
+
+def test_a_length_that_another_contradicts_is_refused(gate):
+    both = {"content-length": "2", "transfer-encoding": "chunked"}
+    for path in (UPLOAD, "/gradio_api/queue/join"):
+        assert asked(gate, "POST", path, b"{}", **both) == (411, None)
+
+
+def test_uploads_that_are_coming_count_and_those_that_were_cut_off_are_removed(gate, tmp_path, monkeypatch):
+    gate.coming = 16 * 1_000 - 10
+    assert asked(gate, "POST", UPLOAD, b"x" * 100)[0] == 503
+    gate.coming = 0
+    assert asked(gate, "POST", UPLOAD, b"x" * 100)[0] == 200
+    assert gate.coming == 0
+    left = tmp_path / "uploads/cut_off"
+    left.write_bytes(b"x" * 16_000)
+    assert asked(gate, "POST", UPLOAD, b"x")[0] == 503
+    monkeypatch.setattr(serve_gate, "KEPT_SECONDS", -1)
+    assert asked(gate, "POST", UPLOAD, b"x")[0] == 200 and not left.exists()
 
 
 def test_a_web_socket_is_closed(gate):

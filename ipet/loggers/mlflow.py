@@ -11,6 +11,7 @@ from pathlib import Path
 from ipet.loggers.base import Logger, Place, as_markdown, tag
 
 LONGEST_PARAMETER = 6000  # letters of a value
+MOST_BYTES = 150  # of a caption in a file's name
 POINTS_A_BATCH = 500  # that are given together; it takes at most 1,000
 SECONDS_A_BATCH = 5.0
 
@@ -36,15 +37,20 @@ class MLflow(Logger):
             folder.mkdir(exist_ok=True)
             store, artifacts = f"sqlite:///{folder / 'mlflow.db'}", (folder / "artifacts").as_uri()
         self.client = MlflowClient(tracking_uri=store)
-        experiment = self.client.get_experiment_by_name(place.project)
+        name = place.project
+        experiment = self.client.get_experiment_by_name(name)
+        if artifacts and experiment is not None and experiment.artifact_location != artifacts:
+            name = f"{name} {artifacts}"  # the folder was moved
+            experiment = self.client.get_experiment_by_name(name)
         experiment_id = (
             experiment.experiment_id
             if experiment is not None
-            else self.client.create_experiment(place.project, artifact_location=artifacts)
+            else self.client.create_experiment(name, artifact_location=artifacts)
         )
         self.waiting, self.since = [], time.monotonic()
         self.until: dict[str, int] = {}  # the last step of each metric that is there
-        self.id = self.taken_up(place)
+        self.over = False  # all results are there
+        self.id = self.taken_up(place, artifacts)
         if self.id is None:
             self.id = self.client.create_run(experiment_id, run_name=place.name).info.run_id
             place.remember("mlflow", self.id)
@@ -52,8 +58,12 @@ class MLflow(Logger):
             params = [Param(n, str(v)[:LONGEST_PARAMETER]) for n, v in place.parameters.items()]
             self.client.log_batch(self.id, params=params, tags=tags)
 
-    def taken_up(self, place: Place) -> str | None:
-        """The id of the run that a training goes on with, if the store has it; one that begins, drops it."""
+    def taken_up(self, place: Place, artifacts: str | None) -> str | None:
+        """The id of the run that a training goes on with, if the store has it; one that begins, drops it.
+
+        A store of the run's own says where files go. Where that is not below ``artifacts``, as of one that
+        was moved, or packed by a stranger, the run is begun anew.
+        """
         from mlflow.exceptions import MlflowException
 
         known = place.known_as("mlflow")
@@ -61,7 +71,10 @@ class MLflow(Logger):
             if known is not None and not place.last_step:
                 self.client.delete_run(known)
             elif known is not None:
-                for name in self.client.get_run(known).data.metrics:
+                found = self.client.get_run(known)
+                if artifacts and not found.info.artifact_uri.startswith(f"{artifacts}/"):
+                    return None
+                for name in found.data.metrics:
                     self.until[name] = max(m.step for m in self.client.get_metric_history(known, name))
                 self.client.update_run(known, "RUNNING")
                 return known
@@ -84,6 +97,7 @@ class MLflow(Logger):
 
     def result(self, values: Mapping[str, float], step: int) -> None:
         """Metrics like the others."""
+        self.over = True
         self.scalars(values, step)
 
     def table(self, name: str, columns: Sequence[str], rows: Sequence[Sequence], step: int) -> None:
@@ -96,7 +110,8 @@ class MLflow(Logger):
 
     def sound(self, name: str, path: Path, caption: str, step: int) -> None:
         """A file, whose name says what it is."""
-        self.add(f"{name}_{tag(caption)}", path)
+        short = tag(caption).encode()[:MOST_BYTES].decode(errors="ignore")  # of a file's name, 255
+        self.add(f"{name}_{short}", path)
 
     def add(self, name: str, path: Path) -> None:
         """Keep a file, named ``name``, among the run's artifacts."""
@@ -107,4 +122,4 @@ class MLflow(Logger):
     def close(self) -> None:
         """Have the last points written."""
         self.flush()
-        self.client.set_terminated(self.id)
+        self.client.set_terminated(self.id, "FINISHED" if self.over else "KILLED")
