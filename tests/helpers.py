@@ -197,6 +197,12 @@ def write_wav(path, seconds=0.4, seed=0, rate=16_000):
     )
 
 
+# Of tests that start many processes again; others like them are left in make test.
+long = pytest.mark.skipif(
+    not os.environ.get("IPET_TORTURE"), reason="a long one, of make torture; IPET_TORTURE=1 includes it"
+)
+
+
 def write_lists(folder, num_classes=4, **clips):
     """Lists of noise (``train_1=12``: 12 clips in train_1.json) and their label table; returns the folder."""
     folder = Path(folder)

@@ -13,6 +13,8 @@ from pretraining import ast_small, speech, training, wav2vec2_small
 from pretraining.corpus import write_part
 from pretraining.words import FORBIDDEN
 
+from helpers import long
+
 pytest.importorskip("espeakng_loader", reason="generated speech needs espeakng-loader")
 
 
@@ -46,7 +48,7 @@ def test_a_recipe_writes_a_folder_that_the_experiments_read(recipe, corpus, tmp_
         assert backbone(torch.randn(1, 20_480)).shape == (1, 96)
 
 
-@pytest.mark.parametrize("recipe", [ast_small, wav2vec2_small])
+@pytest.mark.parametrize("recipe", [ast_small, pytest.param(wav2vec2_small, marks=long)])
 def test_a_stopped_run_goes_on_as_if_it_had_not_been(recipe, corpus, tmp_path, monkeypatch):
     pretrain(recipe, corpus, tmp_path / "whole", steps=4)
 

@@ -34,6 +34,7 @@ from helpers import (
     adapter,
     command_here,
     experiment,
+    long,
     rows,
     run_here,
     run_there,
@@ -517,7 +518,8 @@ EXACT = ["-frozen_dropout", "False", "-adapter_dropout", 0]
 
 
 @pytest.mark.parametrize(
-    "name, processes, launcher", [("ast_esc50", 2, TWO_PROCESSES), ("w2v_speechcommands", 4, ())]
+    "name, processes, launcher",
+    [("ast_esc50", 2, TWO_PROCESSES), pytest.param("w2v_speechcommands", 4, (), marks=long)],
 )
 def test_several_processes_train_and_evaluate_as_one(
     folds, splits, tmp_path, record_property, name, processes, launcher
@@ -550,12 +552,14 @@ def test_several_processes_train_and_evaluate_as_one(
 
 @pytest.mark.parametrize(
     "more",
-    [[], ["-method", "finetune", "-frozen_dropout", "False"], ["-method", "lora"]],
+    [
+        [],
+        pytest.param(["-method", "finetune", "-frozen_dropout", "False"], marks=long),
+        pytest.param(["-method", "lora"], marks=long),
+    ],
     ids=["IPET", "fine-tuning", "LoRA"],
 )
 def test_layer_drop_leaves_no_process_waiting(splits, tmp_path, more):
-    if "lora" in more and not os.environ.get("IPET_TORTURE"):
-        pytest.skip("another start of two processes; IPET_TORTURE=1 includes it")
     flags = tiny(splits, tmp_path, *W2V, *more)
     status, out, err = run_there("w2v_speechcommands", *flags, launcher=TWO_PROCESSES)
     assert status == 0, err
@@ -690,7 +694,9 @@ def too_loud(tmp_path_factory):
     return lists
 
 
-@pytest.mark.parametrize("launcher", [None, TWO_PROCESSES], ids=["one process", "two processes"])
+@pytest.mark.parametrize(
+    "launcher", [None, pytest.param(TWO_PROCESSES, marks=long)], ids=["one process", "two processes"]
+)
 def test_a_step_without_a_finite_gradient_is_skipped_and_its_clips_are_listed(too_loud, tmp_path, launcher):
     flags = tiny(too_loud, tmp_path, *AST, "-fold", 1, "-on_nonfinite", "skip", *EXACT)
     if launcher is None:

@@ -16,7 +16,7 @@ import pytest
 from ipet.__main__ import main
 from ipet.arguments import REPOSITORY
 
-from helpers import ALL_EXPERIMENTS, load_script, write_lists
+from helpers import ALL_EXPERIMENTS, load_script, long, write_lists
 
 optuna = pytest.importorskip("optuna", reason="sweeps need optuna")
 
@@ -451,6 +451,7 @@ def test_a_call_on_one_line_can_be_patched():
 # A real one -----------------------------------------------------------------------------------------
 
 
+@long
 def test_ast_esc50_is_swept_on_three_folds(tmp_path, capsys):
     lists = write_lists(tmp_path / "lists", **{f"eval_{k}": 4 for k in (1, 2, 3)})
     clips = {k: json.loads((lists / f"eval_{k}.json").read_text())["data"] for k in (1, 2, 3)}

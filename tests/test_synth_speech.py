@@ -14,7 +14,7 @@ from data.synth import musan, rirs, speech, speech_commands, voxceleb1
 from data.synth.speech import Voice, phonemes, say
 from data.synth.writing import Plan, write_set
 
-from helpers import ROOT, load_script
+from helpers import ROOT, load_script, long
 
 try:
     import espeakng_loader
@@ -73,7 +73,7 @@ def test_an_utterance_depends_on_its_text_and_voice_alone():
 
 
 @speaks
-@pytest.mark.parametrize("method", ("fork", "spawn"))
+@pytest.mark.parametrize("method", ("fork", pytest.param("spawn", marks=long)))
 def test_other_processes_say_the_same(method):
     here = [spoken(utterance) for utterance in UTTERANCES]  # and the forked ones inherit this one's eSpeak
     with ProcessPoolExecutor(2, mp_context=get_context(method)) as pool:

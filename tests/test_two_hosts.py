@@ -11,7 +11,7 @@ import time
 import pytest
 import torch
 
-from helpers import ROOT, rows, run_here, tiny, write_lists
+from helpers import ROOT, long, rows, run_here, tiny, write_lists
 
 PREFIX = f"ipet{os.getpid() % 10_000}"
 HOST = {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "eth0", "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
@@ -87,6 +87,7 @@ def wait_for(condition, process, log, seconds=120):
         time.sleep(0.05)
 
 
+@long
 def test_a_run_on_two_hosts_outlives_a_cut_cable(hosts, tmp_path, record_property):
     """One host is cut off and comes back; both go on from the last checkpoint, with one process's numbers."""
     lists = write_lists(tmp_path / "lists", train=40, valid=5, test=7)

@@ -50,10 +50,12 @@ PARTS = {
     "hosts": Part(
         "two hosts in network namespaces, one cut off and back; one process's numbers",
         "pytest tests/test_two_hosts.py",
+        "IPET_TORTURE=1",
     ),
     "ranks": Part(
         "2 and 4 processes give one's numbers, every clip once; stopped as one process, as two, ended as one",
-        "pytest tests/test_runs.py -k 'several_processes or one_process_then or layer_drop'",
+        "pytest tests/test_runs.py -k "
+        "'several_processes or one_process_then or layer_drop or finite_gradient'",
         "IPET_TORTURE=1",
     ),
     "ends": Part(
@@ -77,6 +79,12 @@ PARTS = {
     "malformed": Part(
         "malformed recordings, lists, tables, arguments and checkpoints",
         "pytest tests/test_malformed.py",
+    ),
+    "others": Part(
+        "a sweep over folds; a pretraining that is stopped; speech of other processes",
+        "pytest tests/test_sweep.py tests/test_pretraining_recipes.py tests/test_synth_speech.py -k "
+        "'swept_on_three or stopped_run or other_processes'",
+        "IPET_TORTURE=1",
     ),
     "wheel": Part(
         "the wheel in an environment that holds nothing else; downloads torch and the rest, some GB",
