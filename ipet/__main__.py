@@ -44,8 +44,11 @@ def run(argv: list[str] | None = None) -> int:
         hint = suggest(argv[0], list(COMMANDS))
         print(f"error: unknown command {argv[0]!r}{hint} (accepted: {known})", file=sys.stderr)
         return 2
-    # A scheduler's end is as orderly as Ctrl-C.
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # The end by a scheduler, or of a terminal, is as orderly as Ctrl-C; one that nohup ignores stays ignored.
+    ends = [signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
+    before = {end: signal.getsignal(end) for end in ends if signal.getsignal(end) != signal.SIG_IGN}
+    for end in before:
+        signal.signal(end, signal.default_int_handler)
     try:
         return COMMANDS[argv[0]](argv[1:])
     except (ValueError, OSError) as error:  # what a user can mend; anything else shows its traceback
@@ -62,7 +65,8 @@ def run(argv: list[str] | None = None) -> int:
         print("error: interrupted; the same command goes on", file=sys.stderr)
         return 130
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for end, handler in before.items():
+            signal.signal(end, handler)
 
 
 EXAMPLE = """example:

@@ -192,7 +192,7 @@ def hear(model: TunedModel, path: str | Path, most_seconds: float, top: int = 5)
         ValueError: it is too long or silent.
         FileNotFoundError, ClipError: see ``read_audio``.
     """
-    waveform = read_sound(model, path, most_seconds)
+    waveform = read_sound(path, most_seconds)
     [values] = model.probabilities([waveform])
     of_class = dict(zip(model.labels, model.thresholds.tolist())) if model.several else {}
     labels = [Said(*label, of_class.get(label.name)) for label in model.ranked(values, top)]
@@ -203,7 +203,7 @@ def hear(model: TunedModel, path: str | Path, most_seconds: float, top: int = 5)
     return Heard(seconds, heard, segments, model.cut.crop != "first", labels, log_mel, ticks)
 
 
-def read_sound(model: TunedModel, path: str | Path, most_seconds: float) -> Tensor:
+def read_sound(path: str | Path, most_seconds: float) -> Tensor:
     """[T] samples at 16 kHz; see ``hear`` for its errors."""
     seconds = Recordings().length(path) / SAMPLE_RATE
     if seconds > most_seconds:
@@ -274,7 +274,7 @@ def compare(adapter: Adapter, one: str | Path, other: str | Path, most_seconds: 
     """
     if not adapter.of_voices:
         raise ValueError(f"{adapter.name} tells no voices apart; expected an adapter of speaker verification")
-    voices = [read_sound(adapter.model, path, most_seconds) for path in (one, other)]
+    voices = [read_sound(path, most_seconds) for path in (one, other)]
     score = adapter.model.similarity(*voices, adapter.scoring)
     same = None if adapter.threshold is None else score >= adapter.threshold.score
     return Alike(score, *BOUNDS[adapter.scoring], same)

@@ -261,10 +261,12 @@ def side_by_side(compute: Callable, batches: Iterable, device: torch.device) -> 
     pending: deque = deque()
 
     def begin() -> None:
+        """A worker's share of the threads."""
         torch.get_num_threads()  # a new thread's first use of torch would set it to the others' number
         torch.set_num_threads(threads // workers)
 
     def next_outputs() -> object:
+        """Those of the batch that was begun first."""
         outputs = pending.popleft().result()
         torch.set_num_threads(threads)  # what a worker sets for itself, new threads elsewhere begin with
         return outputs

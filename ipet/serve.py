@@ -3,7 +3,6 @@
 import contextlib
 import logging
 import os
-import signal
 import socket
 import sys
 import tempfile
@@ -79,8 +78,6 @@ def serve(
             if open_browser:
                 webbrowser.open(url)
 
-        if hasattr(signal, "SIGHUP"):  # its terminal is closed: what was sent is removed then, too
-            signal.signal(signal.SIGHUP, signal.default_int_handler)
         with contextlib.suppress(KeyboardInterrupt):  # uvicorn's, once it has closed in good order
             run(app, listener, ready)
     print("ended; the recordings that were sent are removed", flush=True)

@@ -115,13 +115,17 @@ class Panel:
         """What is added unchanged, from one height to another."""
         self.line((MAIN, start), (SKIP, start), (SKIP, end), (MAIN - 0.16, end))
 
+    def begin(self, title: str, models: str) -> None:
+        """The layer's frame, and its input."""
+        self.frame(1.35, 5.45, title, models)
+        self.tokens(0.92, dropped=False)
+        self.line((MAIN, 1.1), (MAIN, 1.78))
+        self.dot(1.5, "z")
+
 
 def pre_norm(panel: Panel) -> None:
     """z = [P ; x], u = z + MHA(LN1(z)), y = u + FFN(LN2(u)) + s A(u)."""
-    panel.frame(1.35, 5.45, "Pre-norm layer", "AST")
-    panel.tokens(0.92, dropped=False)
-    panel.line((MAIN, 1.1), (MAIN, 1.78))
-    panel.dot(1.5, "z")
+    panel.begin("Pre-norm layer", "AST")
     for y, name in ((2.0, "LN1"), (2.66, "attention"), (4.05, "LN2"), (4.71, "feed-forward")):
         panel.box(y, name)
     panel.line((MAIN, 2.22), (MAIN, 2.44))
@@ -141,10 +145,7 @@ def pre_norm(panel: Panel) -> None:
 
 def post_norm(panel: Panel) -> None:
     """z = [P ; x], u = z + MHA(z), v = LN1(u), y = LN2(v + FFN(v) + s A(u))."""
-    panel.frame(1.35, 5.45, "Post-norm layer", "wav2vec 2.0, HuBERT, WavLM")
-    panel.tokens(0.92, dropped=False)
-    panel.line((MAIN, 1.1), (MAIN, 1.78))
-    panel.dot(1.5, "z")
+    panel.begin("Post-norm layer", "wav2vec 2.0, HuBERT, WavLM")
     for y, name in ((2.0, "attention"), (3.31, "LN1"), (4.06, "feed-forward"), (5.11, "LN2")):
         panel.box(y, name)
     panel.line((MAIN, 2.22), (MAIN, 2.36))
