@@ -1,4 +1,4 @@
-"""What a command is given, looked at before work begins: is it there, can it be read, or written."""
+"""What a command is given, before work begins: is it there, can it be read or written, whose is it."""
 
 import errno
 import os
@@ -6,6 +6,7 @@ import stat
 from collections.abc import Iterable
 from pathlib import Path
 
+ABOVE = 4  # folders between an adapter's and its run's: RUN/seed_1/fold_1/last
 SUFFIXES = (".wav", ".flac", ".ogg", ".mp3")  # of the files that are taken for recordings in a folder
 AUDIO = "expected WAV, FLAC, OGG or MP3 audio"
 
@@ -49,6 +50,13 @@ def known_recordings(paths: Iterable[Path]) -> list[Path]:
             raise FileNotFoundError(f"{path}: {what}")
         found += inside or [path]
     return list(dict.fromkeys(found))
+
+
+def run_of(folder: Path) -> Path | None:
+    """The folder of the run that a folder is or lies in: of a cell, of an adapter."""
+    folder = folder.absolute()
+    around = [folder, *folder.parents][: ABOVE + 1]
+    return next((path for path in around if (path / "arguments.json").is_file()), None)
 
 
 def check_writable(path: str | Path | None) -> None:

@@ -18,6 +18,7 @@ from ipet.audio import SAMPLE_RATE, ClipError, Recordings, stream_audio
 from ipet.checkpoint import read_json
 from ipet.diagnosis import SILENT_DB
 from ipet.features import HOP_SAMPLES, LOW_HZ, LogMel
+from ipet.files import run_of
 from ipet.heads import SpeakerHead
 from ipet.inference import Event, TunedModel, Window, load
 from ipet.metrics import det_curve, eer
@@ -27,7 +28,6 @@ from ipet.report import DAMAGE, read_predictions, shortest_ends
 COLUMNS = 1_200  # of a spectrogram at most, a frame each
 TICKS_HZ = (100, 300, 1_000, 2_000, 4_000, 8_000)
 CURVES = 6  # classes of a timeline, those that reach the highest probabilities
-ABOVE = 4  # folders between an adapter's and its run's: RUN/seed_1/fold_1/last
 ROUNDING = 1e-9  # of rates that are equal
 SCORING = "mean_distance"  # of a trial, where the run does not say
 
@@ -159,12 +159,6 @@ def on_a_held_backbone(models: Sequence[TunedModel], folder: str) -> TunedModel 
         with contextlib.suppress(ValueError):
             return bare.sibling(folder)
     return None
-
-
-def run_of(folder: Path) -> Path | None:
-    """The folder of the run that an adapter lies in."""
-    above = list(folder.absolute().parents)[:ABOVE]
-    return next((path for path in above if (path / "arguments.json").is_file()), None)
 
 
 def threshold_of(folder: Path) -> Threshold | None:

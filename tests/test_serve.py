@@ -1,6 +1,8 @@
 """What the page of ``serve`` is told, what its gate lets through, and how it begins; without a browser."""
 
 import asyncio
+import importlib.util
+import inspect
 import json
 import socket
 import sys
@@ -16,10 +18,12 @@ from ipet import hearing, serve_gate
 from ipet.__main__ import main
 from ipet.audio import ClipError
 from ipet.checkpoint import trainable_state
+from ipet.files import run_of
 from ipet.heads import SpeakerHead
-from ipet.hearing import load_adapters, run_of, threshold_of
+from ipet.hearing import load_adapters, threshold_of
 from ipet.inference import Window
 from ipet.saved import save_adapter
+from ipet.serve import no_stubs
 from ipet.serve_gate import Gate, host_of
 
 from helpers import write_run, write_wav
@@ -177,7 +181,19 @@ def test_the_threshold_is_where_misses_and_false_alarms_of_the_run_are_equal(fol
 
 def test_the_run_of_an_adapter_is_above_it(tmp_path):
     run = write_run(tmp_path / "a", "ast_esc50", {})
-    assert run_of(run / "seed_7/fold_1/last") == run and run_of(tmp_path / "last") is None
+    assert run_of(run / "seed_7/fold_1/last") == run == run_of(run) and run_of(tmp_path / "last") is None
+
+
+def test_gradio_writes_no_stubs_when_it_is_imported():
+    file_of, component = inspect.getfile, type("Audio", (), {"__module__": "gradio.components.audio"})
+    with no_stubs():
+        with pytest.raises(OSError, match="Audio"):
+            inspect.getfile(component)
+        assert inspect.getfile(Gate) == serve_gate.__file__
+    assert inspect.getfile is file_of
+    [gradio] = importlib.util.find_spec("gradio").submodule_search_locations
+    asks = Path(gradio, "component_meta.py").read_text()
+    assert "inspect.getfile(component_class)\n    except OSError:" in asks
 
 
 # The gate -------------------------------------------------------------------------------------------

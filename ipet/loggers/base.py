@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ipet.checkpoint import read_json, write_json
+from ipet.files import run_of
 
 IDS = "loggers.json"  # in a cell's folder: by which names a logger knows it
 
@@ -57,7 +58,7 @@ class Place:
 def place_of(folder: str | Path, parameters: Mapping[str, object], last_step: int) -> Place:
     """The place of a cell; of a run its arguments are parameters, too."""
     folder = Path(folder).absolute()
-    run = next((p for p in (folder, *folder.parents[:3]) if (p / "arguments.json").is_file()), folder)
+    run = run_of(folder) or folder
     record = run / "arguments.json"
     return Place(folder, run, {**(read_json(record) if record.is_file() else {}), **parameters}, last_step)
 
