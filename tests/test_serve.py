@@ -193,7 +193,7 @@ def test_gradio_writes_no_stubs_when_it_is_imported():
     assert inspect.getfile is file_of
     [gradio] = importlib.util.find_spec("gradio").submodule_search_locations
     asks = Path(gradio, "component_meta.py").read_text()
-    assert "inspect.getfile(component_class)\n    except OSError:" in asks
+    assert "inspect.getfile(component_class))\n    except OSError:" in asks
 
 
 # The gate -------------------------------------------------------------------------------------------
