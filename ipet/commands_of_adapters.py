@@ -287,7 +287,7 @@ def serve(argv: list[str]) -> int:
     add("adapter", nargs="+", metavar="ADAPTER", help="last/ or best/ of runs, copies of them, or hub ids")
     add("-host", default="127.0.0.1", metavar="ADDRESS", help="listen there; another one is seen by others")
     add("-port", type=number(int, 0, 65_535), default=7860, help="0: a free one")
-    add("-names", nargs="+", default=(), metavar="NAME", help="hosts that a reverse proxy shows the page as")
+    add("-names", nargs="+", default=(), metavar="NAME", help="by which it is reached, as of a reverse proxy")
     add("-max_mb", type=positive, default=64.0, metavar="MB", help="of a recording's file")
     add("-max_minutes", type=positive, default=30.0, metavar="MINUTES", help="of a recording")
     add(

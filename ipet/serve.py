@@ -50,7 +50,7 @@ def serve(
         folders: of the adapters, or hub ids.
         host: address that is listened at.
         port: 0: a free one.
-        names: further host names that a reverse proxy shows the page under.
+        names: further host names that it is reached by, as those of a reverse proxy.
         most_mb, most_minutes: of a recording.
         queue: questions that may wait.
         reports: link the page of the run that an adapter lies in.
@@ -201,9 +201,15 @@ def application(
         theme=theme,
         css=(TEMPLATES / "heard.css").read_text(),
     )
-    # At another address than the loopback the names of this machine are many, and nobody's secret.
-    known = {*LOOPBACK, host, *names} if host in LOOPBACK else set()
-    return Gate(app, folder, known, most_bytes)
+    return Gate(app, folder, known_names(host, names), most_bytes)
+
+
+def known_names(host: str, names: Sequence[str]) -> set[str]:
+    """The host names that the page is shown under; empty: under any.
+
+    At another address than the loopback a machine's names are many: all will do unless some are given.
+    """
+    return {*LOOPBACK, host, *names} if host in LOOPBACK or names else set()
 
 
 def warm_up(page, adapter: Adapter, folder: Path) -> None:

@@ -23,7 +23,7 @@ from ipet.heads import SpeakerHead
 from ipet.hearing import load_adapters, threshold_of
 from ipet.inference import Window
 from ipet.saved import save_adapter
-from ipet.serve import no_stubs
+from ipet.serve import known_names, no_stubs
 from ipet.serve_gate import Gate, host_of
 
 from helpers import write_run, write_wav
@@ -248,6 +248,12 @@ def test_the_page_is_shown_under_its_own_names(gate, host):
 )
 def test_a_strangers_name_that_points_here_is_refused(gate, host):
     assert asked(gate, host=host) == (421, None)
+
+
+def test_names_that_are_given_hold_at_every_address():
+    assert known_names("127.0.0.1", ()) == {"localhost", "127.0.0.1", "::1"}
+    assert known_names("0.0.0.0", ()) == set()
+    assert known_names("0.0.0.0", ["lab"]) == {"localhost", "127.0.0.1", "::1", "0.0.0.0", "lab"}
 
 
 @pytest.mark.parametrize("origin", ["https://evil.example", "null", "", "http://["])
