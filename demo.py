@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent
+SIGN = "made_by_demo.txt"  # in the folder of a demo's runs
 METHODS = ("linear", "prompt", "adapter", "ipet", "finetune")  # shown if none are asked for
 
 
@@ -90,12 +91,12 @@ def main() -> None:
     start = time.perf_counter()
     name, out = flags.experiment, flags.out.expanduser().resolve()
     out = out if flags.size == "demo" else out / flags.size
+    runs = out / "runs" / "IPET" / name
+    clear(runs)
     prepare(SETS[name[4:]], out, flags.size, stats=name.startswith("ast"))
     if name == "w2v_voxceleb":
         for noises in NOISES:
             prepare(noises, out, flags.size)
-    runs = out / "runs" / "IPET" / name
-    shutil.rmtree(runs, ignore_errors=True)  # the demo's own runs, of the last time
     for method in flags.methods:
         run("main.py", *main_flags(name, out, method, flags.further), folder=ROOT / name)
     show_table(runs, out / name, flags.methods)
@@ -182,6 +183,20 @@ def precision() -> str:
     return "auto" if best_device() == "cuda" else fast_precision()
 
 
+def clear(runs: Path) -> None:
+    """Remove the runs of a demo's last time, and leave a sign that those to come are a demo's.
+
+    Raises:
+        SystemExit: there are runs of somebody else's.
+    """
+    sign = runs / SIGN
+    if runs.is_dir() and any(runs.iterdir()) and not sign.is_file():
+        sys.exit(f"error: {runs}: holds runs that no demo made; expected another -out, or none there")
+    shutil.rmtree(runs, ignore_errors=True)
+    runs.mkdir(parents=True)
+    sign.write_text("The demo removes this folder when it is started again.\n")
+
+
 def show_table(runs: Path, out: Path, methods: Sequence[str]) -> None:
     """Print a row a method, and write the report's tables and plots."""
     from ipet.report import read_runs, report, row_of
@@ -198,7 +213,7 @@ def show_table(runs: Path, out: Path, methods: Sequence[str]) -> None:
             (
                 row["method"],
                 f"{100 * row['value']:.1f}",
-                f"{100 * row['low']:.1f} - {100 * row['high']:.1f}",
+                "-" if row["low"] is None else f"{100 * row['low']:.1f} - {100 * row['high']:.1f}",
                 f"{row['trainable_parameters']:,}",
                 f"{100 * share:.2f}",
                 f"{row['seconds']:.0f}",

@@ -2,6 +2,7 @@
 
 import csv
 import importlib.util
+import io
 import json
 import sys
 from collections import deque
@@ -16,7 +17,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ipet.audio import ClipError
-from ipet.checkpoint import save_arrays, tell
+from ipet.checkpoint import save_arrays, tell, write_atomically
 from ipet.files import AUDIO, known_recordings, readable_size
 from ipet.inference import TunedModel, Window
 from ipet.lists import TRIALS, below, read_trial_rows
@@ -89,9 +90,15 @@ class Table:
         if csv_file is not None:
             rows = whole_rows(csv_file, columns)
             self.done = {row[0] for row in rows}
-            self.csv = new_file(csv_file)
+            if rows:  # at no time are they out of the file
+                buffer = io.StringIO()
+                csv.writer(buffer, lineterminator="\n").writerows([columns, *rows])
+                write_atomically(csv_file, buffer.getvalue().encode("utf-8", "surrogateescape"))
+            self.csv = new_file(csv_file, "a" if rows else "w")
             self.writer = csv.writer(self.csv, lineterminator="\n")
-            self.writer.writerows([columns, *rows])
+            if not rows:
+                self.writer.writerow(columns)
+                self.csv.flush()
         if jsonl_file is not None:
             self.jsonl = sys.stdout if jsonl_file == "-" else new_file(Path(jsonl_file))
 
@@ -103,7 +110,7 @@ class Table:
         if self.jsonl is not None:
             for row in rows:
                 values = dict(zip(self.columns, map(rounded, row)))
-                self.jsonl.write(json.dumps(values, ensure_ascii=False) + "\n")
+                self.jsonl.write(json.dumps(values, ensure_ascii=not is_text(row[0])) + "\n")
             self.jsonl.flush()
         if self.text and rows:
             tqdm.write(escaped(rows[0][0]))  # a path of a folder that anybody may have packed
@@ -119,10 +126,18 @@ class Table:
                 file.close()
 
 
-def new_file(path: Path) -> TextIO:
-    """A file of text to write, whose lines end as they are given; its folder is made if need be."""
+def new_file(path: Path, mode: str = "w") -> TextIO:
+    """A file of text to write, whose lines end as they are given; its folder is made if need be.
+
+    Names of files that are no text are written as the bytes that they are.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    return open(path, "w", encoding="utf-8", newline="")
+    return open(path, mode, encoding="utf-8", errors="surrogateescape", newline="")
+
+
+def is_text(name: str) -> bool:
+    """Whether a file's name can be written as text: Linux takes any bytes for one."""
+    return not any("\ud800" <= character <= "\udfff" for character in name)
 
 
 def rounded(value):
@@ -138,8 +153,8 @@ def whole_rows(path: Path, columns: tuple[str, ...]) -> list[list[str]]:
     """
     if not path.is_file() or not path.stat().st_size:
         return []
-    with open(path, encoding="utf-8", newline="") as file:
-        head, *rows = list(csv.reader(file))
+    with open(path, encoding="utf-8", errors="surrogateescape", newline="") as file:
+        head, *rows = [row for row in csv.reader(file) if row] or [[]]
     if tuple(head) != columns:
         raise ValueError(
             f"{path}: has the columns {', '.join(head)}; expected {', '.join(columns)}, or no file"

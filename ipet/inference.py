@@ -251,8 +251,25 @@ def side_by_side(compute: Callable, batches: Iterable, device: torch.device) -> 
 
     On a CPU several batches are computed at a time, by a thread each: then none waits for what one thread
     does alone, such as to decode. A batch that comes alone is computed by all threads.
+
+    An exception of the batches, such as of one that cannot be read, comes behind what those before it gave.
     """
-    batches = iter(batches)
+    failures: list[Exception] = []
+    yield from computed(compute, until_failure(batches, failures), device)
+    if failures:
+        raise failures[0]
+
+
+def until_failure(items: Iterable, failures: list[Exception]) -> Iterator:
+    """The items up to an exception of theirs, which is left in ``failures``."""
+    try:
+        yield from items
+    except Exception as error:
+        failures.append(error)
+
+
+def computed(compute: Callable, batches: Iterator, device: torch.device) -> Iterator:
+    """See ``side_by_side``."""
     first, threads = list(itertools.islice(batches, 2)), torch.get_num_threads()
     if device.type != "cpu" or threads == 1 or len(first) < 2:
         yield from map(compute, itertools.chain(first, batches))

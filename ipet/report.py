@@ -2,7 +2,6 @@
 
 import csv
 import io
-import re
 import sys
 import zipfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -15,7 +14,7 @@ import numpy as np
 from ipet import plots
 from ipet.checkpoint import read_json, write_atomically
 from ipet.metrics import average_precision, confusion, det_curve
-from ipet.printable import folder_name
+from ipet.printable import escaped, folder_name
 from ipet.results import read_result
 from ipet.saved import files_of
 from ipet.summary import NESTED, TITLES, cell_order, check_agrees, in_percent, summarise, table
@@ -44,6 +43,10 @@ OPTIMISTIC = {  # protocols
 }
 # An archive's; a shape that a header claims; numbers and depths that are hostile.
 BROKEN = (zipfile.BadZipFile, EOFError, MemoryError, OverflowError, RecursionError)
+LATEX = str.maketrans(  # what is a command there, as text
+    {c: "\\" + c for c in "%_&#${}"}
+    | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+)
 DAMAGE = (ValueError, OSError, KeyError, IndexError, TypeError, AttributeError, *BROKEN)
 MOST_UNPACKED = 1 << 32  # bytes of a cell's scores: 2 million clips of 500 classes
 
@@ -132,7 +135,8 @@ def report(
         print(FORMATS[name](rows, notes), end="\n\n" if name != formats[-1] or cells else "\n")
     if cells:
         for run in runs:
-            print(f"{run.folder}\n{table(run.summary) if run.summary else 'no cell is finished'}\n")
+            own = table(run.summary) if run.summary else "no cell is finished"
+            print(f"{escaped(str(run.folder))}\n{own}\n")
     if out is not None:
         for name, ending in {"text": "txt", "markdown": "md", "csv": "csv", "latex": "tex"}.items():
             write_atomically(out / f"table.{ending}", (FORMATS[name](rows, notes) + "\n").encode())
@@ -141,7 +145,7 @@ def report(
     if more is not None:
         more(runs, notes, errors)
     for error in dict.fromkeys(errors):
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {escaped(error)}", file=sys.stderr)
     return 1 if errors else 0
 
 
@@ -228,7 +232,8 @@ def row_of(run: Run) -> dict:
         row |= {"metric": run.summary["metric"], "protocol": TITLES[protocol].partition(" [")[0]}
         row |= {"value": reported["mean"], "low": low, "high": high}
         row |= {cost: run.summary.get(cost) for cost in (*COSTS, "checkpoint_bytes", "macs")}
-    return row
+    # Of a stranger's run, too: what it names must not reach a terminal as an escape sequence.
+    return {name: escaped(value) if isinstance(value, str) else value for name, value in row.items()}
 
 
 def shown(row: Mapping) -> dict[str, str]:
@@ -272,7 +277,7 @@ def notes_of(runs: Sequence[Run], protocol: str | None) -> list[str]:
         if protocol and run.summary and protocol not in run.summary["protocols"]:
             reported = TITLES[run.summary["protocol"]].partition(" [")[0]
             notes.append(f"{run.label}: has no cells of protocol {protocol}, so {reported} is reported")
-    return notes
+    return [escaped(note) for note in notes]
 
 
 def as_text(rows: Sequence[Mapping], notes: Sequence[str]) -> str:
@@ -316,7 +321,7 @@ def as_latex(rows: Sequence[Mapping], notes: Sequence[str]) -> str:
 
     def line(values: Sequence[str]) -> str:
         """A row of a tabular."""
-        return " & ".join(re.sub(r"([%_&#$])", r"\\\1", v).replace(" - ", "--") for v in values) + r" \\"
+        return " & ".join(v.translate(LATEX).replace(" - ", "--") for v in values) + r" \\"
 
     alignment = "".join("l" if name in WORDS else "r" for name in head)
     rules = [r"\begin{tabular}{" + alignment + "}", r"\toprule", line(head), r"\midrule"]

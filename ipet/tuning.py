@@ -185,8 +185,9 @@ class TunedLayer(nn.Module):
 
     def prepended(self) -> tuple[Tensor, Tensor] | None:
         """Keys and values [1 or B, H, n, D / H] that every query sees before the tokens' own, or None."""
-        if self.given_prepended is not None:
-            return self.given_prepended()
+        given = self.given_prepended  # read once: another thread may set it
+        if given is not None:
+            return given()
         parts = []
         if self.prompt is not None:
             parts.append(self.project(self.prompt))  # K(P), V(P)

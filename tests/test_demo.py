@@ -94,6 +94,25 @@ def test_a_command_that_fails_ends_the_demo_with_its_status(capfd):
     assert shown.out.startswith("\n$ cd ast_esc50 && python3 -c ") and "no such sound" in shown.err
 
 
+def test_runs_of_somebody_elses_are_not_removed(tmp_path, monkeypatch):
+    mine = tmp_path / "runs/IPET/ast_esc50/mine/arguments.json"
+    write_json(mine, {"experiment": "ast_esc50"})
+    monkeypatch.setattr(sys, "argv", ["demo.py", "ast_esc50", "-out", str(tmp_path)])
+    monkeypatch.setattr(demo, "run", None)  # nothing is begun
+    with pytest.raises(SystemExit, match="runs/IPET/ast_esc50: holds runs that no demo made"):
+        demo.main()
+    assert mine.is_file()
+
+
+def test_a_protocol_without_an_interval_has_a_row_in_the_table(tmp_path, monkeypatch, capsys):
+    row = {"method": "ipet", "metric": "accuracy", "value": 0.5, "low": None, "high": None}
+    row |= {"trainable_parameters": 1, "all_parameters": 2, "seconds": 3, "checkpoint_bytes": 4096}
+    for name, found in (("report", 0), ("read_runs", [None]), ("row_of", row)):
+        monkeypatch.setattr(f"ipet.report.{name}", lambda *args, found=found, **flags: found)
+    demo.show_table(tmp_path, tmp_path, ["ipet"])
+    assert capsys.readouterr().out.split()[-7:] == ["ipet", "50.0", "-", "1", "50.00", "3", "4"]
+
+
 # Heard again ----------------------------------------------------------------------------------------
 
 
@@ -173,6 +192,7 @@ def test_the_demo_compares_five_methods_and_says_where_all_lies(tmp_path, monkey
     for old in (runs / "ipet", runs.with_name("mine") / "ipet"):
         save_training(old / "seed_1234/fold_1/training_state.pt", {})
         write_json(old / "arguments.json", {"experiment": "ast_esc50"})
+    (runs / demo.SIGN).touch()
     monkeypatch.setattr(sys, "argv", list(map(str, words)))
     monkeypatch.setattr(demo, "run", run_rivals_here)
     with experiment("ast_esc50"):

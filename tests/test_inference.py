@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 import re
 import shlex
 import subprocess
@@ -336,6 +337,32 @@ def test_predict_tells_files_and_folders_and_goes_on_where_it_ended(trained, tmp
         main_raising(["predict", str(trained["ast"]), str(recordings), "-events", "-csv", str(out)])
 
 
+def test_the_rows_of_a_table_are_in_its_file_at_any_time(tmp_path):
+    path, columns = tmp_path / "heard.csv", commands.COLUMNS["clips"]
+    path.write_text("path,rank,label,probability\na.wav,1,dog,0.5\nb.wav,1,dog,0.5\n\n")
+    opened = commands.Table(columns, path, None)
+    assert [row["path"] for row in table(path)] == ["a.wav"] and opened.done == {"a.wav"}
+    opened.add([("b.wav", 1, "cat", 0.25)])
+    assert [row["path"] for row in table(path)] == ["a.wav", "b.wav"]
+    opened.close()
+    path.write_text("\n")
+    with pytest.raises(ValueError, match="has the columns"):
+        commands.Table(columns, path, None)
+
+
+def test_a_name_that_is_no_text_has_rows_and_is_known_again(tmp_path):
+    name, out = os.fsdecode(b"a\xff.wav"), (tmp_path / "heard.csv", str(tmp_path / "heard.jsonl"))
+    opened = commands.Table(commands.COLUMNS["clips"], *out)
+    opened.add([(name, 1, "dög", 0.5)])
+    opened.add([("last.wav", 1, "dög", 0.5)])
+    opened.close()
+    lines = Path(out[1]).read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line)["path"] for line in lines] == [name, "last.wav"]
+    opened = commands.Table(commands.COLUMNS["clips"], out[0], None)
+    opened.close()
+    assert opened.done == {name} and b"a\xff.wav" in out[0].read_bytes()
+
+
 def main_raising(argv):
     """The command without the last line's catch."""
     from ipet.__main__ import COMMANDS
@@ -548,6 +575,22 @@ def test_batches_side_by_side_are_read_a_few_ahead_and_end_with_an_error(four_th
     thread.start()
     thread.join()
     assert started == [4]
+
+
+@pytest.mark.parametrize("threads", [1, 4])
+@pytest.mark.parametrize("readable", [0, 1, 2, 7])
+def test_a_batch_that_cannot_be_read_takes_no_other_along(four_threads, threads, readable):
+    torch.set_num_threads(threads)
+
+    def batches():
+        yield from range(readable)
+        raise ClipError("broken.wav")
+
+    outputs, heard = side_by_side(lambda batch: batch, batches(), four_threads), []
+    with pytest.raises(ClipError, match="broken"):
+        for output in outputs:
+            heard.append(output)
+    assert heard == list(range(readable)) and torch.get_num_threads() == threads
 
 
 def test_a_model_answers_the_same_whatever_the_threads(trained, four_threads):

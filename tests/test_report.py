@@ -190,6 +190,18 @@ def test_markdown_and_latex_are_tables_of_their_kinds(folds, capsys):
     assert latex.rstrip().endswith("\\bottomrule\n\\end{tabular}")
 
 
+@pytest.mark.parametrize("kind", ["text", "markdown", "csv", "latex"])
+def test_a_strangers_words_are_text_in_every_format(folds, capsys, kind):
+    arguments = read_json(folds / "arguments.json")
+    hostile = "\\input{/etc/hostname}\x1b[31m\nline"
+    write_json(folds / "arguments.json", arguments | {"experiment": hostile})
+    main(["report", str(folds), "-format", kind])
+    out = capsys.readouterr().out
+    assert "\x1b" not in out and "\nline" not in out and "[31m" in out
+    assert "\\input{" not in out or kind != "latex"
+    assert "\\textbackslash{}input\\{" in out or kind != "latex"
+
+
 def test_each_run_shows_its_own_table_with_cells(folds, capsys):
     main(["report", str(folds), "-cells"])
     out = capsys.readouterr().out
