@@ -15,7 +15,7 @@ LEVELS = [
         *("audio", "metrics", "mistakes", "calibration", "devices", "distributed", "dropout", "heads"),
         *("interruption", "kept", "loopback", "precision", "schedule"),
     },
-    {"attention", "description", "names"},
+    {"attention", "description", "names", "experiment"},
     {"tuning"},
     {
         *("features", "lists", "augment", "checkpoint", "memory", "methods", "recipe", "scoring"),
@@ -24,13 +24,13 @@ LEVELS = [
     {"loggers", "results"},
     {
         *("datasets", "backbones", "multitask", "logbook", "cache", "corruption"),
-        *("moments", "fingerprint", "summary", "plots", "saved", "excerpts", "page"),
+        *("moments", "fingerprint", "summary", "plots", "saved", "excerpts", "page", "study"),
     },
     {
-        *("splits", "models", "updates", "inference", "library", "report", "sweep"),
-        *("examination", "proposals", "passport", "inspection_table", "showing"),
+        *("splits", "models", "updates", "inference", "library", "report", "sweep_trial"),
+        *("examination", "proposals", "passport", "inspection_table", "showing", "patch"),
     },
-    {"trainer", "commands", "compare", "diagnosis", "share", "export"},
+    {"trainer", "commands", "compare", "diagnosis", "share", "export", "sweep"},
     {"classification", "doctor", "rerun", "run_page", "hearing"},
     {"verification", "inspection", "pages", "serve_page"},
     {"launch", "serve"},
