@@ -13,9 +13,9 @@ import torch
 
 from data.synth import speech
 from ipet import cache, checkpoint, experiment, interruption, logbook, memory, proposals
+from ipet.beginning import choose_device, choose_precision
 from ipet.datasets import Cut, TrainClips
 from ipet.devices import best_device, fast_precision
-from ipet.launch import choose_device, choose_precision
 from ipet.lists import Clip, Labels
 
 
