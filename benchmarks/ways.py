@@ -26,9 +26,9 @@ from transformers import ASTConfig, ASTModel
 from benchmarks.textbook import make_plain
 from ipet.arguments import log_mel_cut_values, waveform_cut_values
 from ipet.audio import SAMPLE_RATE
+from ipet.beginning import recipe_of, task_of
 from ipet.datasets import Batch, Datasets, EvaluationClips, TrainClips
 from ipet.heads import LinearHead
-from ipet.launch import recipe_of, task_of
 from ipet.lists import Clip, Labels
 from ipet.precision import autocast
 from ipet.recipe import BETAS

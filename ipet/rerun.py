@@ -14,12 +14,12 @@ import torch
 from ipet.checkpoint import write_json
 from ipet.compare import as_text, differences, flat, read_side, short, unequal
 from ipet.devices import best_device
+from ipet.experiment import apart, settings_of, stop
 from ipet.logbook import environment
 from ipet.parsing import list_folder
 from ipet.passport import hashes, list_files, plain, read_passport
 from ipet.printable import escaped
 from ipet.summary import planned_cells
-from ipet.sweep import apart, settings_of, stop
 
 OWN = {"name", "path_run", "resume"}  # of the new run; not taken from a passport
 COMMAS = {"logger", "usable_gpu"}  # flags of one word; other lists are several

@@ -15,22 +15,22 @@ LEVELS = [
         *("audio", "metrics", "mistakes", "calibration", "devices", "distributed", "dropout", "heads"),
         *("interruption", "kept", "loopback", "precision", "schedule"),
     },
-    {"attention", "description", "names"},
+    {"attention", "description", "names", "experiment"},
     {"tuning"},
     {
         *("features", "lists", "augment", "checkpoint", "memory", "methods", "recipe", "scoring"),
         *("layer_kinds", "insight"),
     },
-    {"loggers", "results"},
+    {"loggers", "results", "ending"},
     {
         *("datasets", "backbones", "multitask", "logbook", "cache", "corruption"),
-        *("moments", "fingerprint", "summary", "plots", "saved", "excerpts", "page"),
+        *("moments", "fingerprint", "summary", "plots", "saved", "excerpts", "page", "study"),
     },
     {
-        *("splits", "models", "updates", "inference", "library", "report", "sweep"),
-        *("examination", "proposals", "passport", "inspection_table", "showing"),
+        *("splits", "models", "updates", "inference", "library", "report", "sweep_trial"),
+        *("examination", "proposals", "passport", "inspection_table", "showing", "patch"),
     },
-    {"trainer", "commands", "compare", "diagnosis", "share", "export"},
+    {"trainer", "commands", "compare", "diagnosis", "share", "export", "sweep", "beginning"},
     {"classification", "doctor", "rerun", "run_page", "hearing"},
     {"verification", "inspection", "pages", "serve_page"},
     {"launch", "serve"},
@@ -44,7 +44,7 @@ LIBRARIES = {
     "transformers": {"tuning", "backbones", "methods"},
     "peft": {"methods"},
 }
-HANDLES_ARGS = {"launch", "parsing", *BESIDE}
+HANDLES_ARGS = {"launch", "beginning", "parsing", *BESIDE}
 
 SOURCES = sorted((ROOT / "ipet").rglob("*.py"))
 
@@ -88,7 +88,7 @@ def test_imports_go_down(path):
             assert imported in {"limits", "kinds", "parsing", *BESIDE}, f"{path} imports {name}"
             continue
         if imported in BESIDE:
-            assert module in {"__main__", "commands_of_runs", "commands_of_adapters", "launch"}, (
+            assert module in {"__main__", "commands_of_runs", "commands_of_adapters", "beginning"}, (
                 f"{path} imports {name}"
             )
             continue

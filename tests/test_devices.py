@@ -12,10 +12,10 @@ import pytest
 import torch
 
 from data.synth import speech
-from ipet import cache, checkpoint, interruption, logbook, memory, proposals, sweep
+from ipet import cache, checkpoint, experiment, interruption, logbook, memory, proposals
+from ipet.beginning import choose_device, choose_precision
 from ipet.datasets import Cut, TrainClips
 from ipet.devices import best_device, fast_precision
-from ipet.launch import choose_device, choose_precision
 from ipet.lists import Clip, Labels
 
 
@@ -106,11 +106,11 @@ def test_what_a_started_reader_is_given_can_be_pickled():
 
 
 def test_a_training_is_started_and_stopped_without_posix(monkeypatch):
-    monkeypatch.setattr(sweep, "POSIX", False)
+    monkeypatch.setattr(experiment, "POSIX", False)
     monkeypatch.setattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 512, raising=False)
-    assert sweep.apart() == {"creationflags": 512}
+    assert experiment.apart() == {"creationflags": 512}
     process = subprocess.Popen([sys.executable, "-I", "-S", "-c", "import time; time.sleep(60)"])
-    sweep.stop(process)
+    experiment.stop(process)
     assert process.returncode == -signal.SIGKILL
 
 

@@ -15,8 +15,8 @@ sys.path.append(str(Path(__file__).parent))  # helpers, where this file is run a
 
 from ipet.__main__ import main
 from ipet.audio import ClipError
+from ipet.beginning import build_chosen, check, choose_cells
 from ipet.checkpoint import trainable_state
-from ipet.launch import build_chosen, check, choose_cells
 from ipet.saved import save_adapter
 
 from helpers import experiment, rows, run_here, tiny, write_lists, write_wav

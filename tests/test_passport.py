@@ -10,10 +10,10 @@ import pytest
 
 from ipet import passport
 from ipet.__main__ import main
+from ipet.experiment import settings_of
 from ipet.passport import hashes, list_files, plain, read_passport
 from ipet.rerun import OWN, check_cache, flags_of
 from ipet.summary import planned_cells
-from ipet.sweep import settings_of
 
 from helpers import EXPERIMENTS, ROOT, run_here, tiny, write_lists
 

@@ -7,20 +7,23 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
 
 import pytest
 
+from ipet import sweep_trial
 from ipet.__main__ import main
 from ipet.arguments import REPOSITORY
+from ipet.patch import with_defaults
+from ipet.study import describe
+from ipet.sweep_trial import GRACE_SECONDS, is_dead, progress
 
 from helpers import ALL_EXPERIMENTS, load_script, long, write_lists
 
 optuna = pytest.importorskip("optuna", reason="sweeps need optuna")
-
-from ipet import sweep as sweeps  # noqa: E402, behind the check above
 
 ARGUMENTS = '''"""A toy."""
 
@@ -73,7 +76,7 @@ for fold in range(1, flags.fold + 1) if flags.fold else [0]:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-    monkeypatch.setattr(sweeps, "POLL_SECONDS", 0.02)
+    monkeypatch.setattr(sweep_trial, "POLL_SECONDS", 0.02)
 
 
 @pytest.fixture
@@ -168,18 +171,18 @@ def write_epochs(path, *values):
 
 
 def test_the_steps_of_folds_go_on_and_their_values_are_the_mean_of_the_best_so_far(toy, tmp_path):
-    task = sweeps.describe(toy, {"lr": ["1"]}, {}, [], tmp_path / "study")
+    task = describe(toy, {"lr": ["1"]}, {}, [], tmp_path / "study")
     run = tmp_path / "run"
-    assert sweeps.progress(run, task) == []
+    assert progress(run, task) == []
     write_epochs(run / "seed_1/fold_1_nested", 0.2, 0.6, 0.4)
-    assert sweeps.progress(run, task) == [(1, 0.2), (2, 0.6), (3, 0.6)]
+    assert progress(run, task) == [(1, 0.2), (2, 0.6), (3, 0.6)]
     write_epochs(run / "seed_1/fold_2_nested", 0.1, 0.3)
-    steps = sweeps.progress(run, task)
+    steps = progress(run, task)
     assert [step for step, _ in steps] == [1, 2, 3, 4, 5]
     # (0.6 + 0.1) / 2, (0.6 + 0.3) / 2
     assert [value for _, value in steps] == pytest.approx([0.2, 0.6, 0.6, 0.35, 0.45])
     task.higher_is_better = False
-    assert sweeps.progress(run, task)[-1][1] == pytest.approx((0.2 + 0.1) / 2)
+    assert progress(run, task)[-1][1] == pytest.approx((0.2 + 0.1) / 2)
 
 
 @pytest.mark.parametrize("sampler", ["random", "tpe"])
@@ -278,19 +281,19 @@ def test_a_worker_is_dead_without_its_process_or_a_sign_of_life():
 
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
-    here = sweeps.socket.gethostname()
-    assert sweeps.is_dead(running(here, ended.pid, 1))
-    assert not sweeps.is_dead(running(here, os.getppid(), 1))
-    assert sweeps.is_dead(running(here, os.getppid(), sweeps.GRACE_SECONDS + 1))  # a number given anew
-    assert not sweeps.is_dead(running("elsewhere", ended.pid, 1))
-    assert sweeps.is_dead(running("elsewhere", ended.pid, sweeps.GRACE_SECONDS + 1))
+    here = socket.gethostname()
+    assert is_dead(running(here, ended.pid, 1))
+    assert not is_dead(running(here, os.getppid(), 1))
+    assert is_dead(running(here, os.getppid(), GRACE_SECONDS + 1))  # a number given anew
+    assert not is_dead(running("elsewhere", ended.pid, 1))
+    assert is_dead(running("elsewhere", ended.pid, GRACE_SECONDS + 1))
 
 
 def test_a_trial_that_another_process_took_over_is_given_up(toy, capsys, monkeypatch):
     """As after a night's sleep of the machine: the others have counted it as dead."""
     monkeypatch.setenv("TOY_SECONDS", "0.2")
-    monkeypatch.setattr(sweeps, "SIGN_SECONDS", 0)
-    sign, signs = sweeps.sign, []
+    monkeypatch.setattr(sweep_trial, "SIGN_SECONDS", 0)
+    sign, signs = sweep_trial.sign, []
 
     def sign_late(trial):
         signs.append(trial)
@@ -298,7 +301,7 @@ def test_a_trial_that_another_process_took_over_is_given_up(toy, capsys, monkeyp
             trial.study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
         sign(trial)
 
-    monkeypatch.setattr(sweeps, "sign", sign_late)
+    monkeypatch.setattr(sweep_trial, "sign", sign_late)
     sweep(toy, "-grid", "lr=0.1,0.2")
     out = capsys.readouterr().out
     assert "trial 0: given up: another process has taken it over" in out
@@ -432,7 +435,7 @@ def test_the_learning_rate_of_fine_tuning_has_a_default_of_its_own(toy):
 @pytest.mark.parametrize("name", ALL_EXPERIMENTS)
 def test_the_arguments_of_every_experiment_can_be_patched(name, tmp_path):
     source = (REPOSITORY / name / "arguments.py").read_text()
-    changed = sweeps.with_defaults(source, {"lr": "0.125", "adapter_hidden_dim": "7", "method": '"lora"'})
+    changed = with_defaults(source, {"lr": "0.125", "adapter_hidden_dim": "7", "method": '"lora"'})
     assert len(changed.splitlines()) == len(source.splitlines()) + 1  # method, on a line of its own
     (tmp_path / "arguments.py").write_text(changed)
     before = vars(load_script(REPOSITORY / name / "arguments.py", "before").get_args(["-name", "a"]))
@@ -443,9 +446,9 @@ def test_the_arguments_of_every_experiment_can_be_patched(name, tmp_path):
 def test_a_call_on_one_line_can_be_patched():
     source = "def get_args(argv=None):\n    return ast_arguments(argv, fold=5, lr=1e-3)\n"
     want = "def get_args(argv=None):\n    return ast_arguments(argv, fold=5, mixup=0.5, lr=2e-3)\n"
-    assert sweeps.with_defaults(source, {"lr": "2e-3", "mixup": "0.5"}) == want
+    assert with_defaults(source, {"lr": "2e-3", "mixup": "0.5"}) == want
     with pytest.raises(ValueError, match="returns no call with settings"):
-        sweeps.with_defaults("def get_args(argv=None):\n    return parse(argv)\n", {"lr": "1"})
+        with_defaults("def get_args(argv=None):\n    return parse(argv)\n", {"lr": "1"})
 
 
 # A real one -----------------------------------------------------------------------------------------

@@ -1,0 +1,285 @@
+"""What is chosen and checked before the first training of a run: devices, cells, lists, recordings."""
+
+import hashlib
+import os
+import sys
+from collections.abc import Container
+from pathlib import Path
+from typing import Any
+
+import torch
+from filelock import FileLock
+
+from ipet import distributed
+from ipet.arguments import PROTOCOL, SEED
+from ipet.audio import ClipError, Recordings
+from ipet.cache import Cache, build_cache, current_sources
+from ipet.checkpoint import remove_unfinished, write_json
+from ipet.datasets import Datasets, check_recordings, unusable
+from ipet.devices import best_device, fast_precision
+from ipet.ending import MENDABLE
+from ipet.lists import Clip, check_disjoint, utterance_key
+from ipet.logbook import lock_run, open_run, read_record
+from ipet.loggers import check_loggers
+from ipet.passport import plain
+from ipet.recipe import Recipe
+from ipet.splits import Cell
+from ipet.summary import cell_name, cell_order, planned_cells, read_results
+
+
+def choose_device(reproducible: bool) -> torch.device:
+    """This process's GPU, or the CPU where there is none.
+
+    Of several processes on Apple silicon each computes on the CPU: no backend of torch's connects them else.
+
+    Raises:
+        ValueError: there are more processes than GPUs.
+    """
+    kind = best_device()
+    if kind != "cuda":
+        return torch.device(kind if distributed.world_size() == 1 else "cpu")
+    if distributed.local_rank() >= torch.cuda.device_count():
+        raise ValueError(
+            f"process {distributed.local_rank()} has no GPU of its own, {torch.cuda.device_count()} are "
+            "there; expected one process a GPU"
+        )
+    torch.backends.cudnn.allow_tf32 = False  # fp32 means fp32, in convolutions too
+    if reproducible:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA starts
+        torch.use_deterministic_algorithms(True)
+        torch.utils.deterministic.fill_uninitialized_memory = False  # costs time, finds defects only
+    return torch.device("cuda", distributed.local_rank())
+
+
+def choose_precision(name: str, device: torch.device) -> str:
+    """``auto`` is bf16 on a GPU that computes in it, fp32 elsewhere.
+
+    On a CPU bf16 has to be asked for: fp32 there gives the same numbers on every machine and for
+    any number of processes.
+
+    Raises:
+        ValueError: fp16 on a CPU.
+    """
+    if name == "auto":
+        return fast_precision() if device.type == "cuda" else "fp32"
+    if name == "fp16" and device.type == "cpu":
+        raise ValueError("-precision fp16 needs a GPU; on a CPU choose bf16 or fp32")
+    return name
+
+
+def recipe_of(args, device: torch.device) -> Recipe:
+    """The training part of the arguments."""
+    readers = (
+        min(8, (os.cpu_count() or 1) // max(1, torch.cuda.device_count())) if device.type == "cuda" else 0
+    )
+    return Recipe(
+        epochs=args.epoch,
+        batch_size=args.batch_size,
+        lr=args.lr,
+        head_lr=args.head_lr,
+        prompt_lr=args.prompt_lr,
+        gamma=args.gamma,
+        decay_start=args.lr_decay_start_epoch,
+        decay_end=args.lr_decay_end_epoch,
+        schedule=args.lr_schedule or "step",
+        warmup=args.warmup_epoch,
+        weight_decay=args.weight_decay,
+        precision=args.precision,
+        frozen_dropout=args.frozen_dropout,
+        eval_batch_size=args.eval_batch_size or args.batch_size,
+        micro_batch_size=args.micro_batch_size,
+        checkpoint_activations=args.checkpoint_activations,
+        checkpoint_every=args.checkpoint_every,
+        on_nonfinite=args.on_nonfinite,
+        balanced=args.balanced_sampler,
+        eval_every=args.eval_every,
+        patience=args.patience,
+        keep_features=int(getattr(args, "keep_features", 0) * 2**30),
+        num_workers=readers if args.num_workers is None else args.num_workers,
+        loggers=args.logger,
+    )
+
+
+def task_of(args) -> dict:
+    """What a trainer takes for its task."""
+    values = {"loss": args.classification_loss, "class_weights": args.class_weights}
+    values["prior"] = args.head_bias == "prior"
+    return values | ({"scoring": args.scoring, "top": args.as_norm} if "scoring" in args else {})
+
+
+def choose_cells(args, folder: Path) -> list[Cell]:
+    """The trainings that the arguments ask for, seed by seed and fold by fold.
+
+    A run that goes on has those it began with, unless seeds or protocols are given.
+    """
+    record = folder / "arguments.json"
+    before = distributed.from_main(lambda: read_record(record) if args.resume and record.is_file() else {})
+    given = args.rand_seed or args.protocol
+    args.rand_seed = tuple(args.rand_seed or before.get("rand_seed", [SEED]))
+    args.protocol = tuple(args.protocol or before.get("protocol", [PROTOCOL]))
+    names = planned_cells(args.rand_seed, args.fold, args.protocol)
+    if not given:
+        names = before.get("cells", names)
+    try:
+        return [Cell(seed, fold or None, nested) for seed, fold, nested in map(cell_order, names)]
+    except (ValueError, AttributeError):
+        raise ValueError(
+            f"{record}: {str(names)[:80]} are no trainings of a run; choose another -name"
+        ) from None
+
+
+def few(args, datasets: Datasets, seed: int) -> Datasets:
+    """The lists with ``-shots`` training clips of each class, others for each seed; or as they are."""
+    if args.shots is None:
+        return datasets
+    return datasets._replace(train=datasets.train.few(args.shots, seed))
+
+
+def build_chosen(build_datasets, paths: Container[Path], args, cell: Cell) -> Datasets:
+    """The lists that a cell is trained on: without the clips of some recordings, and then a few of them."""
+    datasets = build_datasets(args, cell)
+    return few(args, datasets.without(paths) if paths else datasets, cell.seed)
+
+
+def more_trials(args) -> tuple[Path, ...]:
+    """The further trial lists, where the task has trials."""
+    return getattr(args, "more_trials", ())
+
+
+def with_trials(args, trials: Path):
+    """The arguments with another trial list."""
+    return type(args)(**{**vars(args), "path_trial": trials})
+
+
+def check(args, folder: Path, cells: list[Cell], build_datasets) -> tuple[FileLock | None, frozenset[Path]]:
+    """Read every list, and open the run's folder, before any work begins.
+
+    The main process does it; an error stops all of them, and is told once.
+
+    Returns:
+        The folder's lock, in the main process; and the recordings to leave out.
+    """
+    error, lock, bad = None, None, {}
+    if distributed.is_main():
+        try:
+            check_loggers(args.logger)
+            lists, recordings, digest = read_lists(args, cells, build_datasets)
+            if args.fold and (args.path_list / f"train_{args.fold + 1}.json").is_file():
+                print(f"note: {args.path_list} holds more folds than the {args.fold} of -fold", flush=True)
+            if args.on_bad_audio == "skip":
+                paths = [clip.path for clip in recordings]
+                sound = current_sources(args.path_cache, paths) if args.path_cache else ()
+                bad = unusable(recordings, sound)
+                digest.update(repr(sorted(path.name for path in bad)).encode() if bad else b"")
+            elif args.path_cache is None:  # what is in a cache has been decoded once
+                check_recordings(recordings)
+            for datasets in lists:
+                few(args, datasets.without(bad) if bad else datasets, cells[0].seed)
+            arguments = json_values(args)
+            arguments["experiment"] = Path(sys.argv[0]).resolve().parent.name
+            arguments["cells"] = [cell_name(*cell) for cell in cells]
+            arguments["lists_sha256"] = digest.hexdigest()  # a run does not go on with other lists
+            lock = lock_run(folder)
+            remove_unfinished(folder)
+            existed = open_run(folder, arguments, Path(sys.argv[0]).resolve().parent, args.resume)
+            read_results(folder)  # the summary's, which is written when a training has ended
+            if bad:
+                write_json(folder / "skipped_clips.json", {str(path): said for path, said in bad.items()})
+                first = next(iter(bad.values()))
+                print(
+                    f"note: {len(bad)} recordings cannot be used and are left out, see "
+                    f"{folder / 'skipped_clips.json'}; the first: {first}",
+                    flush=True,
+                )
+            if args.resume and not existed:
+                print(f"nothing to resume in {folder}: a new run begins", flush=True)
+        except MENDABLE as found:
+            if lock is not None:
+                lock.release()
+            error = found
+            error.refused = True  # before the run was opened: nothing is written into it
+    message = distributed.from_main(lambda: str(error) if error else None)
+    if message is not None:
+        raise error or ValueError(message)
+    return lock, distributed.from_main(lambda: frozenset(bad))
+
+
+def read_lists(args, cells: list[Cell], build_datasets) -> tuple[list[Datasets], list[Clip], Any]:
+    """Everything that a run will read: its lists, their recordings, and a digest of what is learnt from."""
+    # The lists of a run are those of its folds, whatever seeds and protocols are asked for.
+    folds = list(dict.fromkeys(Cell(cells[0].seed, cell.fold) for cell in cells))
+    digest, recordings = hashlib.sha256(), []
+    lists = [build_datasets(args, cell) for cell in folds]
+    for datasets in lists:
+        check_leakage(datasets)
+        digest.update(repr(datasets.train.labels.mids).encode())
+        for clips in (datasets.train, *datasets.evaluation.values()):
+            recordings += clips.clips
+            digest.update(repr([(c.path.name, c.classes) for c in clips.clips]).encode())
+        if datasets.trials is not None:
+            names = [utterance_key(clip.path) for clip in datasets.evaluation["eval"].clips]
+            digest.update(repr(names).encode())
+            digest.update(datasets.trials.pairs.tobytes() + datasets.trials.targets.tobytes())
+        if datasets.train.corrupt is not None:
+            noises = datasets.train.corrupt.paths
+            recordings += [Clip(path, (), "noise and rooms of the training clips") for path in noises]
+            digest.update(repr([path.parts[-2:] for path in noises]).encode())
+    for cell in {cell.fold: cell for cell in cells if cell.nested}.values():
+        lists.append(build_datasets(args, cell))
+    for trials in more_trials(args):
+        lists.append(build_datasets(with_trials(args, trials), cells[0]))
+        check_leakage(lists[-1])
+        recordings += lists[-1].evaluation["eval"].clips
+    return lists, recordings, digest
+
+
+def check_leakage(datasets: Datasets) -> None:
+    """Refuse lists that share a clip; where trials name training utterances, say so.
+
+    Trials over all of VoxCeleb1 (E, H) are meant for models that were trained on other data.
+    """
+    if datasets.trials is None:
+        check_disjoint(datasets.train.clips, *(clips.clips for clips in datasets.evaluation.values()))
+        return
+    trained = {clip.path for clip in datasets.train.clips}
+    heard = sum(clip.path in trained for clip in datasets.evaluation["eval"].clips)
+    if heard:
+        print(
+            f"note: {heard:,} of the {len(datasets.evaluation['eval']):,} utterances of the trials are in "
+            "the training list; their error rates are no measure of unknown speakers, nor is AS-norm's "
+            "cohort one of strangers",
+            flush=True,
+        )
+
+
+def json_values(args) -> dict:
+    """The arguments as JSON values."""
+    return {key: plain(value) for key, value in sorted(vars(args).items())}
+
+
+def open_cache(args, cells: list[Cell], build_datasets):
+    """What samples are read from: files, or a cache that holds all of them, decoded where they are not yet.
+
+    One process of each machine decodes; an error there stops all.
+    """
+    if args.path_cache is None:
+        return Recordings()
+    error = None
+    if distributed.local_rank() == 0:
+        try:
+            # All seeds hear the same lists, but for the few clips that each of them draws.
+            heard = [cell for cell in cells if args.shots or cell.seed == cells[0].seed]
+            datasets = [build_datasets(args, cell) for cell in heard]
+            datasets += [build_datasets(with_trials(args, t), cells[0]) for t in more_trials(args)]
+            paths = dict.fromkeys(path for lists in datasets for path in lists.paths)
+            build_cache(args.path_cache, list(paths), num_workers=os.cpu_count() or 1)
+        except ClipError as found:
+            clips = (clip for lists in datasets for part in lists.lists for clip in part.clips)
+            where = next((f"{clip.where}: " for clip in clips if str(clip.path) in str(found)), "")
+            error = ClipError(f"{where}{found}")
+        except MENDABLE as found:
+            error = found
+    message = distributed.first_of_ranks(str(error) if error else None)
+    if message is not None:
+        raise error or ValueError(message)
+    return Cache(args.path_cache)

@@ -1,0 +1,122 @@
+"""What a study is about: an experiment and the axes of its settings, checked against its own flags."""
+
+import difflib
+import itertools
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ipet.experiment import load_module, settings_of
+
+FIXED = {"name", "tags", "project", "path_run", "resume", "protocol", "rand_seed", "fold"}  # not to be chosen
+
+
+@dataclass
+class Sweep:
+    """What a study is about.
+
+    Args:
+        experiment: its folder.
+        grid: values to choose from, as main.py takes them, by the name of the flag.
+        ranges: low, high and whether in log scale, by the name of the flag.
+        further: other flags of main.py.
+        settings: main.py's, as it would resolve them with ``further``.
+        metric: by which epochs are compared.
+        higher_is_better: of two values of it.
+        folder: of the study; trials are runs in it.
+        distributions: Optuna's, of ``grid`` and ``ranges``.
+    """
+
+    experiment: Path
+    grid: dict[str, list[str]]
+    ranges: dict[str, tuple[str, str, bool]]
+    further: list[str]
+    settings: dict
+    metric: str
+    higher_is_better: bool
+    folder: Path
+    distributions: dict = field(default_factory=dict)
+
+    @property
+    def points(self) -> list[dict[str, str]]:
+        """All points of the grid, the last axis first."""
+        return [dict(zip(self.grid, values)) for values in itertools.product(*self.grid.values())]
+
+    def best(self, values: Iterable[float]) -> float:
+        """The best of some values of the metric."""
+        return max(values) if self.higher_is_better else min(values)
+
+    def run_folder(self, trial) -> Path:
+        """Where a trial's run is written; one that is run again goes on in the same."""
+        return self.folder / f"trial_{trial.system_attrs.get('failed_trial', trial.number)}"
+
+
+def describe(experiment: Path, grid: dict, ranges: dict, further: list[str], folder: Path) -> Sweep:
+    """Check a sweep's axes against the experiment's own flags.
+
+    Raises:
+        ValueError: an axis is no flag or cannot be chosen, or there are no validation data.
+        SystemExit: main.py would refuse a value; the reason is printed.
+    """
+    settings = settings_of(experiment, further)
+    for name in [*grid, *ranges]:
+        if name in FIXED:
+            raise ValueError(
+                f"-{name} cannot be chosen by a sweep; give it behind --, where main.py takes it"
+            )
+        if name not in settings:
+            close = difflib.get_close_matches(name, settings, n=1)
+            hint = f"; did you mean {close[0]!r}?" if close else ""
+            raise ValueError(f"{name!r} is no flag of {experiment.name}{hint}")
+    if settings["fold"]:
+        further = [*further, "-protocol", "nested"]  # each fold's epoch on a held-out training fold
+        settings = settings_of(experiment, further)
+    elif not (settings["path_list"] / "valid.json").is_file():
+        raise ValueError(
+            f"{experiment.name} has no folds, and {settings['path_list']} no valid.json: a sweep chooses on "
+            "validation data alone, never on evaluation or test clips"
+        )
+    trainer = load_module(experiment / "trainer.py").Trainer
+    task = Sweep(
+        experiment,
+        grid,
+        ranges,
+        further,
+        settings,
+        trainer.metric,
+        getattr(trainer, "higher_is_better", True),
+        folder,
+    )
+    task.distributions = distributions(task)
+    return task
+
+
+def distributions(task: Sweep) -> dict:
+    """Optuna's distribution of every axis; each value is one that main.py takes.
+
+    Raises:
+        ValueError: a range of something other than numbers, or an empty one.
+        SystemExit: main.py would refuse a value; the reason is printed.
+    """
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+    found: dict = {}
+    for name, texts in task.grid.items():
+        for text in texts:
+            value_of(task, name, text)
+        found[name] = CategoricalDistribution(texts)
+    for name, (*bounds, log) in task.ranges.items():
+        low, high = (value_of(task, name, text) for text in bounds)
+        kind = {int: IntDistribution, float: FloatDistribution}.get(type(low))
+        if kind is None:
+            raise ValueError(f"-range {name}: {bounds[0]} is no number; list the values with -grid")
+        if not low < high or (log and low <= 0):
+            above = ", both above 0" if log else ""
+            raise ValueError(f"-range {name}: from {low} to {high}; expected the lower bound first{above}")
+        found[name] = kind(low, high, log=log)
+    return found
+
+
+def value_of(task: Sweep, name: str, text: str):
+    """What main.py makes of a flag's text."""
+    return settings_of(task.experiment, [*task.further, f"-{name}", text])[name]
