@@ -20,6 +20,7 @@ READER_ENDED = (
     "a reader of clips was ended from outside, often for want of memory; fewer -num_workers or a larger "
     "/dev/shm may help, then -resume"
 )
+NO_MEMORY = "no memory is left; a smaller -micro_batch_size, or -checkpoint_activations True, needs less"
 MOMENT = 5.0  # seconds: a process that fails because another one did waits so long for that one's end
 
 

@@ -38,6 +38,7 @@ from ipet.datasets import Datasets
 from ipet.ending import (
     MENDABLE,
     MOMENT,
+    NO_MEMORY,
     READER_ENDED,
     end,
     keep_traceback,
@@ -101,6 +102,8 @@ def run(args, build_datasets, build_model, trainer) -> None:
                 leave(
                     "another process ended, or did not answer within -timeout; it, or the launcher, says why"
                 )
+            if re.search("can't allocate memory|DefaultCPUAllocator", str(error)):  # torch's own MemoryError
+                leave(f"{NO_MEMORY} ({str(error).splitlines()[0]})")
             if "DataLoader worker" in str(error):
                 leave(f"{READER_ENDED} ({str(error).splitlines()[0]})")
             leave(

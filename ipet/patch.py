@@ -3,13 +3,20 @@
 import ast
 import difflib
 import json
+import tempfile
 from collections.abc import Mapping
+from pathlib import Path
 
+from ipet.experiment import settings_of
 from ipet.study import Sweep, value_of
 
 
 def patch_of(task: Sweep, params: Mapping) -> str:
-    """A unified diff that makes ``params`` the experiment's defaults; empty where they are already."""
+    """A unified diff that makes ``params`` the experiment's defaults; empty where they are already.
+
+    Raises:
+        ValueError: see ``with_defaults`` and ``check_patched``.
+    """
     path = task.experiment / "arguments.py"
     before = path.read_text(encoding="utf-8")
     chosen = {name: literal(task, name, str(value)) for name, value in params.items()}
@@ -20,9 +27,25 @@ def patch_of(task: Sweep, params: Mapping) -> str:
     ):
         chosen["lr_finetune"] = chosen.pop("lr")  # fine-tuning has a default of its own
     after = with_defaults(before, chosen)
+    check_patched(task, after)
     name = f"{task.experiment.name}/arguments.py"
     lines = (before.splitlines(keepends=True), after.splitlines(keepends=True))
     return "".join(difflib.unified_diff(*lines, f"a/{name}", f"b/{name}"))
+
+
+def check_patched(task: Sweep, source: str) -> None:
+    """Raise ValueError where an ``arguments.py`` of this text gives no arguments.
+
+    A keyword may be among those that ``**own_lists(...)`` brings, and then comes twice.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        path = Path(scratch, task.experiment.name, "arguments.py")
+        path.parent.mkdir()
+        path.write_text(source, encoding="utf-8")
+        try:
+            settings_of(path.parent, task.further)
+        except TypeError as error:
+            raise ValueError(f"{task.experiment / 'arguments.py'} cannot be patched ({error})") from None
 
 
 def literal(task: Sweep, name: str, text: str) -> str:

@@ -66,7 +66,7 @@ def fold_datasets(
     Args:
         folder: of the lists and ``labels.csv``.
         root: where the lists' paths start.
-        num_folds: of the dataset.
+        num_folds: that are asked for, the first ones.
         check_files: see ``read_clips``.
 
     Raises: see ``read_labels`` and ``read_clips``; ValueError where nothing is left to train or
@@ -82,7 +82,8 @@ def fold_datasets(
     train = read(folder / f"train_{cell.fold}.json")
     held_out = {"eval": read(folder / f"eval_{cell.fold}.json")}
     if cell.nested:
-        next_fold = cell.fold % num_folds + 1
+        there = len(list(folder.glob("eval_[0-9]*.json")))  # of which fewer may be asked for
+        next_fold = cell.fold % max(there, num_folds) + 1
         chosen = {clip.path for clip in read(folder / f"eval_{next_fold}.json")}
         valid = [clip for clip in train if clip.path in chosen]
         train = [clip for clip in train if clip.path not in chosen]

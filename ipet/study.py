@@ -1,11 +1,13 @@
 """What a study is about: an experiment and the axes of its settings, checked against its own flags."""
 
 import difflib
+import hashlib
 import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ipet.checkpoint import read_json
 from ipet.experiment import load_module, settings_of
 
 FIXED = {"name", "tags", "project", "path_run", "resume", "protocol", "rand_seed", "fold"}  # not to be chosen
@@ -89,6 +91,26 @@ def describe(experiment: Path, grid: dict, ranges: dict, further: list[str], fol
     )
     task.distributions = distributions(task)
     return task
+
+
+def lists_sha256(folder: Path) -> str:
+    """A digest of what the lists in a folder hold: recordings by their names, with their labels.
+
+    Where the recordings lie may differ from machine to machine.
+
+    Raises:
+        ValueError: a list that is no JSON.
+    """
+    digest = hashlib.sha256()
+    if (folder / "labels.csv").is_file():
+        digest.update((folder / "labels.csv").read_bytes())
+    for path in sorted(folder.glob("*.json")):
+        content = read_json(path)
+        clips = content.get("data") if isinstance(content, dict) else None
+        if isinstance(clips, list):  # otherwise another file, such as of statistics
+            names = [(Path(str(c.get("wav"))).name, c.get("labels")) for c in clips if isinstance(c, dict)]
+            digest.update(repr((path.name, names)).encode())
+    return digest.hexdigest()
 
 
 def distributions(task: Sweep) -> dict:

@@ -7,6 +7,7 @@ A study can be stopped and gone on with, and several processes
 can work on it: what is open, running or done is in the storage alone.
 """
 
+import statistics
 import warnings
 from collections.abc import Sequence
 from contextlib import contextmanager, suppress
@@ -15,7 +16,7 @@ from pathlib import Path
 from ipet.checkpoint import write_atomically, write_json
 from ipet.logbook import VOLATILE
 from ipet.patch import patch_of
-from ipet.study import FIXED, Sweep, describe
+from ipet.study import FIXED, Sweep, describe, lists_sha256
 from ipet.sweep_trial import PROJECT, follow, is_dead, sign, value_of_run
 
 PRUNE_AFTER_TRIALS = 3  # complete ones; the median of fewer says little
@@ -117,11 +118,43 @@ def lock(folder: Path):
 
 
 def pruner(task: Sweep):
-    """The median rule, after three complete trials and a fifth of a cell's evaluations."""
-    from optuna.pruners import MedianPruner
+    """The median rule at a step, after three complete trials and a fifth of a cell's evaluations.
 
-    evaluations = task.settings["epoch"] // task.settings["eval_every"]
-    return MedianPruner(PRUNE_AFTER_TRIALS, n_warmup_steps=evaluations // 5)
+    Not Optuna's MedianPruner: that compares a trial's best value so far, which an easy first fold makes
+    for ever.
+
+    Raises:
+        ValueError: the trials' steps are not the same ones.
+    """
+    from optuna.pruners import BasePruner
+    from optuna.trial import TrialState
+
+    apart = {"epoch", "eval_every", "patience"} & set(task.distributions)
+    if task.settings.get("patience") and task.settings["fold"]:
+        apart.add("patience")
+    if apart:
+        raise ValueError(
+            "-prune compares trials evaluation by evaluation, and so their number must not differ, as it does by "
+            + ", ".join(f"-{name}" for name in sorted(apart))
+        )
+    warmup = task.settings["epoch"] // task.settings["eval_every"] // 5
+
+    class BelowMedian(BasePruner):
+        """Whether a trial's last value is worse than the median of the complete ones at its step."""
+
+        def prune(self, study, trial) -> bool:
+            """As Optuna asks it."""
+            step = trial.last_step
+            if step is None or step < warmup:
+                return False
+            complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+            others = [t.intermediate_values[step] for t in complete if step in t.intermediate_values]
+            if len(others) < PRUNE_AFTER_TRIALS:
+                return False
+            median, value = statistics.median(others), trial.intermediate_values[step]
+            return value != task.best((value, median))
+
+    return BelowMedian()
 
 
 def check_same(study, task: Sweep) -> None:
@@ -138,6 +171,7 @@ def check_same(study, task: Sweep) -> None:
         **{f"-{name}": str(value) for name, value in task.settings.items() if name not in kept},
         "-rand_seed": str(task.settings["rand_seed"]),
         "-fold": str(task.settings["fold"]),
+        "lists_sha256": lists_sha256(task.settings["path_list"]),
     }
     before = study.user_attrs.get("about")
     if before is None:
@@ -145,6 +179,8 @@ def check_same(study, task: Sweep) -> None:
         return
     changed = [
         f"{key} was {before[key]!r} and is {about[key]!r}"
+        if key != "lists_sha256"
+        else f"{task.settings['path_list']} holds other lists than those it began with"
         for key in about
         if key in before and before[key] != about[key]
     ]
@@ -229,19 +265,25 @@ def run_trial(study, trial, task: Sweep) -> None:
     try:
         follow(trial, task, folder)
         value = value_of_run(folder, task)
-        study.tell(trial, value)
+        told = study.tell(trial, value, skip_if_finished=True)
         ended = f"{task.metric} {100 * value:.2f} % on validation data"
+        if told.state != TrialState.COMPLETE:
+            raise UpdateFinishedTrialError
     except TrialPruned as reason:
-        study.tell(trial, state=TrialState.PRUNED)
+        study.tell(trial, state=TrialState.PRUNED, skip_if_finished=True)
         ended = f"pruned: {reason}"
+    except InterruptedError as error:
+        study.tell(trial, state=TrialState.FAIL, skip_if_finished=True)
+        queue_again(study, study.trials[trial.number])
+        ended = f"stopped: {error}; it goes on later"
     except ChildProcessError as error:
         trial.set_user_attr("error", str(error))
-        study.tell(trial, state=TrialState.FAIL)
+        study.tell(trial, state=TrialState.FAIL, skip_if_finished=True)
         ended = f"failed: {error}"
     except UpdateFinishedTrialError:  # after minutes without a sign another process took it over
         ended = "given up: another process has taken it over"
     except BaseException as error:
-        study.tell(trial, state=TrialState.FAIL)
+        study.tell(trial, state=TrialState.FAIL, skip_if_finished=True)
         if isinstance(error, KeyboardInterrupt):
             queue_again(study, study.trials[trial.number])
         raise
@@ -292,7 +334,11 @@ def conclude(study, task: Sweep) -> int:
         print(f"  {name} = {value}")
     if task.settings["fold"]:
         print("note: every clip was validation data of some fold; the folds' test numbers are optimistic now")
-    patch = patch_of(task, best.params)
+    try:
+        patch = patch_of(task, best.params)
+    except ValueError as error:
+        print(f"{error}; as flags: {' '.join(f'-{name} {value}' for name, value in best.params.items())}")
+        return 0
     if not patch:
         print("these are the defaults of arguments.py already")
         return 0

@@ -11,7 +11,9 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+from ipet.checkpoint import EMBEDDED
 from ipet.experiment import POSIX, apart, stop
+from ipet.interruption import RESUME_STATUS
 from ipet.study import Sweep
 from ipet.summary import at_epoch, cell_order, read_results
 
@@ -19,6 +21,7 @@ PROJECT = "sweeps"  # the folder of the studies' runs
 POLL_SECONDS = 1.0
 SIGN_SECONDS = 30.0  # between a worker's signs of life
 GRACE_SECONDS = 300.0  # without one a trial counts as dead
+MOST_STOPS = 3  # by signals, behind which a trial counts as failed
 EVALUATED = ("valid_", "eval_", "test_")  # begins what the row of an evaluated epoch holds
 
 
@@ -50,6 +53,7 @@ def follow(trial, task: Sweep, folder: Path) -> None:
     Raises:
         TrialPruned: the trial is not worth going on with.
         ChildProcessError: main.py failed; the message is its last error.
+        InterruptedError: a signal ended it, all saved, which has not happened to it often.
         ValueError: it evaluates on something other than validation data.
     """
     from optuna.exceptions import TrialPruned
@@ -81,8 +85,15 @@ def follow(trial, task: Sweep, folder: Path) -> None:
             time.sleep(POLL_SECONDS)
     finally:
         stop(process)
+    if process.returncode == RESUME_STATUS and stops(trial) < MOST_STOPS:
+        raise InterruptedError(last_error(output))
     if process.returncode:
         raise ChildProcessError(f"{last_error(output)} (exit status {process.returncode}; more in {output})")
+
+
+def stops(trial) -> int:
+    """How often a trial was queued again."""
+    return len(trial.study.trials[trial.number].system_attrs.get("retry_history", []))
 
 
 def command(params: Mapping, task: Sweep, folder: Path) -> list[str]:
@@ -90,6 +101,9 @@ def command(params: Mapping, task: Sweep, folder: Path) -> list[str]:
     run = {"name": folder.name, "tags": task.folder.name, "project": PROJECT}
     # main.py runs in the experiment's folder: what is relative to this one is written out.
     paths = {name: value for name, value in task.settings.items() if isinstance(value, Path)}
+    weights = task.settings.get("pretrained")  # a name, a hub id or a path
+    if weights and weights not in ("random", *EMBEDDED) and Path(weights).exists():
+        paths["pretrained"] = Path(weights).absolute()
     run = {**paths, **run, "path_run": task.folder.parents[1]}
     flags = [text for name, value in run.items() for text in (f"-{name}", str(value))]
     chosen = [text for name, value in params.items() for text in (f"-{name}", str(value))]

@@ -14,6 +14,7 @@ import time
 
 import pytest
 
+from ipet import sweep as sweeps
 from ipet import sweep_trial
 from ipet.__main__ import main
 from ipet.arguments import REPOSITORY
@@ -214,6 +215,29 @@ def test_a_trial_below_the_median_is_ended(toy, capsys, monkeypatch):
     assert sweep(toy, *flags) == 0 and len(starts(toy)) == 4  # a pruned trial is done
 
 
+@pytest.mark.parametrize("higher_is_better", [True, False])
+def test_a_trial_is_judged_by_its_value_at_a_step_not_by_an_easy_first_fold(toy, tmp_path, higher_is_better):
+    task = describe(toy, {"lr": ["1"]}, {}, ["-epoch", "1"], tmp_path / "study")
+    task.higher_is_better, sign = higher_is_better, 1 if higher_is_better else -1
+    study = optuna.create_study(
+        direction="maximize" if higher_is_better else "minimize", pruner=sweeps.pruner(task)
+    )
+    for values in (*3 * [(0.90, 0.80)], (0.91, 0.50)):
+        trial = study.ask()
+        judged = []
+        for step, value in enumerate(values, 1):
+            trial.report(sign * value, step)
+            judged.append(trial.should_prune())
+        study.tell(trial, sign * values[-1])
+    assert judged == [False, True]
+
+
+@pytest.mark.parametrize("flag", ["epoch", "eval_every", "patience"])
+def test_trials_whose_steps_differ_are_not_pruned_by_each_other(toy, capsys, flag):
+    assert sweep(toy, "-grid", f"{flag}=1,2", "-prune", "median") == 1
+    assert f"-{flag}" in capsys.readouterr().err and not starts(toy)
+
+
 # Failures, and going on -----------------------------------------------------------------------------
 
 
@@ -309,6 +333,48 @@ def test_a_trial_that_another_process_took_over_is_given_up(toy, capsys, monkeyp
     assert "best: trial 1" in out
 
 
+def test_a_trial_that_was_taken_over_and_has_ended_is_given_up(toy, capsys, monkeypatch):
+    value_of_run, taken = sweeps.value_of_run, []
+
+    def value_late(folder, task):
+        if not taken:
+            taken.append(optuna.load_study(study_name="toy", storage=sweeps.open_storage(str(journal))))
+            taken[0].tell(0, state=optuna.trial.TrialState.FAIL)
+        return value_of_run(folder, task)
+
+    journal = study_folder(toy) / "sweep.journal"
+    monkeypatch.setattr(sweeps, "value_of_run", value_late)
+    assert sweep(toy, "-grid", "lr=0.1,0.2") == 0
+    out = capsys.readouterr().out
+    assert "trial 0: given up: another process has taken it over" in out and "best: trial 1" in out
+
+
+def test_a_training_that_a_signal_ended_with_all_saved_goes_on(toy, capsys):
+    main_py = (toy / "main.py").read_text()
+    once = 'if flags.lr > 10 and not (flags.path_list / "mended").exists():'
+    assert once in main_py
+    stop = main_py.replace(once, f'{once}\n    (flags.path_list / "mended").touch()')
+    (toy / "main.py").write_text(stop.replace("sys.exit(1)", "sys.exit(75)"))
+    assert sweep(toy, "-grid", "lr=11") == 0
+    assert "trial 0: stopped: error: the loss is nan; it goes on later" in capsys.readouterr().out
+    assert [name for name, *_ in starts(toy)] == ["trial_0", "trial_0"]
+    (toy.parent / "lists/mended").unlink()
+    (toy / "main.py").write_text(main_py.replace("sys.exit(1)", "sys.exit(75)"))
+    assert sweep(toy, "-grid", "lr=12", "-study", "never") == 1  # not for ever
+    assert [name for name, *_ in starts(toy)][2:] == ["trial_0"] * (1 + sweep_trial.MOST_STOPS)
+
+
+def test_a_path_of_weights_is_told_as_it_is_from_here(toy, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "ast_small").mkdir()
+    for given, told in (("weights", str(tmp_path / "weights")), ("ast_small", None), ("MIT/ast", None)):
+        task = describe(toy, {"lr": ["1"]}, {}, ["-pretrained", given], tmp_path / "study")
+        command = sweep_trial.command({}, task, tmp_path / "study/trial_0")
+        last = len(command) - command[::-1].index("-pretrained")
+        assert command[last] == (told or given)
+
+
 @pytest.mark.parametrize("kind", ["a file", "a database"])
 def test_the_storage_is_a_file_or_a_database(toy, tmp_path, kind):
     path = tmp_path / "elsewhere" / "study"
@@ -399,6 +465,22 @@ def test_a_study_goes_on_only_as_it_began(toy, capsys):
 # The patch ------------------------------------------------------------------------------------------
 
 
+def test_a_study_goes_on_with_its_own_lists_alone(toy, capsys):
+    lists = toy.parent / "lists"
+    (lists / "train.json").write_text('{"data": [{"wav": "/here/a.wav", "labels": "/m/dog"}]}')
+    assert sweep(toy, "-grid", "lr=0.1") == 0
+    (lists / "train.json").write_text('{"data": [{"wav": "/there/a.wav", "labels": "/m/dog"}]}')
+    (lists / "stats.json").write_text('{"mean": 1}')
+    assert sweep(toy, "-grid", "lr=0.1") == 0  # the same recordings elsewhere
+    for other in ('{"data": [{"wav": "a.wav", "labels": "/m/cat"}]}', '{"data": [{"wav": "b.wav"}]}'):
+        (lists / "train.json").write_text(other)
+        capsys.readouterr()
+        assert sweep(toy, "-grid", "lr=0.1") == 1
+        error = capsys.readouterr().err
+        assert f"{lists} holds other lists than those it began with; another -study NAME" in error
+    assert len(starts(toy)) == 1
+
+
 def apply(tool, repository, patch):
     command = {"patch": ["patch", "-p1", "-i", patch], "git": ["git", "apply", patch]}[tool]
     return subprocess.run(command, cwd=repository, capture_output=True, text=True)
@@ -441,6 +523,16 @@ def test_the_arguments_of_every_experiment_can_be_patched(name, tmp_path):
     before = vars(load_script(REPOSITORY / name / "arguments.py", "before").get_args(["-name", "a"]))
     after = vars(load_script(tmp_path / "arguments.py", "after").get_args(["-name", "a"]))
     assert after == before | {"lr": 0.125, "adapter_hidden_dim": 7, "method": "lora"}
+
+
+def test_what_cannot_be_patched_is_told_as_flags(toy, capsys):
+    text = (toy / "arguments.py").read_text()
+    own = text.replace('classification_loss="cce",', '**{"classification_loss": "cce"},')
+    (toy / "arguments.py").write_text(own)
+    assert sweep(toy, "-grid", "classification_loss=cce,bce") == 0
+    out = capsys.readouterr().out
+    assert "arguments.py cannot be patched" in out and "as flags: -classification_loss " in out
+    assert not (study_folder(toy) / "arguments.diff").exists()
 
 
 def test_a_call_on_one_line_can_be_patched():
