@@ -51,15 +51,19 @@ def run(argv: list[str] | None = None) -> int:
         signal.signal(end, signal.default_int_handler)
     try:
         return COMMANDS[argv[0]](argv[1:])
+    except BrokenPipeError:
+        raise  # the reader has gone: no error of the command's
     except (ValueError, OSError) as error:  # what a user can mend; anything else shows its traceback
-        sys.stdout.flush()  # a reader that has gone is no error of the command's
+        sys.stdout.flush()
         print(f"error: {escaped(str(error))}", file=sys.stderr)
         return 1
     except ModuleNotFoundError as error:
         package = str(error.name).partition(".")[0]
-        if package not in ("gradio", "jinja2", "matplotlib", "optuna"):
+        if package == "ipet":
             raise
-        print(f"error: {package} is not installed: python3 -m pip install {package}", file=sys.stderr)
+        optional = package in ("gradio", "jinja2", "matplotlib", "optuna")
+        where = "" if optional else "source .venv/bin/activate, which make sets up, or "
+        print(f"error: {package} is not installed: {where}python3 -m pip install {package}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("error: interrupted; the same command goes on", file=sys.stderr)

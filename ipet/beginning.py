@@ -212,6 +212,8 @@ def read_lists(args, cells: list[Cell], build_datasets) -> tuple[list[Datasets],
     lists = [build_datasets(args, cell) for cell in folds]
     for datasets in lists:
         check_leakage(datasets)
+        if len(datasets.train.labels.mids) < 2 and args.classification_loss == "cce":
+            raise ValueError(f"{args.path_list}: its labels.csv has one class alone; expected two or more")
         digest.update(repr(datasets.train.labels.mids).encode())
         for clips in (datasets.train, *datasets.evaluation.values()):
             recordings += clips.clips

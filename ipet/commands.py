@@ -4,6 +4,7 @@ import csv
 import importlib.util
 import io
 import json
+import math
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -19,12 +20,14 @@ from tqdm import tqdm
 from ipet.audio import ClipError
 from ipet.checkpoint import save_arrays, tell, write_atomically
 from ipet.files import AUDIO, known_recordings, readable_size
+from ipet.heads import SpeakerHead
 from ipet.inference import TunedModel, Window
 from ipet.lists import TRIALS, below, read_trial_rows
 from ipet.metrics import eer, min_dcf
 from ipet.printable import escaped
 from ipet.scoring import score_trials
 
+OTHER_DEVICE = 0.05  # that a probability may differ by on another device, or in another precision
 READERS, AHEAD = 4, 16  # threads that decode (libsndfile lets others run), and files decoded ahead
 COLUMNS = {
     "clips": ("path", "rank", "label", "probability"),
@@ -77,7 +80,8 @@ class Table:
         columns: names of the values of a row; the first is the recording's path.
         csv_file, jsonl_file: where to write; ``-`` is the standard output. Without both, text.
 
-    ``done``, an attribute, holds the paths that the CSV file has already.
+    ``done``, an attribute, holds the paths that the CSV file has already. It stays as it is until a row is
+    added; of its last recording, which is heard again, another answer is refused.
 
     Raises:
         ValueError: the CSV file has other columns.
@@ -86,24 +90,55 @@ class Table:
     def __init__(self, columns: tuple[str, ...], csv_file: Path | None, jsonl_file: str | None):
         self.columns, self.done = columns, set()
         self.text = csv_file is None and jsonl_file is None
-        self.csv = self.jsonl = None
+        self.csv = self.jsonl = self.path = None
+        self.kept: list[list[str]] = []
         if csv_file is not None:
-            rows = whole_rows(csv_file, columns)
-            self.done = {row[0] for row in rows}
-            if rows:  # at no time are they out of the file
-                buffer = io.StringIO()
-                csv.writer(buffer, lineterminator="\n").writerows([columns, *rows])
-                write_atomically(csv_file, buffer.getvalue().encode("utf-8", "surrogateescape"))
-            self.csv = new_file(csv_file, "a" if rows else "w")
-            self.writer = csv.writer(self.csv, lineterminator="\n")
-            if not rows:
-                self.writer.writerow(columns)
-                self.csv.flush()
+            self.path = csv_file
+            self.kept, self.last = whole_rows(csv_file, columns)
+            self.done = {row[0] for row in self.kept}
+            if not self.kept and not self.last:
+                self.begin()
         if jsonl_file is not None:
             self.jsonl = sys.stdout if jsonl_file == "-" else new_file(Path(jsonl_file))
 
+    def begin(self) -> None:
+        """Open the CSV file behind the rows that are kept, which are in it at any time."""
+        if self.kept:
+            buffer = io.StringIO()
+            csv.writer(buffer, lineterminator="\n").writerows([self.columns, *self.kept])
+            write_atomically(self.path, buffer.getvalue().encode("utf-8", "surrogateescape"))
+        self.csv = new_file(self.path, "a" if self.kept else "w")
+        self.writer = csv.writer(self.csv, lineterminator="\n")
+        if not self.kept:
+            self.writer.writerow(self.columns)
+            self.csv.flush()
+
+    def check(self, rows: list[tuple]) -> None:
+        """Raise ValueError where the file holds another answer to the recording that is heard again."""
+        if not rows or not self.last or rows[0][0] != self.last[0][0]:
+            return
+        alike = zip(self.last, rows)
+        close = all(abs(number(before[-1]) - now[-1]) <= OTHER_DEVICE for before, now in alike)
+        before, now = ({row[-2] for row in some} for some in (self.last, rows))
+        whole = len(rows) if "rank" in self.columns and self.kept else None
+        same = whole in (None, sum(row[0] == self.kept[0][0] for row in self.kept))
+        if not (same and close and len(self.last) <= len(rows) and 2 * len(before & now) >= len(before)):
+            shown = [" ".join(map(str, map(rounded, row[1:]))) for row in (self.last[0], rows[0])]
+            raise ValueError(
+                f"{self.path}: of {self.last[0][0]} it has {len(self.last)} rows from {shown[0]!r} on, and "
+                f"now they are {len(rows)} from {shown[1]!r} on; expected the adapter and the flags that it "
+                "was begun with, or another file"
+            )
+
     def add(self, rows: list[tuple]) -> None:
-        """Write the rows of one recording."""
+        """Write the rows of one recording.
+
+        Raises:
+            ValueError: see ``check``.
+        """
+        if self.path is not None and self.csv is None:
+            self.check(rows)
+            self.begin()
         if self.csv is not None:
             self.writer.writerows([[rounded(value) for value in row] for row in rows])
             self.csv.flush()
@@ -140,27 +175,38 @@ def is_text(name: str) -> bool:
     return not any("\ud800" <= character <= "\udfff" for character in name)
 
 
+def number(text: str) -> float:
+    """What a field of a CSV file says; NaN where it is no number."""
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
+
+
 def rounded(value):
     """Seconds and probabilities with four digits behind the point."""
     return round(value, 4) if isinstance(value, float) else value
 
 
-def whole_rows(path: Path, columns: tuple[str, ...]) -> list[list[str]]:
-    """The rows of a CSV file without the last recording's, which may have been cut off; none without it.
+def whole_rows(path: Path, columns: tuple[str, ...]) -> tuple[list[list[str]], list[list[str]]]:
+    """The rows of a CSV file, and apart the last recording's, of which some may be missing; none without it.
 
     Raises:
         ValueError: it has other columns.
     """
     if not path.is_file() or not path.stat().st_size:
-        return []
-    with open(path, encoding="utf-8", errors="surrogateescape", newline="") as file:
-        head, *rows = [row for row in csv.reader(file) if row] or [[]]
+        return [], []
+    text = path.read_bytes().decode("utf-8", "surrogateescape")
+    whole = text[: text.rfind("\n") + 1]  # without a row that was cut off
+    head, *rows = [row for row in csv.reader(io.StringIO(whole or text)) if row] or [[]]
+    if not whole and ",".join(columns).startswith(text):
+        return [], []
     if tuple(head) != columns:
         raise ValueError(
             f"{path}: has the columns {', '.join(head)}; expected {', '.join(columns)}, or no file"
         )
     last = rows[-1][0] if rows else None
-    return [row for row in rows if row[0] != last]
+    return [row for row in rows if row[0] != last], [row for row in rows if row[0] == last]
 
 
 def predict(
@@ -197,18 +243,22 @@ def predict(
                 heard += 1
                 bar.update(heard + reader.failed - bar.n)
             bar.update(len(paths) - bar.n)
-            return int(reader.failed > 0)
-        for path in paths:
+            failed = reader.failed
+        for path in paths if kind != "clips" else ():
             try:
                 table.add(long_rows(model, path, kind, top, hop, threshold))
+                heard += 1
             except (ClipError, OSError) as error:
                 failed += 1
                 tqdm.write(f"error: {escaped(str(error))}", file=sys.stderr)
             bar.update()
-        return int(failed > 0)
     finally:
         bar.close()
         table.close()
+    if csv_file is not None and jsonl_file != "-":
+        before = f", {len(table.done):,} were there" if table.done else ""
+        print(f"{heard:,} recordings heard{before}: {csv_file}")
+    return int(failed > 0)
 
 
 def long_rows(
@@ -305,7 +355,9 @@ def verify(
     """
     if trials is None:
         check_two(paths)
-        score = model.similarity(*paths, scoring)
+        if not isinstance(model.model.head, SpeakerHead):
+            print("note: this adapter was not trained to tell voices apart", file=sys.stderr)
+        score = model.similarity(*paths, scoring) + 0.0  # no -0.0
         tell({"scoring": scoring, "score": score}, f"{score:.4f}", json_file, indent=None)
         return 0
     rows = read_trial_rows(trials)

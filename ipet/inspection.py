@@ -356,8 +356,10 @@ def inspect(
         json_file: everything; ``-``: print that instead of the table.
         out: folder for the table, the CSV file, the JSON file and the plots.
 
-    Raises: see ``read_task``.
+    Raises: see ``read_task``; ValueError where ``path`` is a folder.
     """
+    if path.is_dir():
+        raise ValueError(f"{path}: a folder; expected one list of clips, such as eval_1.json of lists")
     task = read_task(model, path, root, trials, num_clips, seed)
     frozen = frozen_backbone(model, pretrained, adapter)
     found = {"adapter": str(adapter), "list": str(path), **measure(model, frozen, task)}

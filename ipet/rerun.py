@@ -43,7 +43,7 @@ def rerun(
     of that experiment's own flags are used. It does not choose a folder that is written into.
 
     Args:
-        path: the ``passport.json``.
+        path: the ``passport.json``, or the folder of its run.
         experiments: the folders of those that may be run, by name.
         path_run: where runs are written; None: where the passport's run lies, or else main.py's own.
         name: of the new run; None: the run's with ``_again``.
@@ -58,6 +58,7 @@ def rerun(
         FileNotFoundError, ValueError: there is no such passport, it is damaged, or main.py would refuse it.
     """
     path = Path(path).expanduser()
+    path = path / "passport.json" if path.is_dir() else path
     passport = read_passport(path)
     if not passport["results"]["cells"]:
         raise ValueError(f"{path}: no cell of this run is finished; there is nothing to compare with")

@@ -39,8 +39,23 @@ class Saved(NamedTuple):
 
 
 def files_of(folder: str | Path) -> tuple[Path, Path]:
-    """A folder's config and its tensors; those of a run's schema 1 where it holds no later ones."""
+    """A folder's config and its tensors; those of a run's schema 1 where it holds no later ones.
+
+    Raises:
+        FileNotFoundError: it is a file, or a folder above those of adapters.
+    """
     folder = Path(folder)
+    if folder.is_file():
+        raise FileNotFoundError(
+            f"{folder}: a file; expected the folder of a saved adapter, such as {folder.parent}"
+        )
+    if folder.is_dir() and not any((folder / name).is_file() for name in (CONFIG, FORMER_CONFIG)):
+        depths = ("*/" * depth for depth in range(4))  # of a cell, a seed, a run, and of several runs
+        below = [path.parent for depth in depths for path in sorted(folder.glob(f"{depth}last/{CONFIG}"))]
+        if below:
+            raise FileNotFoundError(
+                f"{folder}: holds no {CONFIG}; expected the folder of an adapter, such as {below[0]}"
+            )
     if (folder / FORMER_CONFIG).is_file() and not (folder / CONFIG).is_file():
         return folder / FORMER_CONFIG, folder / FORMER_WEIGHTS
     return folder / CONFIG, folder / WEIGHTS

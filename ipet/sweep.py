@@ -134,7 +134,7 @@ def pruner(task: Sweep):
         apart.add("patience")
     if apart:
         raise ValueError(
-            "-prune compares trials evaluation by evaluation, and so their number must not differ, as it does by "
+            "-prune compares trials evaluation by evaluation; their number must not differ, as it does by "
             + ", ".join(f"-{name}" for name in sorted(apart))
         )
     warmup = task.settings["epoch"] // task.settings["eval_every"] // 5

@@ -341,13 +341,77 @@ def test_the_rows_of_a_table_are_in_its_file_at_any_time(tmp_path):
     path, columns = tmp_path / "heard.csv", commands.COLUMNS["clips"]
     path.write_text("path,rank,label,probability\na.wav,1,dog,0.5\nb.wav,1,dog,0.5\n\n")
     opened = commands.Table(columns, path, None)
-    assert [row["path"] for row in table(path)] == ["a.wav"] and opened.done == {"a.wav"}
-    opened.add([("b.wav", 1, "cat", 0.25)])
-    assert [row["path"] for row in table(path)] == ["a.wav", "b.wav"]
+    assert [row["path"] for row in table(path)] == ["a.wav", "b.wav"] and opened.done == {"a.wav"}
+    opened.add([("b.wav", 1, "dog", 0.52)])  # on another device
+    assert [tuple(row.values()) for row in table(path)][1:] == [("b.wav", "1", "dog", "0.52")]
     opened.close()
     path.write_text("\n")
     with pytest.raises(ValueError, match="has the columns"):
         commands.Table(columns, path, None)
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [("b.wav", 1, "dog", 0.9), ("b.wav", 2, "cat", 0.1)],  # sure of it
+        [("b.wav", 1, "hum", 0.6), ("b.wav", 2, "hiss", 0.4)],  # other classes
+        [("b.wav", 1, "dog", 0.6), ("b.wav", 2, "cat", 0.3), ("b.wav", 3, "hen", 0.1)],  # more of them
+        [("b.wav", 1, "dog", 0.6)],
+    ],
+)
+def test_a_table_goes_on_with_the_same_adapter_and_flags_alone(tmp_path, rows):
+    path = tmp_path / "heard.csv"
+    lines = [f"{name}.wav,{rank}" for name in "ab" for rank in ("1,dog,0.6", "2,cat,0.4")]
+    text = "\n".join(["path,rank,label,probability", *lines, ""])
+    path.write_text(text)
+    opened = commands.Table(commands.COLUMNS["clips"], path, None)
+    with pytest.raises(ValueError, match="it has 2 rows from '1 dog"):
+        opened.add(rows)
+    opened.close()
+    assert path.read_text() == text
+
+
+def test_a_row_that_was_cut_in_its_path_takes_no_row_along(tmp_path):
+    path, columns = tmp_path / "heard.csv", commands.COLUMNS["clips"]
+    path.write_text("path,rank,label,probability\na.wav,1,dog,0.6\nb.wav,1,dog,0.6\nb.wa")
+    assert commands.Table(columns, path, None).done == {"a.wav"}
+    path.write_text("path,rank,lab")  # the head itself
+    commands.Table(columns, path, None).close()
+    assert path.read_text() == "path,rank,label,probability\n"
+    path.write_text("somebody's notes")
+    with pytest.raises(ValueError, match="has the columns"):
+        commands.Table(columns, path, None)
+
+
+def test_an_adapters_folder_is_found_from_above_and_from_inside(trained):
+    last = trained["ast"]
+    for folder in (last.parent, last.parent.parent, last.parents[2]):
+        with pytest.raises(
+            FileNotFoundError, match=f"expected the folder of an adapter, such as {re.escape(str(last))}"
+        ):
+            ipet.load(folder)
+    with pytest.raises(
+        FileNotFoundError,
+        match=f"a file; expected the folder of a saved adapter, such as {re.escape(str(last))}",
+    ):
+        ipet.load(last / "adapter_config.json")
+
+
+def test_a_reader_that_goes_ends_a_command_quietly(trained, tmp_path):
+    lists = write_lists(tmp_path / "rec", train=3)
+    command = [
+        sys.executable,
+        "-m",
+        "ipet",
+        "predict",
+        str(trained["ast"]),
+        str(lists / "wav"),
+        "-jsonl",
+        "-",
+    ]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT)
+    process.stdout.close()
+    assert process.stderr.read() == b"" and process.wait(60) == 141
 
 
 def test_a_name_that_is_no_text_has_rows_and_is_known_again(tmp_path):

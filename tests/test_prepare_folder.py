@@ -106,6 +106,12 @@ def test_a_small_class_is_in_every_list_and_mostly_in_training(capsys, tmp_path,
     assert (train, *sorted(others, reverse=True)) == sizes
 
 
+def test_recordings_of_one_class_alone_are_told(capsys, tmp_path):
+    root = class_folders(tmp_path / "drums", only=12)
+    _, printed = prepared(capsys, tmp_path, root)
+    assert f"all are of the class 'only'; a training needs two: is {root} a folder too high or" in printed
+
+
 def test_other_shares_and_another_seed(capsys, tmp_path):
     root = class_folders(tmp_path / "drums", kick=20, snare=10)
     one, _ = prepared(capsys, tmp_path / "a", root, "-split", "0.5,0.3,0.2", "-seed", "1")

@@ -103,6 +103,9 @@ def prepare_folder(
     notes += check_leaks(recordings, place_of, bool(group), duplicates == "keep", root)
 
     labels = label_classes(sorted({name for recording in recordings for name in recording.classes}))
+    if len(labels) < 2:
+        where = "" if csv else f": is {root} a folder too high or too low?"
+        notes.append(f"all are of the class {labels[0].display_name!r}; a training needs two{where}")
     mids = {label.display_name: label.mid for label in labels}
     clips = {r.wav: Clip(r.wav, ",".join(sorted(mids[name] for name in r.classes))) for r in recordings}
     if folds:
