@@ -230,7 +230,9 @@ def find_experiment(parser: Parser, path: Path) -> Path:
     for folder in (path, REPOSITORY / path):
         if is_experiment(folder):
             return folder.resolve()
-    parser.error(f"{path}: no experiment{suggest(path.name, list(experiments()))}")
+    known = list(experiments())
+    hint = suggest(path.name, known) or f"; accepted: {', '.join(known)}, or a folder of one's own"
+    parser.error(f"{path}: no experiment{hint}")
 
 
 def experiments() -> dict[str, Path]:

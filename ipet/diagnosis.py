@@ -10,6 +10,7 @@ import numpy as np
 
 from ipet.audio import SAMPLE_RATE, read_audio
 from ipet.examination import Examination
+from ipet.files import SUFFIXES
 from ipet.fingerprint import near_duplicates
 from ipet.lists import Clip, Labels, read_clips, read_labels
 
@@ -121,9 +122,11 @@ def names_of_lists(folder: Path) -> tuple[list[str], list[tuple[str, ...]]]:
         return names, apart
     names = [name for name in SPLITS if name in found]
     if "train" not in names:
+        sound = any(path.suffix.lower() in SUFFIXES for path in folder.rglob("*"))
+        more = f"; python3 data/prepare.py folder {folder} writes lists of its recordings" if sound else ""
         raise FileNotFoundError(
             f"{folder}: holds neither train_1.json nor train.json; expected lists as data/prepare.py writes "
-            "them, or name one list"
+            f"them, or name one list{more}"
         )
     return names, [tuple(names)] if len(names) > 1 else []
 

@@ -176,6 +176,8 @@ def find_runs(path: Path) -> list[Path]:
         FileNotFoundError: there is none.
     """
     path = Path(path).expanduser()
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: no such folder; expected a run's, or one above runs")
     found = [path / "arguments.json"] if (path / "arguments.json").is_file() else []
     found = found or sorted(path.rglob("arguments.json"))
     if not found:

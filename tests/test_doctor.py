@@ -513,6 +513,7 @@ def test_all_of_it_is_written_beside_the_text(capsys, healthy, tmp_path):
     [
         (lambda root: root.rename(root.parent / "gone"), "no such folder or list"),
         (lambda root: (root / "train.json").unlink(), "holds neither train_1.json nor train.json"),
+        (lambda root: (root / "train.json").unlink(), "or name one list; python3 data/prepare.py folder /"),
         (lambda root: (root / "labels.csv").unlink(), "no such label table"),
         (lambda root: (root / "wav").rename(root / "elsewhere"), "none of the 18 recordings is there"),
         (lambda root: (root / "train.json").rename(root / "train_1.json"), "has no eval_1.json"),

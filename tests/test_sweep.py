@@ -429,6 +429,9 @@ def test_an_unknown_experiment_is_refused_with_the_nearest_one(capsys):
     with pytest.raises(SystemExit):
         main(["sweep", "ast_esc5", "-grid", "lr=1"])
     assert "ast_esc5: no experiment; did you mean 'ast_esc50'?" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["sweep", "nothing", "-grid", "lr=0.1"])
+    assert "nothing: no experiment; accepted: ast_custom, ast_esc50, " in capsys.readouterr().err
 
 
 def test_without_validation_data_nothing_is_chosen(toy, capsys, monkeypatch):
