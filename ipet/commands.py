@@ -192,7 +192,7 @@ def whole_rows(path: Path, columns: tuple[str, ...]) -> tuple[list[list[str]], l
     """The rows of a CSV file, and apart the last recording's, of which some may be missing; none without it.
 
     Raises:
-        ValueError: it has other columns.
+        ValueError: it has other columns, or a row of fewer or more.
     """
     if not path.is_file() or not path.stat().st_size:
         return [], []
@@ -204,6 +204,11 @@ def whole_rows(path: Path, columns: tuple[str, ...]) -> tuple[list[list[str]], l
     if tuple(head) != columns:
         raise ValueError(
             f"{path}: has the columns {', '.join(head)}; expected {', '.join(columns)}, or no file"
+        )
+    torn = next((row for row in rows if len(row) != len(columns)), None)
+    if torn is not None:
+        raise ValueError(
+            f"{path}: has a row of {len(torn)} fields, {torn[0]!r}; expected {len(columns)} in each"
         )
     last = rows[-1][0] if rows else None
     return [row for row in rows if row[0] != last], [row for row in rows if row[0] == last]

@@ -375,6 +375,9 @@ def test_a_row_that_was_cut_in_its_path_takes_no_row_along(tmp_path):
     path, columns = tmp_path / "heard.csv", commands.COLUMNS["clips"]
     path.write_text("path,rank,label,probability\na.wav,1,dog,0.6\nb.wav,1,dog,0.6\nb.wa")
     assert commands.Table(columns, path, None).done == {"a.wav"}
+    path.write_text("path,rank,label,probability\na.wav,1,dog,0.6\nnotes\nb.wav,1,dog,0.6\n")
+    with pytest.raises(ValueError, match="has a row of 1 fields, 'notes'; expected 4 in each"):
+        commands.Table(columns, path, None)
     path.write_text("path,rank,lab")  # the head itself
     commands.Table(columns, path, None).close()
     assert path.read_text() == "path,rank,label,probability\n"
