@@ -149,7 +149,7 @@ class LogMel(nn.Module):
         frames = waveform.unfold(-1, self.window_samples, self.hop_samples)
         frames = frames - frames.mean(dim=-1, keepdim=True)
         before = torch.cat([frames[..., :1], frames[..., :-1]], dim=-1)  # the first stands before itself
-        frames = frames.sub_(before, alpha=PREEMPHASIS).mul_(self.window)
+        frames = frames.sub_(before, alpha=PREEMPHASIS) * self.window
         # Padded here, and squared by parts: rfft's own padding and abs() take twice as long on a CPU.
         spectrum = torch.fft.rfft(F.pad(frames, (0, self.fft_size - self.window_samples)))
         real, imag = torch.view_as_real(spectrum).unbind(dim=-1)
