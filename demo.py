@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent
+OUT = ROOT / "demo_data"  # where a demo writes unless it is told otherwise
 SIGN = "made_by_demo.txt"  # in the folder of a demo's runs
 METHODS = ("linear", "prompt", "adapter", "ipet", "finetune")  # shown if none are asked for
 
@@ -118,7 +119,7 @@ def get_args(argv: list[str] | None = None) -> argparse.Namespace:
     add = parser.add_argument
     add("experiment", nargs="?", choices=DEMOS, default="ast_esc50", metavar="EXPERIMENT")
     add("-size", choices=("tiny", "demo", "large"), default="demo", help="of the generated set")
-    add("-out", type=Path, default=ROOT / "demo_data", metavar="DIR", help="where all is written")
+    add("-out", type=Path, default=OUT, metavar="DIR", help="where all is written")
     add("-methods", nargs="+", choices=names, default=METHODS, metavar="METHOD", help=", ".join(names))
     argv = sys.argv[1:] if argv is None else argv
     own, further = (argv[: argv.index("--")], argv[argv.index("--") + 1 :]) if "--" in argv else (argv, [])
@@ -190,7 +191,8 @@ def clear(runs: Path) -> None:
         SystemExit: there are runs of somebody else's.
     """
     sign = runs / SIGN
-    if runs.is_dir() and any(runs.iterdir()) and not sign.is_file():
+    theirs = runs.is_dir() and any(runs.iterdir()) and not sign.is_file()
+    if theirs and not runs.is_relative_to(OUT):  # there an earlier version left no sign
         sys.exit(f"error: {runs}: holds runs that no demo made; expected another -out, or none there")
     shutil.rmtree(runs, ignore_errors=True)
     runs.mkdir(parents=True)
