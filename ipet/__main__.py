@@ -54,7 +54,7 @@ def run(argv: list[str] | None = None) -> int:
     except BrokenPipeError:
         raise  # the reader has gone: no error of the command's
     except (ValueError, OSError) as error:  # what a user can mend; anything else shows its traceback
-        sys.stdout.flush()
+        sys.stdout.flush()  # where the reader has gone, this says so, and no error is told
         print(f"error: {escaped(str(error))}", file=sys.stderr)
         return 1
     except ModuleNotFoundError as error:

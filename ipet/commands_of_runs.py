@@ -86,7 +86,7 @@ def rerun(argv: list[str]) -> int:
     usage = "python3 -m ipet rerun PASSPORT [flags] [-- flags of main.py]"
     parser = Parser(usage=usage, formatter_class=Help, epilog=RERUN_EXAMPLE)
     add = parser.add_argument
-    add("passport", type=Path, metavar="PASSPORT", help="the passport.json of a run")
+    add("passport", type=Path, metavar="PASSPORT", help="the passport.json of a run, or the run's folder")
     add(
         "-path_run",
         type=Path,

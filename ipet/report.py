@@ -43,12 +43,12 @@ OPTIMISTIC = {  # protocols
 }
 # An archive's; a shape that a header claims; numbers and depths that are hostile.
 BROKEN = (zipfile.BadZipFile, EOFError, MemoryError, OverflowError, RecursionError)
+DAMAGE = (ValueError, OSError, KeyError, IndexError, TypeError, AttributeError, *BROKEN)
+MOST_UNPACKED = 1 << 32  # bytes of a cell's scores: 2 million clips of 500 classes
 LATEX = str.maketrans(  # what is a command there, as text
     {c: "\\" + c for c in "%_&#${}"}
     | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
 )
-DAMAGE = (ValueError, OSError, KeyError, IndexError, TypeError, AttributeError, *BROKEN)
-MOST_UNPACKED = 1 << 32  # bytes of a cell's scores: 2 million clips of 500 classes
 
 
 @dataclass

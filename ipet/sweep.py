@@ -177,13 +177,10 @@ def check_same(study, task: Sweep) -> None:
     if before is None:
         study.set_user_attr("about", about)
         return
-    changed = [
-        f"{key} was {before[key]!r} and is {about[key]!r}"
-        if key != "lists_sha256"
-        else f"{task.settings['path_list']} holds other lists than those it began with"
-        for key in about
-        if key in before and before[key] != about[key]
-    ]
+    differ = [key for key in about if key in before and before[key] != about[key]]
+    changed = [f"{key} was {before[key]!r} and is {about[key]!r}" for key in differ if key != "lists_sha256"]
+    if "lists_sha256" in differ:  # of which the digests tell nobody anything
+        changed.append(f"{task.settings['path_list']} holds other lists than those it began with")
     if changed:
         raise ValueError(
             f"study {study.study_name!r} goes on as it began: {'; '.join(changed)}; "
