@@ -10,6 +10,7 @@ from pathlib import Path
 from ipet import limits
 from ipet.argument_checks import (
     FINE_TUNING,
+    check_data,
     check_sizes,
     check_variable_length,
     choose_cells,
@@ -37,6 +38,8 @@ from ipet.parsing import (
     probability,
     size,
 )
+from ipet.published_lists import count_folds, is_published
+from ipet.releases import is_lenient
 
 PROTOCOLS = ("last", "best_epoch", "common_epoch", "nested")
 SEED, PROTOCOL = 1234, "last"  # of a new run
@@ -64,7 +67,11 @@ def add_run(parser: Parser) -> None:
     group = parser.add_argument_group("run")
     add = group.add_argument
     add("-name", type=part_of_path, help="of this run; must be given")
-    add("-tags", type=part_of_path, help="the folder its kind of runs share; the experiment if not given")
+    add(
+        "-tags",
+        type=part_of_path,
+        help="folder that related runs share, with one folder for each experiment; default: the experiment",
+    )
     add("-project", type=part_of_path, default="IPET", help="the folder above")
     add("-path_run", type=Path, default=REPOSITORY / "runs", metavar="DIR", help="where runs are written")
     add_switch(group, "-resume", default=False, help="go on with a run that was stopped, or add cells to it")
@@ -143,15 +150,22 @@ def add_data(parser: Parser) -> None:
     group = parser.add_argument_group("data")
     add = group.add_argument
     add("-path_list", type=Path, metavar="DIR", help="folder of the lists and labels.csv")
-    add("-path_data", type=Path, metavar="DIR", help="where the lists' paths start; -path_list if not given")
+    add(
+        "-path_data",
+        type=Path,
+        metavar="DIR",
+        help="where the lists' paths start; of the five data sets the folder of the release, the one above it "
+        "or its folder of recordings; default: -path_list",
+    )
     add("-fold", type=number(int, 0, limits.FOLDS), default=0, help="how many folds; 0: none")
     add("-path_cache", type=Path, default=None, metavar="DIR", help="keep decoded recordings there")
     add(
         "-on_bad_audio",
         choices=("stop", "skip"),
-        default="stop",
+        default=None,
         help="what a recording that cannot be used does: end the run, or leave its clips out, which "
-        "skipped_clips.json then names; all are decoded before training",
+        "skipped_clips.json then names; with skip all are decoded before training; default: stop, but of the "
+        "five data sets recordings that are missing or cannot be opened are left out",
     )
     add(
         "-nb_seg",
@@ -377,7 +391,8 @@ def parse(argv, add_groups, defaults: dict) -> argparse.Namespace:
     choose_cells(parser, args)
     if args.pretrained is None:
         args.pretrained = kinds_that_hear("waveform")[args.model_type]
-    if args.path_data is None:
+    given = args.path_data is not None
+    if not given:
         args.path_data = args.path_list
     if "path_trial" in args and args.path_trial is None:
         args.path_trial = args.path_list / "trials.txt"
@@ -388,6 +403,8 @@ def parse(argv, add_groups, defaults: dict) -> argparse.Namespace:
         args.more_trials = tuple(path.expanduser().resolve() for path in args.more_trials)
         if len({path.stem for path in args.more_trials}) < len(args.more_trials):
             parser.error("-more_trials: lists are told apart by their names; two have the same")
+    if argv is None:  # the command line is answered before torch is loaded
+        check_data(parser, args, given)
     return args
 
 
@@ -435,6 +452,8 @@ def own_lists(argv=None, log_mels: bool = False) -> dict:
     folder = list_folder(argv, REPOSITORY / "data" / "own")
     found = {"path_list": folder, "classification_loss": "cce"}
     found["fold"] = len(list(folder.glob("train_[0-9]*.json")))
+    if is_published(folder):
+        found["fold"] = count_folds(folder)
     if log_mels:
         found |= {"norm_mean": AUDIOSET_MEAN, "norm_std": AUDIOSET_STD}
     try:
@@ -453,10 +472,15 @@ def own_lists(argv=None, log_mels: bool = False) -> dict:
 # What the modules take, as plain values -----------------------------------------------------------
 
 
+def leaves_out(args) -> bool:
+    """Return whether clips whose recordings are missing or unreadable are left out of the lists."""
+    return args.on_bad_audio == "skip" or (args.on_bad_audio is None and is_lenient(args.path_list))
+
+
 def list_values(args) -> dict:
     """Keywords of ``fold_datasets``, ``split_datasets`` and ``verification_datasets``."""
     values = {"folder": args.path_list, "root": args.path_data, "mixup": args.mixup}
-    values["check_files"] = args.on_bad_audio == "stop"
+    values["check_files"] = not leaves_out(args)
     return values | ({"num_folds": args.fold} if args.fold else {})
 
 

@@ -3,7 +3,7 @@
 import hashlib
 import os
 import sys
-from collections.abc import Container
+from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,19 +11,22 @@ import torch
 from filelock import FileLock
 
 from ipet import distributed
-from ipet.arguments import PROTOCOL, SEED
+from ipet.arguments import PROTOCOL, SEED, leaves_out
 from ipet.audio import ClipError, Recordings
 from ipet.cache import Cache, build_cache, current_sources
 from ipet.checkpoint import remove_unfinished, write_json
-from ipet.datasets import Datasets, check_recordings, unusable
+from ipet.datasets import Datasets, check_recordings, open_header, unusable
 from ipet.devices import best_device, fast_precision
 from ipet.ending import MENDABLE
+from ipet.input_report import InputReport
 from ipet.lists import Clip, check_disjoint, utterance_key
 from ipet.logbook import lock_run, open_run, read_record
 from ipet.loggers import check_loggers
 from ipet.passport import plain
 from ipet.recipe import Recipe
+from ipet.releases import DataRoot, data_root
 from ipet.splits import Cell
+from ipet.starting_lists import FEWEST_FOUND, StartingLists, starting_lists
 from ipet.summary import cell_name, cell_order, planned_cells, read_results
 
 
@@ -138,7 +141,67 @@ def few(args, datasets: Datasets, seed: int) -> Datasets:
 def build_chosen(build_datasets, paths: Container[Path], args, cell: Cell) -> Datasets:
     """The lists that a cell is trained on: without the clips of some recordings, and then a few of them."""
     datasets = build_datasets(args, cell)
-    return few(args, datasets.without(paths) if paths else datasets, cell.seed)
+    return few(args, without(args, datasets, paths), cell.seed)
+
+
+def without(args, datasets: Datasets, paths: Container[Path]) -> Datasets:
+    """Return the lists without some recordings; of the data sets as published more may be missing."""
+    if not paths:
+        return datasets
+    if args.on_bad_audio == "skip":
+        return datasets.without(paths)
+    return datasets.without(paths, most=1 - FEWEST_FOUND, trials_too=True)
+
+
+def find_bad(args, recordings: list[Clip]) -> dict[Path, str]:
+    """Return the recordings that cannot be used, and why, where such recordings are left out.
+
+    Raises:
+        ClipError: One cannot be used, and none is left out.
+    """
+    if not leaves_out(args):
+        if args.path_cache is None:  # what is in a cache has been decoded once
+            check_recordings(recordings)
+        return {}
+    sound = current_sources(args.path_cache, [clip.path for clip in recordings]) if args.path_cache else ()
+    return unusable(recordings, sound, None if args.on_bad_audio == "skip" else open_header)
+
+
+def shipped_reports(args, recordings: list[Clip], bad: Mapping[Path, str]) -> list[InputReport]:
+    """Return what was used and left out of a data set's recordings; nothing for lists of one's own."""
+    if args.on_bad_audio is not None or not leaves_out(args):
+        return []
+    root = data_root(args.path_list, args.path_data)
+    top = root.path if isinstance(root, DataRoot) else root
+    report = InputReport(root.describe() if isinstance(root, DataRoot) else str(root))
+    report.use("recordings", len({clip.path for clip in recordings}) - len(bad))
+    for path, said in bad.items():
+        item = os.path.relpath(path, top)
+        if path.exists():
+            report.leave_out("recordings", f"{item}: {said.rpartition(f'{path}: ')[2]}", "cannot be read")
+        else:
+            report.leave_out("recordings", item, "not there; the lists and their folds stay as they are")
+    return [report]
+
+
+def use_starting_lists(args) -> StartingLists:
+    """Let the arguments name the lists that are read, after those that were missing were written.
+
+    Every process does it; an error stops all of them, and is told once.
+    """
+    found, error = None, None
+    try:
+        found = starting_lists(args.path_list, args.path_data, args.path_run / ".lists")
+    except MENDABLE as raised:
+        error = raised
+        error.refused = True  # before the run was opened: nothing is written into it
+    message = distributed.first_of_ranks(str(error) if error else None)
+    if message is not None:
+        raise error or ValueError(message)
+    if "path_trial" in args and args.path_trial == args.path_list / "trials.txt":
+        args.path_trial = found.folder / "trials.txt"
+    args.path_list = found.folder
+    return found
 
 
 def more_trials(args) -> tuple[Path, ...]:
@@ -151,10 +214,19 @@ def with_trials(args, trials: Path):
     return type(args)(**{**vars(args), "path_trial": trials})
 
 
-def check(args, folder: Path, cells: list[Cell], build_datasets) -> tuple[FileLock | None, frozenset[Path]]:
+def check(
+    args, folder: Path, cells: list[Cell], build_datasets, inputs: StartingLists
+) -> tuple[FileLock | None, frozenset[Path]]:
     """Read every list, and open the run's folder, before any work begins.
 
     The main process does it; an error stops all of them, and is told once.
+
+    Args:
+        args: Arguments of the experiment.
+        folder: Folder of the run.
+        cells: Trainings of the run.
+        build_datasets: See ``launch.run``.
+        inputs: What ``use_starting_lists`` returned.
 
     Returns:
         The folder's lock, in the main process; and the recordings to leave out.
@@ -166,15 +238,10 @@ def check(args, folder: Path, cells: list[Cell], build_datasets) -> tuple[FileLo
             lists, recordings, digest = read_lists(args, cells, build_datasets)
             if args.fold and (args.path_list / f"train_{args.fold + 1}.json").is_file():
                 print(f"note: {args.path_list} holds more folds than the {args.fold} of -fold", flush=True)
-            if args.on_bad_audio == "skip":
-                paths = [clip.path for clip in recordings]
-                sound = current_sources(args.path_cache, paths) if args.path_cache else ()
-                bad = unusable(recordings, sound)
-                digest.update(repr(sorted(path.name for path in bad)).encode() if bad else b"")
-            elif args.path_cache is None:  # what is in a cache has been decoded once
-                check_recordings(recordings)
+            bad = find_bad(args, recordings)
+            digest.update(repr(sorted(path.name for path in bad)).encode() if bad else b"")
             for datasets in lists:
-                few(args, datasets.without(bad) if bad else datasets, cells[0].seed)
+                few(args, without(args, datasets, bad), cells[0].seed)
             arguments = json_values(args)
             arguments["experiment"] = Path(sys.argv[0]).resolve().parent.name
             arguments["cells"] = [cell_name(*cell) for cell in cells]
@@ -183,6 +250,11 @@ def check(args, folder: Path, cells: list[Cell], build_datasets) -> tuple[FileLo
             remove_unfinished(folder)
             existed = open_run(folder, arguments, Path(sys.argv[0]).resolve().parent, args.resume)
             read_results(folder)  # the summary's, which is written when a training has ended
+            reports = [*inputs.reports, *shipped_reports(args, recordings, bad)]
+            if reports:
+                write_json(folder / "inputs.json", [report.as_dict() for report in reports])
+            for line in [*inputs.notes, *(line for report in reports for line in report.warnings())]:
+                print(f"note: {line}", flush=True)
             if bad:
                 write_json(folder / "skipped_clips.json", {str(path): said for path, said in bad.items()})
                 first = next(iter(bad.values()))

@@ -113,19 +113,24 @@ class Clips(Dataset):
     def __len__(self) -> int:
         return len(self.clips)
 
-    def without(self, paths: Container[Path]) -> "Clips":
-        """The same without the clips of some recordings.
+    def without(self, paths: Container[Path], most: float = MOST_LEFT_OUT) -> "Clips":
+        """Return the same list without the clips of some recordings.
+
+        Args:
+            paths: Recordings to leave out.
+            most: Largest share of the list that may be left out.
 
         Raises:
-            ValueError: more than a tenth of them; that is no odd file.
+            ValueError: More is left out.
         """
         other = copy.copy(self)
         other.clips = [clip for clip in self.clips if clip.path not in paths]
         left_out = [clip for clip in self.clips if clip.path in paths]
-        if len(left_out) > MOST_LEFT_OUT * len(self.clips):
+        if len(left_out) > most * len(self.clips):
+            at_most = "a tenth" if most == MOST_LEFT_OUT else f"{most:.0%}"
             raise ValueError(
                 f"{len(left_out)} of the {len(self.clips)} clips of a list cannot be used, the first is "
-                f"{left_out[0].where}; -on_bad_audio skip leaves out a tenth at most"
+                f"{left_out[0].where}; {at_most} is left out at most"
             )
         return other
 
@@ -171,14 +176,18 @@ def check_recordings(clips: Iterable[Clip]) -> None:
             raise ClipError(f"{clip.where}: {said}")
 
 
-def unusable(clips: Iterable[Clip], sound: Container[Path] = ()) -> dict[Path, str]:
-    """Decode every recording; those that cannot be used, and why.
+def unusable(
+    clips: Iterable[Clip], sound: Container[Path] = (), look: Callable[[Path], object] | None = None
+) -> dict[Path, str]:
+    """Return the recordings that cannot be used, and why.
 
     Args:
-        sound: what is known to be usable.
+        clips: Clips whose recordings are looked at.
+        sound: Recordings that are known to be usable.
+        look: See ``look_at``; default: decode the whole recording.
     """
     doubtful = (clip for clip in clips if clip.path not in sound)
-    looked_at = look_at(doubtful, read_audio, num_workers=os.cpu_count() or 1)
+    looked_at = look_at(doubtful, look or read_audio, num_workers=os.cpu_count() or 1)
     return {clip.path: f"{clip.where}: {said}" for clip, said in looked_at if said is not None}
 
 
@@ -326,26 +335,55 @@ class Datasets(NamedTuple):
     trials: Trials | None = None
     cohort: EvaluationClips | None = None
 
-    def without(self, paths: Container[Path]) -> "Datasets":
-        """The same without the clips of some recordings.
+    def without(
+        self, paths: Container[Path], most: float = MOST_LEFT_OUT, trials_too: bool = False
+    ) -> "Datasets":
+        """Return the same lists without the clips of some recordings.
+
+        Args:
+            paths: Recordings to leave out.
+            most: Largest share of a list that may be left out.
+            trials_too: Leave out the trials of these recordings, too.
 
         Raises:
-            ValueError: more than a tenth of a list; an utterance of a trial, as error rates are of all; a
-                noise or a room.
+            ValueError: More is left out; or a noise or a room; or an utterance of a trial, unless
+                ``trials_too``.
         """
         noises = [] if self.train.corrupt is None else self.train.corrupt.paths
         broken = next((path for path in noises if path in paths), None)
         if broken is not None:
             raise ValueError(f"{broken} cannot be used, and only clips are left out: mend it, or its list")
+        if self.trials is not None and trials_too:
+            return self.without_trials_of(paths).without(paths, most)
         if self.trials is not None:
             for clip in self.evaluation["eval"].clips:
                 if clip.path in paths:
                     raise ValueError(f"{clip.where} cannot be used, and trials need every utterance")
         return self._replace(
-            train=self.train.without(paths),
-            evaluation={name: clips.without(paths) for name, clips in self.evaluation.items()},
-            cohort=None if self.cohort is None else self.cohort.without(paths),
+            train=self.train.without(paths, most),
+            evaluation={name: clips.without(paths, most) for name, clips in self.evaluation.items()},
+            cohort=None if self.cohort is None else self.cohort.without(paths, most),
         )
+
+    def without_trials_of(self, paths: Container[Path]) -> "Datasets":
+        """Return the same lists without the trials, and the evaluated clips, of some recordings.
+
+        Raises:
+            ValueError: No trial of one speaker, or none of two, is left.
+        """
+        clips = self.evaluation["eval"]
+        kept = np.array([clip.path not in paths for clip in clips.clips])
+        place = np.cumsum(kept) - 1
+        complete = kept[self.trials.pairs].all(axis=1)
+        trials = Trials(place[self.trials.pairs[complete]], self.trials.targets[complete])
+        if trials.targets.all() or not trials.targets.any():
+            raise ValueError(
+                f"{complete.sum()} of the {len(complete)} trials are left without the recordings that cannot "
+                "be used; expected targets and nontargets"
+            )
+        evaluated = copy.copy(clips)
+        evaluated.clips = [clip for clip, keep in zip(clips.clips, kept) if keep]
+        return self._replace(evaluation={**self.evaluation, "eval": evaluated}, trials=trials)
 
     @property
     def watched(self) -> str:

@@ -31,6 +31,7 @@ from ipet.beginning import (
     open_cache,
     recipe_of,
     task_of,
+    use_starting_lists,
     with_trials,
 )
 from ipet.checkpoint import EMBEDDED, write_atomically, write_json
@@ -46,6 +47,7 @@ from ipet.ending import (
     tell_but_of_disks,
     what_is_kept,
 )
+from ipet.experiment import run_folder
 from ipet.interruption import Stopped, StopRequest, end_with_parent, ends
 from ipet.logbook import record_start
 from ipet.loopback import BACKEND, stay_on_loopback
@@ -79,7 +81,7 @@ def run(args, build_datasets, build_model, trainer) -> None:
         leave(f"-batch_size {args.batch_size} is shared by {processes} processes; expected a clip for each")
     if "RANK" not in os.environ and processes > 1:
         sys.exit(launch(processes))
-    folder = args.path_run / args.project / args.tags / args.name
+    folder = run_folder(vars(args), Path(sys.argv[0]).resolve().parent.name)
     alone, stop = distributed.world_size() == 1, StopRequest()
     # Before, between and behind the trainings, too, a signal's exit status says how to go on. Of several
     # processes their launcher's does, and one that waits for another in torch would not heed it.
@@ -186,7 +188,8 @@ def work(args, folder: Path, build_datasets, build_model, trainer) -> None:
         )
     recipe = recipe_of(args, device)
     cells = choose_cells(args, folder)
-    lock, bad = check(args, folder, cells, build_datasets)
+    inputs = use_starting_lists(args)
+    lock, bad = check(args, folder, cells, build_datasets, inputs)
     build_datasets = partial(build_chosen, build_datasets, bad)
     try:
         train_cells(args, folder, cells, recipe, device, build_datasets, build_model, trainer)

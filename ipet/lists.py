@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ipet.files import readable_size
 from ipet.printable import CONTROL, control_character, spelt
+from ipet.releases import DataRoot, data_root
 
 COLUMNS = ("index", "mid", "display_name")
 TRIALS = {"1": True, "0": False, "target": True, "nontarget": False}
@@ -106,7 +107,8 @@ def read_clips(
 
     Args:
         path: the JSON file.
-        root: the folder that relative ``wav`` paths start from, and stay in; absolute ones work too.
+        root: the folder that relative ``wav`` paths start from, and stay in; absolute ones work too. For the
+            shipped lists also a folder near it, see ``releases.data_root``.
         labels: the table that the labels come from; None: they may be any, and no class is kept.
         flag: what names the root on the command line.
         check_files: a file that is missing or empty is an error; otherwise that is left to ``unusable``.
@@ -116,7 +118,7 @@ def read_clips(
         ValueError: not such a list; a clip lacks a key, has a label that is not in the table, comes twice,
             leaves ``root`` by its ``..``, has a control character in its path, or is an empty file.
     """
-    path, root = Path(path), Path(root)
+    path, root = Path(path), data_root(Path(path).parent, Path(root))
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such list of clips")
     try:
@@ -135,7 +137,9 @@ def read_clips(
     return clips
 
 
-def read_entry(path: Path, i: int, entry, root: Path, labels: Labels | None, index: dict[str, int]) -> Clip:
+def read_entry(
+    path: Path, i: int, entry, root: Path | DataRoot, labels: Labels | None, index: dict[str, int]
+) -> Clip:
     """Check entry ``i`` of the list at ``path``; see ``read_clips``."""
     where = f"{path}: clip {i}"
     for key in ("wav", "labels"):
@@ -160,7 +164,7 @@ def check_text(text: str, where: str, what: str) -> None:
         raise ValueError(f"{where}: {what} holds the control character {control}; expected text in one line")
 
 
-def below(root: Path, name: str, where: str) -> Path:
+def below(root: Path | DataRoot, name: str, where: str) -> Path:
     """The file that a list calls ``name``: one path of one file, however it is written.
 
     A link inside ``root`` may lead anywhere: who owns the folder made it, and not who wrote the list.
@@ -168,6 +172,8 @@ def below(root: Path, name: str, where: str) -> Path:
     Raises:
         ValueError: it is relative, and leaves ``root`` by its ``..``.
     """
+    if isinstance(root, DataRoot):
+        root, name = root.path, root.locate(name)
     if os.pardir in name and Path(os.path.normpath(name)).parts[:1] == (os.pardir,):
         raise ValueError(
             f"{where}: {name[:200]} leaves {root}, the folder that the list's paths start from; expected a "

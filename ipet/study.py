@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ipet.checkpoint import read_json
-from ipet.experiment import load_module, settings_of
+from ipet.experiment import load_module, run_folder, settings_of
 
 FIXED = {"name", "tags", "project", "path_run", "resume", "protocol", "rand_seed", "fold"}  # not to be chosen
 
@@ -49,8 +49,14 @@ class Sweep:
         return max(values) if self.higher_is_better else min(values)
 
     def run_folder(self, trial) -> Path:
-        """Where a trial's run is written; one that is run again goes on in the same."""
-        return self.folder / f"trial_{trial.system_attrs.get('failed_trial', trial.number)}"
+        """Return the folder of a trial's run; one that is run again continues in the same folder."""
+        run = {
+            "path_run": self.folder.parents[1],
+            "project": self.folder.parent.name,
+            "tags": self.folder.name,
+        }
+        number = trial.system_attrs.get("failed_trial", trial.number)
+        return run_folder({**run, "name": f"trial_{number}"}, self.experiment.name)
 
 
 def describe(experiment: Path, grid: dict, ranges: dict, further: list[str], folder: Path) -> Sweep:

@@ -66,10 +66,11 @@ def parts_of(name, argv):
 
 def run_here(name, *argv):
     """Train an experiment in this process; returns the folder of its run."""
+    from ipet.experiment import run_folder
     from ipet.launch import work
 
     with parts_of(name, argv) as (args, builders):
-        folder = args.path_run / args.project / args.tags / args.name
+        folder = run_folder(vars(args), name)
         work(args, folder, *builders)
     return folder
 

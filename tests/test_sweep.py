@@ -46,9 +46,10 @@ TRAINER = """class Trainer:
 # The better on validation, the worse on test clips; the second epoch is the best.
 MAIN = """import json, os, sys, time
 from arguments import get_args
+from ipet.experiment import run_folder
 
 flags = get_args()
-folder = flags.path_run / flags.project / flags.tags / flags.name
+folder = run_folder(vars(flags), os.path.basename(os.getcwd()))
 with open(flags.path_list / "starts.txt", "a") as file:
     file.write(f"{flags.name} {flags.lr} {flags.adapter_hidden_dim}\\n")
 if flags.lr > 10 and not (flags.path_list / "mended").exists():

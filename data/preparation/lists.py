@@ -86,9 +86,9 @@ def fold_lists(fold_of: dict[Clip, int]) -> dict[str, list[Clip]]:
 
 
 def clip_list(clips: list[Clip]) -> str:
-    """The JSON text of a clip list, one clip a line."""
-    lines = ",\n".join(json.dumps(clip._asdict()) for clip in clips)
-    return f'{{"data": [\n{lines}\n]}}\n'
+    """Return the JSON text of a clip list: one clip a line, without spaces."""
+    lines = ",\n".join(json.dumps(clip._asdict(), separators=(",", ":")) for clip in clips)
+    return f'{{"data":[\n{lines}\n]}}\n'
 
 
 def label_table(labels: list[Label]) -> str:

@@ -29,13 +29,17 @@ class Place:
 
     @property
     def project(self) -> str:
-        """The name of what a user's runs are kept in: ``-project``."""
-        return self.run.parts[-3] if len(self.run.parts) > 3 else "IPET"
+        """Return the name of what a user's runs are kept in: ``-project``."""
+        default = self.run.parts[-3] if len(self.run.parts) > 3 else "IPET"
+        return str(self.parameters.get("project") or default)
 
     @property
     def group(self) -> str:
-        """What the cells of a run have in common: ``<tags>/<name>``."""
-        return "/".join(self.run.parts[-2:])
+        """Return what the cells of a run have in common: its folders below the project's."""
+        parts = self.run.parts
+        if self.project in parts[-4:-2]:
+            return "/".join(parts[len(parts) - parts[::-1].index(self.project) :])
+        return "/".join(parts[-2:])
 
     @property
     def name(self) -> str:
