@@ -15,12 +15,13 @@ import csv
 import sys
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
-sys.path.append(str(HERE))  # preparation, where this file is not run but loaded
-sys.path.append(str(HERE.parent))  # ipet, where it is not installed
+sys.path.append(str(Path(__file__).resolve().parent))  # preparation, where this file is not run but loaded
+sys.path.append(str(Path(__file__).resolve().parents[1]))  # ipet, where it is not installed
 
 from preparation.lists import Clip, Label, Lists, fold_lists
 from preparation.output import write_files
+
+HERE = Path(__file__).resolve().parent
 
 
 def read_table(path: Path) -> list[dict[str, str]]:

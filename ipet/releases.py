@@ -105,7 +105,7 @@ RELEASES = {  # by their folder of data/
         ),
         "/data/voxceleb1",
         (
-            "unpack vox1_dev_wav.zip of https://www.robots.ox.ac.uk/~vgg/data/voxceleb in /data/voxceleb1/dev",
+            "unpack vox1_dev_wav.zip of www.robots.ox.ac.uk/~vgg/data/voxceleb in /data/voxceleb1/dev",
             "unpack vox1_test_wav.zip in /data/voxceleb1/test",
         ),
         num_train=148_642,

@@ -75,9 +75,12 @@ def starting_lists(lists: Path, root: Path, fallback: Path) -> StartingLists:
         check_tables({path: read_labels(path) for path in others_than_labels(lists)})
         return StartingLists(lists, [], [])
     check_shipped(name, lists)
-    if not RELEASES[name].num_train or (lists / "train.json").is_file():
-        return StartingLists(lists, [], [])
-    return complete(name, lists, data_root(lists, root), fallback)
+    place = data_root(lists, root)
+    found = StartingLists(lists, [], [])
+    if RELEASES[name].num_train and not (lists / "train.json").is_file():
+        found = complete(name, lists, place, fallback)
+    found.notes.insert(0, f"{RELEASES[name].title}: recordings in {place.describe()}")
+    return found
 
 
 def others_than_labels(lists: Path) -> list[Path]:
