@@ -169,7 +169,7 @@ def test_a_traceback_is_not_written_through_a_link(ended, tmp_path):
 
 
 def test_a_record_that_names_no_trainings_is_refused(lists, tmp_path):
-    folder = tmp_path / "IPET/t/a"
+    folder = tmp_path / "IPET/t/w2v_speechcommands/a"
     folder.mkdir(parents=True)
     for cells in (["seed_1/../../other"], [7]):
         (folder / "arguments.json").write_text(json.dumps({"cells": cells}))
@@ -212,7 +212,7 @@ def test_a_disk_that_fails_leaves_a_state_to_go_on_from(lists, tmp_path, monkeyp
     """At the fourth checkpoint of eight; the finished run is the one whose disk never failed."""
     flags = [*tiny(lists, tmp_path, *FLAGS), "-epoch", 2, "-resume", "-checkpoint_every", 1]
     whole = run_here("w2v_speechcommands", *flags, "-name", "whole") / "seed_1234"
-    sync, path = os.fsync, tmp_path / "IPET/t/a/seed_1234/training_state.pt"
+    sync, path = os.fsync, tmp_path / "IPET/t/w2v_speechcommands/a/seed_1234/training_state.pt"
     metrics, synced = path.with_name("metrics.jsonl"), []
 
     def fail_from_the_fourth_step_on(descriptor):
@@ -288,6 +288,6 @@ def test_a_full_disk_ends_the_run_with_one_line_and_it_goes_on_when_there_is_roo
     assert told.startswith("error: [Errno 28] No space left on device: ")
     assert told.endswith("what was saved before is kept: mend it, then add -resume to go on")
     assert "error" not in "".join(done.stderr.splitlines()[1:])
-    cell = copy / "IPET/t/a/seed_1234"
+    cell = copy / "IPET/t/w2v_speechcommands/a/seed_1234"
     assert [row["step"] for row in rows(cell, "step")] == list(range(1, 13))
     assert json.loads((cell / "result.json").read_text())["best_epoch"] in (1, 2, 3)

@@ -102,7 +102,7 @@ def finished(tmp_path_factory):
     )
     assert done.returncode == 0, done.stderr
     assert "note" not in done.stdout, done.stdout
-    return place / "IPET/t/a", done.stdout, home
+    return place / "IPET/t/w2v_speechcommands/a", done.stdout, home
 
 
 def points_of(folder, cell):

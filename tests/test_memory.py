@@ -130,4 +130,4 @@ def test_two_processes_wait_for_each_other_once_a_step(lists, whole, tmp_path):
     flags = tiny(lists, tmp_path, *W2V, "-micro_batch_size", 3, "-checkpoint_activations")
     status, _, err = run_there("w2v_speechcommands", *flags, launcher=TWO_PROCESSES)
     assert status == 0, err
-    assert_same_run(tmp_path / "IPET/t/a", whole)
+    assert_same_run(tmp_path / "IPET/t/w2v_speechcommands/a", whole)

@@ -77,7 +77,7 @@ def assert_same_tensors(got, want):
 def test_a_run_with_folds_leaves_what_the_readme_promises(folds, tmp_path):
     flags = [*tiny(folds, tmp_path, *AST, "-fold", 2), "-logger", "tensorboard"]
     folder = run_here("ast_esc50", *flags)
-    assert folder == tmp_path / "IPET/t/a"
+    assert folder == tmp_path / "IPET/t/ast_esc50/a"
     assert json.loads((folder / "arguments.json").read_text())["frame_length"] == 64
     assert json.loads((folder / "environment.json").read_text())[0]["packages"]["torch"] == "2.11.0"
     assert (folder / "sources/model.py").read_text().startswith('"""Log-mels, AST')
@@ -327,7 +327,7 @@ def test_killed_across_folds_and_resumed_ends_bit_for_bit(folds, tmp_path, recor
     flags += ["-num_workers", 1, "-checkpoint_every", "0.0001m"]
     run_in_one_thread("ast_esc50", *flags, "-path_run", tmp_path / "whole")
     kill_and_go_on("ast_esc50", flags, tmp_path / "killed", KILLS, random.Random(0), record_property)
-    whole, killed = (tmp_path / run / "IPET/t/a" for run in ("whole", "killed"))
+    whole, killed = (tmp_path / run / "IPET/t/ast_esc50/a" for run in ("whole", "killed"))
     for cell in ("seed_1234/fold_1", "seed_1234/fold_2"):
         assert_same_cell(killed / cell, whole / cell)
     protocols = [json.loads((run / "summary.json").read_text())["protocols"] for run in (killed, whole)]
@@ -405,7 +405,7 @@ def never_stopped(steps, tmp_path_factory):
 def test_killed_at_any_moment_and_resumed_ends_bit_for_bit(steps, never_stopped, tmp_path, record_property):
     flags = [*tiny(steps, tmp_path, *W2V, *STEPS), "-checkpoint_every", "2"]
     kill_and_go_on("w2v_speechcommands", flags, tmp_path, KILLS // 2, random.Random(1), record_property)
-    assert_same_cell(tmp_path / "IPET/t/a/seed_1234", never_stopped)
+    assert_same_cell(tmp_path / "IPET/t/w2v_speechcommands/a/seed_1234", never_stopped)
 
 
 def test_signals_end_a_run_that_goes_on_bit_for_bit(steps, never_stopped, tmp_path, record_property):
@@ -422,11 +422,11 @@ def test_signals_end_a_run_that_goes_on_bit_for_bit(steps, never_stopped, tmp_pa
         name = signal.Signals(number).name
         assert process.returncode == expected, err
         assert err.splitlines() == [f"error: stopped by {name}; all is saved: add -resume to go on"]
-        step = load_training(tmp_path / "IPET/t/a/seed_1234/training_state.pt")["step"]
+        step = load_training(tmp_path / "IPET/t/w2v_speechcommands/a/seed_1234/training_state.pt")["step"]
         assert step < 48
         seen.update((path, path.stat().st_mtime_ns) for path in tmp_path.rglob("training_state.pt"))
     run_in_one_thread("w2v_speechcommands", *flags)
-    assert_same_cell(tmp_path / "IPET/t/a/seed_1234", never_stopped)
+    assert_same_cell(tmp_path / "IPET/t/w2v_speechcommands/a/seed_1234", never_stopped)
     record_property("signals", len(numbers))
 
 
@@ -437,7 +437,7 @@ def test_one_process_then_two_then_one_train_as_one(steps, tmp_path, monkeypatch
     more = ["-resume", "-checkpoint_every", 3]
     with stopped_behind_the_third_step(monkeypatch):
         run_here("w2v_speechcommands", *flags, *more)
-    folder = tmp_path / "IPET/t/a/seed_1234"
+    folder = tmp_path / "IPET/t/w2v_speechcommands/a/seed_1234"
     seen = {path: path.stat().st_mtime_ns for path in folder.rglob("training_state.pt")}
     process = start("w2v_speechcommands", *flags, *more, "-nproc", 2)
     assert wait_for_another_state(process, folder, seen)
@@ -458,7 +458,7 @@ def test_a_signal_in_evaluation_leaves_the_epochs_steps_saved(steps, never_stopp
     with monkeypatch.context() as patched, pytest.raises(Stopped, match="stopped by SIGTERM"):
         patched.setattr(Trainer, "predict", lambda self, clips: os.kill(os.getpid(), signal.SIGTERM))
         run_in_one_thread("w2v_speechcommands", *flags)
-    folder = tmp_path / "IPET/t/a/seed_1234"
+    folder = tmp_path / "IPET/t/w2v_speechcommands/a/seed_1234"
     state = load_training(folder / "training_state.pt")
     assert (state["epoch"], state["step"], len(state["epoch_losses"])) == (0, 24, 24)
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
@@ -469,7 +469,7 @@ def test_a_signal_in_evaluation_leaves_the_epochs_steps_saved(steps, never_stopp
 def test_a_damaged_state_falls_back_to_the_one_before(steps, never_stopped, tmp_path, capsys):
     flags = [*tiny(steps, tmp_path, *W2V, *STEPS), "-checkpoint_every", 7]
     run_in_one_thread("w2v_speechcommands", *flags)
-    folder = tmp_path / "IPET/t/a/seed_1234"
+    folder = tmp_path / "IPET/t/w2v_speechcommands/a/seed_1234"
     (folder / "result.json").unlink()
     path = folder / "training_state.pt"
     data = bytearray(path.read_bytes())
@@ -492,7 +492,7 @@ def test_torchruns_restart_goes_on(steps, tmp_path, record_property):
     os.kill(int(child), signal.SIGKILL)
     _, err = process.communicate(timeout=180)
     assert process.returncode == 0, err
-    assert len(rows(tmp_path / "IPET/t/a/seed_1234", "step")) == 48
+    assert len(rows(tmp_path / "IPET/t/w2v_speechcommands/a/seed_1234", "step")) == 48
     record_property("restarts by torchrun", 1)
 
 
@@ -681,7 +681,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(folds, tmp_path):
     said = r"step 2 \(epoch 1\): the loss is (nan|inf).* its clips: 4 \(.*train_1.json: clip \d+.*left out"
     with pytest.raises(FloatingPointError, match=said):
         run_here("ast_esc50", *tiny(folds, tmp_path, *AST, "-fold", 1, "-lr", "1e38", "-epoch", 3))
-    [row] = rows(tmp_path / "IPET/t/a/seed_1234/fold_1", "step")
+    [row] = rows(tmp_path / "IPET/t/ast_esc50/a/seed_1234/fold_1", "step")
     assert np.isfinite(row["grad_norm"]) and row["step"] == 1
 
 
@@ -704,7 +704,7 @@ def test_a_step_without_a_finite_gradient_is_skipped_and_its_clips_are_listed(to
     else:
         status, _, err = run_there("ast_esc50", *flags, launcher=launcher)
         assert status == 0, err
-    folder = tmp_path / "IPET/t/a/seed_1234/fold_1"
+    folder = tmp_path / "IPET/t/ast_esc50/a/seed_1234/fold_1"
     skipped = [row for row in rows(folder, "step") if "skipped" in row]
     assert [row["epoch"] for row in skipped] == [1, 2]  # one step an epoch
     for row in skipped:

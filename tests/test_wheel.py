@@ -15,7 +15,7 @@ import pytest
 
 from helpers import ROOT, run_here, tiny, write_lists
 
-PARTS = ("pyproject.toml", "MANIFEST.in", "README.md", "LICENSE", "ipet", "pretrained_models")
+PARTS = ("pyproject.toml", "setup.py", "MANIFEST.in", "README.md", "LICENSE", "ipet", "pretrained_models")
 PREDICT = """
 import importlib.metadata, sys
 import ipet
