@@ -86,7 +86,7 @@ def test_no_process_outlives_a_run(two_with_readers, tmp_path, record_property, 
     assert ("error: process 1 was ended by SIGKILL" in err) == (end == "a rank is killed")
     if end == "Ctrl-C":
         assert "add -resume to go on" in err and "Traceback" not in err
-    state, note = load_latest_training(tmp_path / "IPET/t/a/seed_1234/training_state.pt")
+    state, note = load_latest_training(tmp_path / "IPET/t/w2v_speechcommands/a/seed_1234/training_state.pt")
     assert state["step"] > 0 and note is None
 
 

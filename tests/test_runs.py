@@ -534,7 +534,7 @@ def test_several_processes_train_and_evaluate_as_one(
     assert status == 0, err
     assert out.count("epoch 2/2") == 1  # told once
     one = run_here(name, *flags, "-path_run", tmp_path / "one")
-    two = tmp_path / "two/IPET/t/a"
+    two = tmp_path / f"two/IPET/t/{name}/a"
     cell = "seed_1234/fold_1" if name == "ast_esc50" else "seed_1234"
     for kind in ("step", "epoch"):
         got, want = rows(two / cell, kind), rows(one / cell, kind)
