@@ -104,7 +104,7 @@ def check_data(parser: Parser, args, given: bool) -> None:
             refuse_data(
                 parser, f"-path_data is missing: the folder of the recordings of {args.path_list}", lines
             )
-    elif not (args.path_list / "labels.csv").is_file():
+    elif not (args.path_list / "labels.csv").is_file() and not any(args.path_list.glob("*.json")):
         kept = without_flags(words, {"-path_list", "-path_data"})
         train = ["python3", "main.py", *kept, "-path_list", "../data/drums", "-path_data", "/data/drums"]
         lines = ["python3 ../data/prepare.py folder /data/drums", shlex.join(train)]

@@ -215,7 +215,7 @@ def with_trials(args, trials: Path):
 
 
 def check(
-    args, folder: Path, cells: list[Cell], build_datasets, inputs: StartingLists
+    args, folder: Path, cells: list[Cell], build_datasets, inputs: StartingLists | None = None
 ) -> tuple[FileLock | None, frozenset[Path]]:
     """Read every list, and open the run's folder, before any work begins.
 
@@ -226,7 +226,7 @@ def check(
         folder: Folder of the run.
         cells: Trainings of the run.
         build_datasets: See ``launch.run``.
-        inputs: What ``use_starting_lists`` returned.
+        inputs: What ``use_starting_lists`` returned; default: nothing to report.
 
     Returns:
         The folder's lock, in the main process; and the recordings to leave out.
@@ -250,6 +250,7 @@ def check(
             remove_unfinished(folder)
             existed = open_run(folder, arguments, Path(sys.argv[0]).resolve().parent, args.resume)
             read_results(folder)  # the summary's, which is written when a training has ended
+            inputs = inputs or StartingLists(args.path_list, [], [])
             reports = [*inputs.reports, *shipped_reports(args, recordings, bad)]
             if reports:
                 write_json(folder / "inputs.json", [report.as_dict() for report in reports])

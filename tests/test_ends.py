@@ -155,7 +155,7 @@ def test_a_reader_that_was_killed_is_no_defect_of_ours(ended):
 
 def test_a_traceback_is_not_written_through_a_link(ended, tmp_path):
     """Whoever packed a run may have put one there; an error may come before it is looked for."""
-    folder, precious = tmp_path / "IPET/t/a", tmp_path / "precious"
+    folder, precious = tmp_path / "IPET/t/w2v_speechcommands/a", tmp_path / "precious"
     folder.mkdir(parents=True)
     precious.write_text("of mine")
     (folder / "arguments.json").write_text("{}")

@@ -314,9 +314,13 @@ def test_trackio_has_arguments_confusion_tables_and_clips_and_groups_the_seeds(f
     [path] = (folder / "trackio").glob("*.db")
     with sqlite3.connect(path) as store:
         configs = dict(store.execute("SELECT run_name, config FROM configs").fetchall())
-    assert configs.keys() == {"t/a/seed_1", "t/a/seed_2"}
+    assert configs.keys() == {"t/w2v_speechcommands/a/seed_1", "t/w2v_speechcommands/a/seed_2"}
     for config in map(json.loads, configs.values()):
-        assert config["batch_size"] == 4 and config["_Group"] == "t/a" and config["_Username"] is None
+        assert (
+            config["batch_size"] == 4
+            and config["_Group"] == "t/w2v_speechcommands/a"
+            and config["_Username"] is None
+        )
 
 
 @needs("wandb")
@@ -324,7 +328,11 @@ def test_wandb_has_arguments_confusion_tables_and_clips_and_groups_the_seeds(fin
     folder, _, _ = finished
     records = wandb_records(folder, "seed_1")
     [run] = [record.run for record in records if record.HasField("run")][:1]
-    assert (run.project, run.run_group, run.display_name) == ("IPET", "t/a", "t/a/seed_1")
+    assert (run.project, run.run_group, run.display_name) == (
+        "IPET",
+        "t/w2v_speechcommands/a",
+        "t/w2v_speechcommands/a/seed_1",
+    )
     assert run.run_id == read_json(folder / "seed_1/loggers.json")["wandb"]
     config = {item.key: json.loads(item.value_json) for item in run.config.update}
     assert config["batch_size"] == 4 and config["seed"] == 1
@@ -346,7 +354,7 @@ def test_wandb_has_arguments_confusion_tables_and_clips_and_groups_the_seeds(fin
 def test_mlflow_has_arguments_confusion_tables_and_clips_and_groups_the_seeds(finished):
     folder, _, _ = finished
     client, run = mlflow_run(folder, "seed_1")
-    assert run.info.status == "FINISHED" and run.data.tags["group"] == "t/a"
+    assert run.info.status == "FINISHED" and run.data.tags["group"] == "t/w2v_speechcommands/a"
     assert run.data.params["batch_size"] == "4" and run.data.params["seed"] == "1"
     top = {file.path for file in client.list_artifacts(run.info.run_id)}
     assert top >= {"confusion.png", "results.md", "clips"}
