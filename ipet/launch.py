@@ -49,8 +49,9 @@ from ipet.ending import (
 )
 from ipet.experiment import run_folder
 from ipet.interruption import Stopped, StopRequest, end_with_parent, ends
-from ipet.logbook import record_start
+from ipet.logbook import record_start, version_of
 from ipet.loopback import BACKEND, stay_on_loopback
+from ipet.parsing import REPOSITORY
 from ipet.passport import hashes, list_files, write_passport
 from ipet.recipe import Recipe
 from ipet.splits import Cell
@@ -273,7 +274,8 @@ def use_command(args, cell: Path, datasets: Datasets) -> str:
     words = ["verify" if datasets.trials is not None else "predict", str(adapter), *map(str, heard)]
     if args.pretrained not in EMBEDDED and os.path.exists(args.pretrained):  # seen from this folder
         words += ["-pretrained", os.path.abspath(args.pretrained)]
-    return shlex.join(["python3", "-m", "ipet", *words])
+    command = shlex.join(["python3", "-m", "ipet", *words])
+    return command if version_of("ipet") else f"(cd {shlex.quote(str(REPOSITORY))} && {command})"
 
 
 def unscored_trials(args, path: Path) -> list[Path]:

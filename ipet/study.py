@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ipet.checkpoint import read_json
 from ipet.experiment import load_module, run_folder, settings_of
+from ipet.starting_lists import starting_lists
 
 FIXED = {"name", "tags", "project", "path_run", "resume", "protocol", "rand_seed", "fold"}  # not to be chosen
 
@@ -76,9 +77,11 @@ def describe(experiment: Path, grid: dict, ranges: dict, further: list[str], fol
             close = difflib.get_close_matches(name, settings, n=1)
             hint = f"; did you mean {close[0]!r}?" if close else ""
             raise ValueError(f"{name!r} is no flag of {experiment.name}{hint}")
+    root, runs = settings["path_data"], settings["path_run"]
+    settings["path_list"] = starting_lists(settings["path_list"], root, runs / ".lists").folder
     if settings["fold"]:
         further = [*further, "-protocol", "nested"]  # each fold's epoch on a held-out training fold
-        settings = settings_of(experiment, further)
+        settings = {**settings_of(experiment, further), "path_list": settings["path_list"]}
     elif not (settings["path_list"] / "valid.json").is_file():
         raise ValueError(
             f"{experiment.name} has no folds, and {settings['path_list']} no valid.json: a sweep chooses on "
