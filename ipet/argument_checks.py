@@ -2,6 +2,7 @@
 
 import sys
 
+from ipet.list_files import NUMBER
 from ipet.parsing import Parser
 
 FINE_TUNING = ("finetune", "finetune_transformer")
@@ -38,6 +39,18 @@ def check_variable_length(parser: Parser, args) -> None:
     for flag in ("patchout", "keep_features"):
         if getattr(args, flag, 0):
             parser.error(f"{said}, and -{flag} {getattr(args, flag):g} is for one; leave one of the two out")
+
+
+def check_list_files(parser: Parser, args) -> None:
+    """Refuse list files that are not numbered by folds where there are several."""
+    for name in ("path_training_dataset", "path_evaluation_dataset"):
+        path = getattr(args, name)
+        number = NUMBER.search(path.stem) if path is not None else None
+        if path is not None and args.fold > 1 and (number is None or int(number[0]) != 1):
+            parser.error(
+                f"-{name} {path.name}: of {args.fold} folds it names the file of fold 1, as in train_1.json; "
+                "accepted: that file, or this one alone with -fold 1"
+            )
 
 
 SIZES = {  # what a setting is for

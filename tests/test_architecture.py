@@ -9,7 +9,7 @@ from helpers import ALL_EXPERIMENTS as EXPERIMENTS
 from helpers import ROOT
 
 LEVELS = [
-    {"files", "limits", "printable", "kinds", "serve_gate", "input_report"},
+    {"files", "limits", "printable", "kinds", "serve_gate", "input_report", "list_files", "noise_releases"},
     {"parsing"},
     {
         *("audio", "metrics", "mistakes", "calibration", "devices", "distributed", "dropout", "heads"),
@@ -37,8 +37,9 @@ LEVELS = [
     {"commands_of_runs", "commands_of_adapters"},  # flags; what they ask for is imported when it is needed
     {"__main__"},
 ]
-# Flags: they import limits, kinds and parsing of ipet, and only commands import them.
-BESIDE = {"arguments", "argument_checks", "model_arguments"}
+# Flags: they import light modules of ipet, and only commands import them.
+BESIDE = {"arguments", "argument_checks", "model_arguments", "original_arguments"}
+LIGHT = {"limits", "kinds", "parsing", "input_report", "list_files"}
 LIBRARIES = {
     "timm": {"backbones", "methods"},
     "transformers": {"tuning", "backbones", "methods"},
@@ -85,7 +86,7 @@ def test_imports_go_down(path):
             continue
         imported = name.split(".")[1]
         if module in BESIDE:
-            assert imported in {"limits", "kinds", "parsing", *BESIDE}, f"{path} imports {name}"
+            assert imported in LIGHT | BESIDE, f"{path} imports {name}"
             continue
         if imported in BESIDE:
             assert module in {"__main__", "commands_of_runs", "commands_of_adapters", "beginning"}, (
