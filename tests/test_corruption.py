@@ -299,7 +299,7 @@ def test_a_list_of_noise_chooses_among_the_files_of_the_release(tmp_path):  # D3
     (tmp_path / "data/noise").mkdir(parents=True)
     (tmp_path / "data/music").mkdir()
     for name in ("noise/a.wav", "noise/b.wav", "music/m.wav"):
-        (tmp_path / "data" / name).touch()
+        (tmp_path / "data" / name).write_bytes(b"a recording")
     (tmp_path / "musan").mkdir()
     (tmp_path / "musan/noise.json").write_text('{"data": [{"wav": "noise/b.wav", "labels": "/m/noise"}]}')
     flags = (tmp_path / "data", "musan", "-path_musan")

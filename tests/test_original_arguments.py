@@ -341,13 +341,15 @@ def test_list_files_are_enough_for_own_data(published):
 
 
 def test_list_files_of_speakers_override_those_of_the_list_folder(published, tmp_path):
-    (tmp_path / "trials.txt").write_text("1 p/wav/test_0.wav p/wav/test_1.wav\n")
+    (tmp_path / "trials.txt").write_text(
+        "1 p/wav/test_0.wav p/wav/test_1.wav\n0 p/wav/test_1.wav p/wav/test_0.wav\n"
+    )
     for path in published.glob("*.json"):
         path.write_text(path.read_text().replace('"wav/', '"p/wav/'))
     flags = [*list_flags(published), "-path_data", tmp_path]
     flags += ["-path_trial", tmp_path / "trials.txt", "-add_musan_rir", "False"]
     build, _ = lists_of("w2v_voxceleb", *flags)
-    assert len(build(Cell(1)).train) == 6 and len(build(Cell(1)).trials.targets) == 1
+    assert len(build(Cell(1)).train) == 6 and len(build(Cell(1)).trials.targets) == 2
 
 
 @pytest.mark.parametrize(
