@@ -15,7 +15,7 @@ LEVELS = [
         *("audio", "metrics", "mistakes", "calibration", "devices", "distributed", "dropout", "heads"),
         *("interruption", "kept", "loopback", "precision", "schedule"),
     },
-    {"attention", "description", "names", "experiment"},
+    {"attention", "description", "names", "experiment", "sharded", "ast_weights"},
     {"tuning"},
     {
         *("features", "lists", "augment", "checkpoint", "memory", "methods", "recipe", "scoring"),
