@@ -4,6 +4,7 @@ import shlex
 import sys
 from pathlib import Path
 
+from ipet.list_files import NUMBER
 from ipet.parsing import Parser
 from ipet.published_lists import is_published, read_list
 from ipet.releases import RELEASES, commands, data_root, release_of, without_flags
@@ -42,6 +43,18 @@ def check_variable_length(parser: Parser, args) -> None:
     for flag in ("patchout", "keep_features"):
         if getattr(args, flag, 0):
             parser.error(f"{said}, and -{flag} {getattr(args, flag):g} is for one; leave one of the two out")
+
+
+def check_list_files(parser: Parser, args) -> None:
+    """Refuse list files that are not numbered by folds where there are several."""
+    for name in ("path_training_dataset", "path_evaluation_dataset"):
+        path = getattr(args, name)
+        number = NUMBER.search(path.stem) if path is not None else None
+        if path is not None and args.fold > 1 and (number is None or int(number[0]) != 1):
+            parser.error(
+                f"-{name} {path.name}: of {args.fold} folds it names the file of fold 1, as in train_1.json; "
+                "accepted: that file, or this one alone with -fold 1"
+            )
 
 
 SIZES = {  # what a setting is for
@@ -88,6 +101,8 @@ def check_data(parser: Parser, args, given: bool) -> None:
     Args:
         given: Whether ``-path_data`` was given.
     """
+    if args.path_training_dataset is not None:  # lists of the user's own, which the readers check
+        return
     name, words = release_of(args.path_list), sys.argv[1:]
     if name is not None:
         try:

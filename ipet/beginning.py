@@ -98,9 +98,16 @@ def recipe_of(args, device: torch.device) -> Recipe:
         eval_every=args.eval_every,
         patience=args.patience,
         keep_features=int(getattr(args, "keep_features", 0) * 2**30),
-        num_workers=readers if args.num_workers is None else args.num_workers,
+        num_workers=readers if args.num_workers is None else share_workers(args.num_workers),
         loggers=args.logger,
+        amsgrad=args.amsgrad,
+        log_every=args.number_iteration_for_log,
     )
+
+
+def share_workers(total: int) -> int:
+    """Return the reader processes of this process, of ``total`` over all processes, rounded up."""
+    return -(-total // distributed.world_size())
 
 
 def task_of(args) -> dict:

@@ -223,6 +223,8 @@ def train_cells(
         first = datasets if cell == cells[0] else first
         seed_everything(cell.seed)  # every process and every fold begins alike
         model = build_model(args, len(datasets.train.labels))
+        if distributed.is_main() and cell == cells[0] and hasattr(model.backbone, "input_report"):
+            model.backbone.input_report.print_warnings()
         training = trainer(
             model,
             datasets,

@@ -52,9 +52,15 @@ VOLATILE = {
     "timeout",
     "eval_batch_size",
     "logger",
+    "number_iteration_for_log",
+    "description",
     "path_run",
     "path_data",
     "path_list",
+    "path_training_dataset",
+    "path_validation_dataset",
+    "path_evaluation_dataset",
+    "path_data_label",
     "path_cache",
     "path_trial",
     "more_trials",
@@ -79,6 +85,7 @@ class Logbook:
         last_step, last_epoch: a continued run's, the latter whole; later rows, which were written behind
             its last checkpoint, are dropped.
         parameters: what loggers are told of the training beside its run's arguments, JSON values by name.
+        log_every: Loggers get every Nth step; the file holds every step.
     """
 
     def __init__(
@@ -88,7 +95,9 @@ class Logbook:
         last_step: int = 0,
         last_epoch: int = 0,
         parameters: Mapping[str, object] | None = None,
+        log_every: int = 1,
     ):
+        self.log_every = log_every
         self.path = Path(folder) / "metrics.jsonl"
         self.path.parent.mkdir(parents=True, exist_ok=True)
         kept = [row for row in read_rows(self.path) if row["step"] <= last_step]
@@ -101,7 +110,7 @@ class Logbook:
             with self.unless_it_fails(name):
                 self.loggers[name] = LOGGERS[name](place_of(folder, parameters or {}, last_step))
                 if not self.loggers[name].keeps:
-                    for row in kept:
+                    for row in filter(self.is_logged, kept):
                         self.loggers[name].scalars(*numbers_of(row))
 
     @contextlib.contextmanager
@@ -139,7 +148,12 @@ class Logbook:
         with naming(self.path):
             self.file.write(json.dumps(row) + "\n")
             self.file.flush()
-        self.tell("scalars", *numbers_of(row))
+        if self.is_logged(row):
+            self.tell("scalars", *numbers_of(row))
+
+    def is_logged(self, row: Mapping) -> bool:
+        """Return whether loggers get a row: every epoch's, and every Nth step's."""
+        return row["kind"] != "step" or row["step"] % self.log_every == 0
 
     def show(self, step: int, tell_all: Callable[[Callable], None]) -> None:
         """Tell the loggers what came out of a training that is over.

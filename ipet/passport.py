@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ipet.checkpoint import file_sha256, read_json, write_json
 from ipet.description import FORMER_WEIGHTS, WEIGHTS
+from ipet.list_files import FLAGS, list_file
 from ipet.saved import files_of
 from ipet.summary import cell_order
 
@@ -140,7 +141,8 @@ def list_files(arguments: Mapping, cells: list[str]) -> dict[str, Path]:
         names += [f"train_{k}.json" for k in folds]
         held_out = sorted({*folds, *(k % arguments["fold"] + 1 for k in folds)}) if nested else folds
         names += [f"eval_{k}.json" for k in held_out]
-    files = {name: folder / name for name in names}
+    given = {flag: Path(arguments[flag]) for flag in FLAGS.values() if arguments.get(flag)}
+    files = {name: list_file(folder, name, given, arguments.get("fold") or 0) for name in names}
     trials = [arguments.get("path_trial"), *(arguments.get("more_trials") or [])]
     files |= {Path(path).name: Path(path) for path in trials if path}
     if arguments.get("add_musan_rir"):

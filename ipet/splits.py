@@ -10,6 +10,7 @@ import numpy as np
 from ipet.corruption import Corruption
 from ipet.datasets import Cut, Datasets, EvaluationClips, TrainClips, Trials
 from ipet.features import HOP_SAMPLES, covered_samples
+from ipet.list_files import list_file
 from ipet.lists import read_clips, read_labels, read_trials, utterance_key
 
 
@@ -57,6 +58,7 @@ def fold_datasets(
     num_folds: int,
     mixup: float = 0.0,
     check_files: bool = True,
+    files: Mapping[str, Path] | None = None,
 ) -> Datasets:
     """``train_<k>.json`` and ``eval_<k>.json`` of a fold.
 
@@ -68,23 +70,26 @@ def fold_datasets(
         root: where the lists' paths start.
         num_folds: that are asked for, the first ones.
         check_files: see ``read_clips``.
+        files: list files in place of the folder's, see ``list_file``.
 
     Raises: see ``read_labels`` and ``read_clips``; ValueError where nothing is left to train or
         choose on.
     """
-    labels = read_labels(folder / "labels.csv")
-    if not (folder / f"train_{cell.fold}.json").is_file():
+    path_of = partial(list_file, folder, files=files, num_folds=num_folds)
+    labels = read_labels(path_of("labels.csv"))
+    if not path_of(f"train_{cell.fold}.json").is_file():
         found = len(list(folder.glob("train_[0-9]*.json")))
         raise FileNotFoundError(
-            f"{folder}: no train_{cell.fold}.json, {found} folds are there; expected the {num_folds} of -fold"
+            f"{folder}: no {path_of(f'train_{cell.fold}.json').name}, {found} folds are there; expected the "
+            f"{num_folds} of -fold"
         )
     read = partial(read_clips, root=root, labels=labels, check_files=check_files)
-    train = read(folder / f"train_{cell.fold}.json")
-    held_out = {"eval": read(folder / f"eval_{cell.fold}.json")}
+    train = read(path_of(f"train_{cell.fold}.json"))
+    held_out = {"eval": read(path_of(f"eval_{cell.fold}.json"))}
     if cell.nested:
         there = len(list(folder.glob("eval_[0-9]*.json")))  # of which fewer may be asked for
         next_fold = cell.fold % max(there, num_folds) + 1
-        chosen = {clip.path for clip in read(folder / f"eval_{next_fold}.json")}
+        chosen = {clip.path for clip in read(path_of(f"eval_{next_fold}.json"))}
         valid = [clip for clip in train if clip.path in chosen]
         train = [clip for clip in train if clip.path not in chosen]
         if not train or not valid:
@@ -101,12 +106,18 @@ def fold_datasets(
 
 
 def split_datasets(
-    cell: Cell, cuts: Cuts, folder: Path, root: Path, mixup: float = 0.0, check_files: bool = True
+    cell: Cell,
+    cuts: Cuts,
+    folder: Path,
+    root: Path,
+    mixup: float = 0.0,
+    check_files: bool = True,
+    files: Mapping[str, Path] | None = None,
 ) -> Datasets:
     """``train.json``, ``valid.json`` and ``test.json``; see ``fold_datasets``."""
-    labels = read_labels(folder / "labels.csv")
+    labels = read_labels(list_file(folder, "labels.csv", files))
     train, *others = (
-        read_clips(folder / f"{name}.json", root, labels, check_files=check_files)
+        read_clips(list_file(folder, f"{name}.json", files), root, labels, check_files=check_files)
         for name in ("train", "valid", "test")
     )
     return Datasets(
@@ -130,6 +141,7 @@ def verification_datasets(
     check_files: bool = True,
     noises: Mapping | None = None,
     top: int = 0,
+    files: Mapping[str, Path] | None = None,
 ) -> Datasets:
     """``train.json`` by speakers, and the utterances of ``train.json`` and ``test.json`` that trials name.
 
@@ -138,13 +150,15 @@ def verification_datasets(
         noises: keywords of ``Corruption.from_lists``; None adds none.
         top: over how many training speakers scores are normalised, which makes a cohort of one
             utterance of each of them; 0: none.
+        files: see ``fold_datasets``.
 
     Raises: see ``fold_datasets`` and ``read_trials``; ValueError where ``top`` is 1 or above the
         number of speakers.
     """
-    labels = read_labels(folder / "labels.csv")
-    train = read_clips(folder / "train.json", root, labels, check_files=check_files)
-    known = [*train, *read_clips(folder / "test.json", root, None, check_files=check_files)]
+    path_of = partial(list_file, folder, files=files)
+    labels = read_labels(path_of("labels.csv"))
+    train = read_clips(path_of("train.json"), root, labels, check_files=check_files)
+    known = [*train, *read_clips(path_of("test.json"), root, None, check_files=check_files)]
     position = {utterance_key(clip.path): i for i, clip in enumerate(known)}
     pairs, targets = read_trials(path_trial, position)
     used, pairs = np.unique(pairs, return_inverse=True)

@@ -194,7 +194,10 @@ class Trainer:
         if distributed.is_main():
             sizes = dict(zip(("trainable_parameters", "all_parameters"), count_parameters(self.model)))
             parameters = {"seed": self.recipe.seed, **sizes}
-            self.logbook = Logbook(self.folder, self.recipe.loggers, self.step, self.epoch, parameters)
+            recipe = self.recipe
+            self.logbook = Logbook(
+                self.folder, recipe.loggers, self.step, self.epoch, parameters, recipe.log_every
+            )
         self.started = time.perf_counter()
         self.timer.saved()
         try:

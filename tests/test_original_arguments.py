@@ -1,0 +1,413 @@
+"""The original code's command lines: each of its flags works here, or says what replaces it (D3)."""
+
+import json
+import re
+import subprocess
+import sys
+from functools import partial
+
+import pytest
+import torch
+
+from ipet import beginning
+from ipet.beginning import recipe_of
+from ipet.launch import choose_gpus
+from ipet.list_files import list_file
+from ipet.logbook import Logbook, read_rows
+from ipet.loggers import LOGGERS, Logger
+from ipet.parsing import NO, YES
+from ipet.recipe import new_optimizer
+from ipet.rerun import flags_of
+from ipet.splits import Cell
+
+from helpers import ROOT, experiment, run_here, tiny, write_lists
+
+COMMON = {
+    "amsgrad": "True",
+    "description": "a first try",
+    "path_logging": "logs",
+    "path_training_dataset": "train.json",
+    "path_validation_dataset": "valid.json",
+    "path_evaluation_dataset": "test.json",
+    "path_data_label": "labels.csv",
+    "number_iteration_for_log": "50",
+    "backend_module_name": "linear",
+    "main_module_name": "AST",
+    "finetuning_task": "ESC50",
+    "input_prompt": "False",
+    "input_prompt_num": "4",
+    "flag_reproduciable": "True",
+    "num_workers": "8",
+    "usable_gpu": "0,1",
+}
+OF_AST = {
+    "imagenet_pretrain": "True",
+    "audioset_pretrain": "True",
+    "model_size": "base384",
+    "skip_norm": "False",
+}
+
+
+def parse(name, *flags):
+    with experiment(name) as load:
+        return load("arguments").get_args(["-name", "x", *map(str, flags)])
+
+
+def refusal(capsys, name, *flags):
+    with pytest.raises(SystemExit) as stop:
+        parse(name, *flags)
+    [line] = capsys.readouterr().err.splitlines()
+    assert stop.value.code == 2 and line.startswith("error: ")
+    return line
+
+
+# All of them ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["ast_fsd50k", "w2v_fsd50k"])
+def test_every_flag_of_the_original_is_accepted_and_has_help(name, capsys):
+    flags = COMMON | (OF_AST if name.startswith("ast") else {})
+    words = [word for flag, value in flags.items() for word in (f"-{flag}", value)]
+    args = parse(name, *words)
+    assert args.amsgrad is True and args.path_run.name == "logs" and args.border == 4
+    with pytest.raises(SystemExit):
+        parse(name, "-h")
+    text = capsys.readouterr().out
+    for flag in flags:
+        assert re.search(rf"(^|, |  )-{flag}\b", text, re.MULTILINE), flag
+
+
+@pytest.mark.parametrize("name", ["ast_esc50", "w2v_voxceleb"])
+def test_flags_without_effect_are_reported_with_what_replaces_them(name, capsys):
+    args = parse(name, "-main_module_name", "AST", "-backend_module_name", "fc", "-finetuning_task", "ESC50")
+    assert not {"main_module_name", "backend_module_name", "finetuning_task"} & vars(args).keys()
+    out, err = capsys.readouterr()
+    assert out == "" and len(err.splitlines()) == 3
+    for line in err.splitlines():
+        assert line.startswith("warning: command line: 1 of 4 flags left out: ")
+    assert "(-main_module_name AST); -pretrained, -size and -model_type choose another one" in err
+    assert "(-finetuning_task ESC50); run main.py of another folder, such as ast_gtzan" in err
+
+
+@pytest.mark.parametrize("rank, launched, lines", [("0", None, 1), ("1", None, 0), ("0", "7", 0)])
+def test_one_process_of_a_run_reports_its_flags(monkeypatch, capsys, rank, launched, lines):
+    monkeypatch.setenv("RANK", rank)
+    if launched:
+        monkeypatch.setenv("IPET_LAUNCHED", launched)
+    parse("ast_esc50", "-main_module_name", "AST")
+    assert len(capsys.readouterr().err.splitlines()) == lines
+
+
+@pytest.mark.parametrize("text", [*YES, *NO, "Yes", "NO", "T", "F", "tRUE"])
+def test_a_switch_accepts_every_spelling_of_the_original(text):
+    assert parse("ast_esc50", "-adapter", text).adapter is (text.lower() in YES)
+
+
+# Training ---------------------------------------------------------------------------------------------
+
+
+def test_amsgrad_reaches_the_optimiser():
+    model = torch.nn.Linear(2, 2)
+    model.own_names = {}
+    for value in (True, False):
+        recipe = recipe_of(parse("w2v_esc50", "-amsgrad", value), torch.device("cpu"))
+        optimizer = new_optimizer(model, recipe)
+        assert optimizer.defaults["amsgrad"] is value
+
+
+def test_algorithms_are_deterministic_by_default_as_in_the_original():
+    assert parse("ast_esc50").flag_reproducible is True
+    assert parse("ast_esc50", "-flag_reproduciable", "False").flag_reproducible is False
+
+
+@pytest.mark.parametrize("total, processes, each", [(8, 1, 8), (8, 4, 2), (9, 4, 3), (2, 4, 1), (0, 4, 0)])
+def test_workers_are_counted_over_all_processes(monkeypatch, total, processes, each):
+    monkeypatch.setattr(beginning.distributed, "world_size", lambda: processes)
+    args = parse("ast_esc50", "-num_workers", total)
+    assert recipe_of(args, torch.device("cpu")).num_workers == each
+
+
+def test_loggers_get_every_nth_step_and_the_file_every_step(tmp_path, monkeypatch):
+    got = []
+
+    class Kept(Logger):
+        def scalars(self, values, step):
+            got.append((step, *values))
+
+    monkeypatch.setitem(LOGGERS, "kept", Kept)
+    logbook = Logbook(tmp_path, ("kept",), log_every=3)
+    for step in range(1, 8):
+        logbook.log("step", 1, step, loss=1.0)
+    logbook.log("epoch", 1, 7, train_loss=0.5)
+    logbook.close()
+    assert got == [(3, "step/loss"), (6, "step/loss"), (7, "epoch/train_loss")]
+    assert len(read_rows(tmp_path / "metrics.jsonl")) == 8
+    got.clear()
+    Logbook(tmp_path, ("kept",), last_step=7, last_epoch=1, log_every=3).close()
+    assert got == [(3, "step/loss"), (6, "step/loss"), (7, "epoch/train_loss")]
+
+
+@pytest.mark.parametrize(
+    "words, numbers",
+    [
+        (["0,1,2"], (0, 1, 2)),
+        (["0, 1, 2"], (0, 1, 2)),
+        (["0", "1"], (0, 1)),
+        (["0,", "1"], (0, 1)),
+        (["1,1"], (1,)),
+        ([""], None),
+    ],
+)
+def test_gpus_are_given_with_commas_or_spaces_and_none_means_all(words, numbers):
+    assert parse("ast_esc50", "-usable_gpu", *words).usable_gpu == numbers
+    if numbers is None:
+        choose_gpus(None)
+
+
+@pytest.mark.parametrize("text", ["²", "0,x", "-1", "99999999999999999999"])
+def test_a_gpu_is_a_number(capsys, text):
+    assert "is not a list of GPU numbers such as 0,1" in refusal(capsys, "ast_esc50", f"-usable_gpu={text}")
+
+
+def test_a_run_keeps_its_description_and_goes_on_with_another(tmp_path):
+    lists = write_lists(tmp_path / "lists", train=4, valid=2, test=2)
+    flags = [*tiny(lists, tmp_path, "-epoch", 1, "-batch_size", 4, "-frame_length", 40)]
+    folder = run_here("w2v_speechcommands", *flags, "-description", "two words")
+    assert json.loads((folder / "arguments.json").read_text())["description"] == "two words"
+    run_here("w2v_speechcommands", *flags, "-description", "other words", "-resume")
+
+
+# The input prompt -------------------------------------------------------------------------------------
+
+
+def test_the_input_prompt_of_ast_is_a_method(capsys):
+    off = ["-embedding_prompt", "False", "-adapter", "no"]
+    args = parse("ast_esc50", "-input_prompt", "True", "-input_prompt_num", 8, *off)
+    assert (args.method, args.border) == ("input_prompt", 8)
+    assert capsys.readouterr().err == ""
+    assert parse("ast_esc50", "-input_prompt", "True").method == "input_prompt"
+    assert "the input prompt is not combined with prompts and adapters" in capsys.readouterr().err
+    assert parse("ast_esc50", "-input_prompt", "False").method == "ipet"
+
+
+def test_the_input_prompt_of_wav2vec2_only_freezes_the_backbone(capsys):
+    off = ["-embedding_prompt", "False", "-adapter", "False"]
+    assert parse("w2v_esc50", "-input_prompt", "True", *off).method == "linear"
+    assert parse("w2v_esc50", "-input_prompt", "True").method == "ipet"
+    assert "wav2vec 2.0 has no input prompt" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "flags, said",
+    [
+        (["-input_prompt", "True", "-adapter", "True"], "not combined with -adapter True"),
+        (["-input_prompt", "True", "-method", "lora"], "is -method input_prompt, not -method lora"),
+        (
+            ["-skip_norm", "True", "-norm_mean", "-4"],
+            "-skip_norm True and -norm_mean: no value is normalised",
+        ),
+        (["-audioset_pretrain", "False", "-pretrained", "random"], "both choose the weights"),
+        (["-imagenet_pretrain", "False"], "accepted: -audioset_pretrain False too"),
+        (["-model_size", "tiny224"], "-audioset_pretrain False takes the ImageNet weights of tiny224"),
+        (["-model_size", "huge"], "invalid choice: 'huge' (choose from"),
+    ],
+)
+def test_what_contradicts_itself_is_refused_with_what_is_accepted(capsys, flags, said):
+    assert said in refusal(capsys, "ast_esc50", *flags)
+
+
+def test_skip_norm_leaves_log_mels_as_they_are():
+    args = parse("ast_esc50", "-skip_norm", "True")
+    assert (torch.tensor(3.0) - args.norm_mean) / (2 * args.norm_std) == 3.0
+    assert parse("ast_esc50", "-skip_norm", "False").norm_mean == parse("ast_esc50").norm_mean
+
+
+# Weights ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "flags, pretrained",
+    [
+        ([], "MIT/ast-finetuned-audioset-10-10-0.4593"),
+        (
+            ["-imagenet_pretrain", "True", "-audioset_pretrain", "True"],
+            "MIT/ast-finetuned-audioset-10-10-0.4593",
+        ),
+        (["-audioset_pretrain", "False"], "imagenet"),
+        (["-audioset_pretrain", "False", "-imagenet_pretrain", "False"], "random"),
+        (["-audioset_pretrain", "True", "-pretrained", "a.pth"], "a.pth"),
+    ],
+)
+def test_the_switches_of_pretraining_choose_the_weights(flags, pretrained):
+    assert parse("ast_esc50", *flags).pretrained == pretrained
+
+
+def test_sizes_of_the_authors_of_ast_are_accepted():
+    assert parse("ast_esc50", "-model_size", "base384").size == "base"
+    args = parse("ast_esc50", "-model_size", "small224", "-audioset_pretrain", "False")
+    assert (args.size, args.pretrained) == ("small224", "imagenet")
+
+
+def test_a_hub_id_of_a_model_type_is_also_the_weights():
+    args = parse("w2v_esc50", "-model_type", "facebook/wav2vec2-base")
+    assert (args.model_type, args.pretrained) == ("auto", "facebook/wav2vec2-base")
+    args = parse("w2v_esc50", "-model_type", "facebook/wav2vec2-base", "-pretrained", "/weights")
+    assert (args.model_type, args.pretrained) == ("auto", "/weights")
+    args = parse("w2v_esc50", "-model_type", "facebook/hubert-base-ls960", "-pretrained", "random")
+    assert (args.model_type, args.pretrained) == ("hubert", "random")
+
+
+@pytest.mark.parametrize(
+    "flags, said",
+    [
+        (
+            ["-model_type", "magic"],
+            "invalid choice: 'magic' (choose from wav2vec2, hubert, wavlm, auto, or a hub",
+        ),
+        (["-model_type", "/wavlm"], "invalid choice"),
+        (["-model_type", "auto"], "expected -pretrained WEIGHTS"),
+        (
+            ["-model_type", "me/mine", "-pretrained", "random"],
+            "expected -model_type wav2vec2, hubert or wavlm",
+        ),
+    ],
+)
+def test_a_model_type_that_names_no_weights_is_refused(capsys, flags, said):
+    assert said in refusal(capsys, "w2v_esc50", *flags)
+
+
+# Lists ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def published(tmp_path):
+    """Lists under names like those of the original, away from the folder of -path_list."""
+    folder = write_lists(tmp_path / "p", train_1=4, train_2=3, eval_1=2, eval_2=3, train=6, valid=3, test=2)
+    for name in ("train_1", "train_2", "train", "valid"):
+        kind, _, fold = name.partition("_")
+        number = f"_{fold}" if fold else ""
+        (folder / f"{name}.json").rename(folder / f"esc_{kind}_data{number}.json")
+    for name in ("eval_1", "eval_2", "test"):
+        number = name.partition("_")[2]
+        (folder / f"{name}.json").rename(folder / f"esc_eval_data{'_' * bool(number)}{number}.json")
+    (folder / "labels.csv").rename(folder / "esc_class_labels_indices.csv")
+    return folder
+
+
+def list_flags(folder, number=""):
+    return [
+        *("-path_training_dataset", folder / f"esc_train_data{number}.json"),
+        *("-path_evaluation_dataset", folder / f"esc_eval_data{number}.json"),
+        *("-path_data_label", folder / "esc_class_labels_indices.csv"),
+    ]
+
+
+def lists_of(name, *flags):
+    with experiment(name) as load:
+        args = load("arguments").get_args(["-name", "x", *map(str, flags)])
+        return partial(load("dataset").build_datasets, args), args
+
+
+def test_list_files_of_folds_override_those_of_the_list_folder(published, tmp_path):
+    flags = ["-fold", 2, "-path_list", tmp_path / "nothing", *list_flags(published, "_1")]
+    build, args = lists_of("ast_esc50", *flags)
+    assert args.path_data == published  # where the lists' paths start, if not given
+    sizes = [(len(build(Cell(1, k)).train), len(build(Cell(1, k)).evaluation["eval"])) for k in (1, 2)]
+    assert sizes == [(4, 2), (3, 3)]
+
+
+def test_one_file_is_one_fold(published, capsys):
+    build, _ = lists_of("ast_esc50", "-fold", 1, *list_flags(published, "_2"))
+    assert len(build(Cell(1, 1)).train) == 3
+    line = refusal(capsys, "ast_esc50", *list_flags(published, "_2"))
+    assert "of 5 folds it names the file of fold 1, as in train_1.json" in line and "-fold 1" in line
+    assert "names the file of fold 1" in refusal(capsys, "ast_esc50", *list_flags(published))
+
+
+def test_list_files_of_a_split_override_those_of_the_list_folder(published):
+    flags = [*list_flags(published), "-path_validation_dataset", published / "esc_valid_data.json"]
+    build, _ = lists_of("w2v_speechcommands", *flags)
+    datasets = build(Cell(1))
+    assert [len(datasets.train), *map(len, datasets.evaluation.values())] == [6, 3, 2]
+
+
+def test_list_files_are_enough_for_own_data(published):
+    build, args = lists_of("w2v_custom", *list_flags(published, "_1"))
+    assert args.fold == 2 and len(build(Cell(1, 2)).train) == 3
+    _, args = lists_of("ast_custom", *list_flags(published))
+    assert args.fold == 1  # without a validation list
+    valid = ["-path_validation_dataset", published / "esc_valid_data.json"]
+    assert lists_of("ast_custom", *list_flags(published), *valid)[1].fold == 0
+
+
+def test_list_files_of_speakers_override_those_of_the_list_folder(published, tmp_path):
+    (tmp_path / "trials.txt").write_text(
+        "1 p/wav/test_0.wav p/wav/test_1.wav\n0 p/wav/test_1.wav p/wav/test_0.wav\n"
+    )
+    for path in published.glob("*.json"):
+        path.write_text(path.read_text().replace('"wav/', '"p/wav/'))
+    flags = [*list_flags(published), "-path_data", tmp_path]
+    flags += ["-path_trial", tmp_path / "trials.txt", "-add_musan_rir", "False"]
+    build, _ = lists_of("w2v_voxceleb", *flags)
+    assert len(build(Cell(1)).train) == 6 and len(build(Cell(1)).trials.targets) == 2
+
+
+@pytest.mark.parametrize(
+    "name, remedy", [("ast_esc50", "-protocol nested holds"), ("ast_voxceleb", "leave the")]
+)
+def test_a_validation_list_that_nothing_reads_is_reported(capsys, name, remedy):
+    args = parse(name, "-path_validation_dataset", "valid.json")
+    assert args.path_validation_dataset is None
+    err = capsys.readouterr().err
+    assert (
+        "this experiment has no validation list (-path_validation_dataset valid.json)" in err
+        and remedy in err
+    )
+
+
+def test_the_last_number_of_a_list_file_is_its_fold(tmp_path):
+    files = {"path_training_dataset": tmp_path / "esc50_train_data_1_v.json"}
+    assert list_file(tmp_path, "train_3.json", files, 5).name == "esc50_train_data_3_v.json"
+    assert list_file(tmp_path, "train_3.json", files, 1).name == "esc50_train_data_1_v.json"
+    assert list_file(tmp_path, "eval_3.json", files, 5) == tmp_path / "eval_3.json"
+    assert list_file(tmp_path, "labels.csv", None) == tmp_path / "labels.csv"
+
+
+def test_a_run_from_list_files_is_repeated_from_its_passport(published, tmp_path):
+    """Its flags are spelt from what arguments.json holds, and its lists are hashed."""
+    valid = ["-path_validation_dataset", published / "esc_valid_data.json"]
+    flags = [*list_flags(published), *valid, "-epoch", 1, "-batch_size", 4, "-frame_length", 40]
+    folder = run_here("w2v_speechcommands", *tiny(tmp_path, tmp_path, *flags, "-path_data", published))
+    passport = json.loads((folder / "passport.json").read_text())
+    assert set(passport["lists"]) == {"train.json", "valid.json", "test.json", "labels.csv"}
+    with experiment("w2v_speechcommands") as load:
+        get_args = load("arguments").get_args
+        spelt = flags_of(passport["arguments"], lambda words: vars(get_args([*words, "-name=x"])), "passport")
+    assert f"-path_training_dataset={published}/esc_train_data.json" in spelt
+
+
+# Hints and help ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "typed, meant",
+    [
+        ("-path_train_dataset", "-path_training_dataset"),
+        ("-path_labels", "-path_data_label"),
+        ("-skipnorm", "-skip_norm"),
+        ("-imagenet_pretrained", "-imagenet_pretrain"),
+    ],
+)
+def test_a_misspelt_flag_of_the_original_is_hinted_at(capsys, typed, meant):
+    assert f"did you mean {meant!r}?" in refusal(capsys, "ast_esc50", typed, "x")
+
+
+def test_help_needs_no_library():
+    """Milliseconds: nothing but the standard library is imported."""
+    code = "import sys; sys.argv = ['main.py', '-h']; import arguments\n"
+    code += "try: arguments.get_args()\nexcept SystemExit: pass\n"
+    code += "sys.exit(repr({'torch', 'numpy', 'huggingface_hub', 'transformers'} & set(sys.modules)))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT / "w2v_esc50", capture_output=True, text=True
+    )
+    assert done.stderr.strip() == "set()"
