@@ -18,7 +18,7 @@ from ipet.checkpoint import remove_unfinished, write_json
 from ipet.datasets import Datasets, check_recordings, unusable
 from ipet.devices import best_device, fast_precision
 from ipet.ending import MENDABLE
-from ipet.lists import Clip, check_disjoint, utterance_key
+from ipet.lists import Clip, check_disjoint
 from ipet.logbook import lock_run, open_run, read_record
 from ipet.loggers import check_loggers
 from ipet.passport import plain
@@ -219,7 +219,7 @@ def read_lists(args, cells: list[Cell], build_datasets) -> tuple[list[Datasets],
             recordings += clips.clips
             digest.update(repr([(c.path.name, c.classes) for c in clips.clips]).encode())
         if datasets.trials is not None:
-            names = [utterance_key(clip.path) for clip in datasets.evaluation["eval"].clips]
+            names = [clip.name for clip in datasets.evaluation["eval"].clips]
             digest.update(repr(names).encode())
             digest.update(datasets.trials.pairs.tobytes() + datasets.trials.targets.tobytes())
         if datasets.train.corrupt is not None:

@@ -21,10 +21,11 @@ from ipet.heads import SpeakerHead
 from ipet.inference import BATCH, TunedModel, new_backbone
 from ipet.insight import LinearCKA, Part, kinds_of, pooled_states, watched, without
 from ipet.inspection_table import as_csv, as_text, draw
-from ipet.lists import Labels, read_clips, read_labels, read_trials, utterance_key
+from ipet.lists import Labels, read_clips, read_labels
 from ipet.metrics import COUNTED, bootstrap_interval
 from ipet.precision import autocast
 from ipet.scoring import score_trials
+from ipet.trials import read_clip_trials
 from ipet.tuning import library_layers, prompts_computed
 
 HELD = 1 << 29  # bytes of outputs at once; the list is heard again for what exceeds them
@@ -77,7 +78,7 @@ def read_task(
 
     Raises:
         ValueError: the labels are not those of the adapter; trials without speakers, or the other way round.
-        FileNotFoundError, ValueError: see ``read_clips``, ``read_labels`` and ``read_trials``.
+        FileNotFoundError, ValueError: see ``read_clips``, ``read_labels`` and ``read_clip_trials``.
     """
     speakers = isinstance(model.model.head, SpeakerHead)
     if speakers != (trials is not None):
@@ -109,7 +110,7 @@ def read_trials_task(
 ) -> Task:
     """The trials of a list's utterances; see ``read_task``."""
     known = read_clips(path, root, None)
-    pairs, targets = read_trials(trials, {utterance_key(clip.path): i for i, clip in enumerate(known)})
+    pairs, targets = read_clip_trials(trials, known, root)
     if num_clips is not None:
         chosen = few_utterances(pairs, num_clips, rng)
         pairs, targets = pairs[chosen], targets[chosen]

@@ -10,7 +10,8 @@ import numpy as np
 from ipet.corruption import Corruption
 from ipet.datasets import Cut, Datasets, EvaluationClips, TrainClips, Trials
 from ipet.features import HOP_SAMPLES, covered_samples
-from ipet.lists import read_clips, read_labels, read_trials, utterance_key
+from ipet.lists import read_clips, read_labels
+from ipet.trials import read_clip_trials
 
 
 class Cuts(NamedTuple):
@@ -139,14 +140,13 @@ def verification_datasets(
         top: over how many training speakers scores are normalised, which makes a cohort of one
             utterance of each of them; 0: none.
 
-    Raises: see ``fold_datasets`` and ``read_trials``; ValueError where ``top`` is 1 or above the
+    Raises: see ``fold_datasets`` and ``read_clip_trials``; ValueError where ``top`` is 1 or above the
         number of speakers.
     """
     labels = read_labels(folder / "labels.csv")
     train = read_clips(folder / "train.json", root, labels, check_files=check_files)
     known = [*train, *read_clips(folder / "test.json", root, None, check_files=check_files)]
-    position = {utterance_key(clip.path): i for i, clip in enumerate(known)}
-    pairs, targets = read_trials(path_trial, position)
+    pairs, targets = read_clip_trials(path_trial, known, root)
     used, pairs = np.unique(pairs, return_inverse=True)
     utterances = EvaluationClips([known[i] for i in used], labels, cuts.evaluation)
     corrupt = Corruption.from_lists(**noises) if noises is not None else None

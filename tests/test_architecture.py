@@ -21,7 +21,7 @@ LEVELS = [
         *("features", "lists", "augment", "checkpoint", "memory", "methods", "recipe", "scoring"),
         *("layer_kinds", "insight"),
     },
-    {"loggers", "results", "ending"},
+    {"loggers", "results", "ending", "trials"},
     {
         *("datasets", "backbones", "multitask", "logbook", "cache", "corruption"),
         *("moments", "fingerprint", "summary", "plots", "saved", "excerpts", "page", "study"),
