@@ -18,7 +18,9 @@ from ipet.checkpoint import remove_unfinished, write_json
 from ipet.datasets import Datasets, check_recordings, unusable
 from ipet.devices import best_device, fast_precision
 from ipet.ending import MENDABLE
-from ipet.lists import Clip, check_disjoint
+from ipet.folds import next_fold
+from ipet.list_digests import clips_sha256, datasets_sha256, hashed_names
+from ipet.lists import Clip, check_disjoint, read_clips
 from ipet.logbook import lock_run, open_run, read_record
 from ipet.loggers import check_loggers
 from ipet.passport import plain
@@ -94,6 +96,7 @@ def recipe_of(args, device: torch.device) -> Recipe:
         balanced=args.balanced_sampler,
         eval_every=args.eval_every,
         patience=args.patience,
+        test_every_epoch=args.test_every_epoch,
         keep_features=int(getattr(args, "keep_features", 0) * 2**30),
         num_workers=readers if args.num_workers is None else args.num_workers,
         loggers=args.logger,
@@ -205,7 +208,7 @@ def check(args, folder: Path, cells: list[Cell], build_datasets) -> tuple[FileLo
 
 
 def read_lists(args, cells: list[Cell], build_datasets) -> tuple[list[Datasets], list[Clip], Any]:
-    """Everything that a run will read: its lists, their recordings, and a digest of what is learnt from."""
+    """Return everything that a run reads: its lists, their recordings, and a digest of all lists."""
     # The lists of a run are those of its folds, whatever seeds and protocols are asked for.
     folds = list(dict.fromkeys(Cell(cells[0].seed, cell.fold) for cell in cells))
     digest, recordings = hashlib.sha256(), []
@@ -215,17 +218,19 @@ def read_lists(args, cells: list[Cell], build_datasets) -> tuple[list[Datasets],
         if len(datasets.train.labels.mids) < 2 and args.classification_loss == "cce":
             raise ValueError(f"{args.path_list}: its labels.csv has one class alone; expected two or more")
         digest.update(repr(datasets.train.labels.mids).encode())
+        digest.update(repr(datasets_sha256(datasets)).encode())
         for clips in (datasets.train, *datasets.evaluation.values()):
             recordings += clips.clips
-            digest.update(repr([(c.path.name, c.classes) for c in clips.clips]).encode())
-        if datasets.trials is not None:
-            names = [clip.name for clip in datasets.evaluation["eval"].clips]
-            digest.update(repr(names).encode())
-            digest.update(datasets.trials.pairs.tobytes() + datasets.trials.targets.tobytes())
         if datasets.train.corrupt is not None:
             noises = datasets.train.corrupt.paths
             recordings += [Clip(path, (), "noise and rooms of the training clips") for path in noises]
-            digest.update(repr([path.parts[-2:] for path in noises]).encode())
+            digest.update(repr(list(hashed_names(map(str, noises)).values())).encode())
+    # -protocol nested, which may be added later, reads the list of a further fold, too.
+    further = [next_fold(args.path_list, cell.fold, args.fold) for cell in folds if cell.fold]
+    for path in [args.path_list / f"eval_{fold}.json" for fold in further]:
+        if path.is_file():
+            clips = read_clips(path, args.path_data, lists[0].train.labels, check_files=False)
+            digest.update(clips_sha256(clips, hashed_names(clip.name for clip in clips)).encode())
     for cell in {cell.fold: cell for cell in cells if cell.nested}.values():
         lists.append(build_datasets(args, cell))
     for trials in more_trials(args):

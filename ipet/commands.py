@@ -22,10 +22,10 @@ from ipet.checkpoint import save_arrays, tell, write_atomically
 from ipet.files import AUDIO, known_recordings, readable_size
 from ipet.heads import SpeakerHead
 from ipet.inference import TunedModel, Window
-from ipet.metrics import eer, min_dcf
 from ipet.printable import escaped
 from ipet.scoring import score_trials
 from ipet.trials import TRIALS, read_trial_rows, trial_files
+from ipet.verification_metrics import eer, min_dcf
 
 OTHER_DEVICE = 0.05  # that a probability may differ by on another device, or in another precision
 READERS, AHEAD = 4, 16  # threads that decode (libsndfile lets others run), and files decoded ahead
@@ -341,7 +341,7 @@ def verify(
     paths: list[Path],
     trials: Path | None,
     root: Path,
-    scoring: str,
+    scoring: str | None,
     csv_file: Path | None,
     json_file: str | None = None,
 ) -> int:
@@ -351,13 +351,14 @@ def verify(
         paths: the two recordings.
         trials: ``1 one.wav other.wav`` (one speaker) or ``0 ...`` (two) a line, in place of ``paths``.
         root: Folder of the recordings, see ``trial_files``.
-        scoring: ``mean_distance`` or ``cosine``.
+        scoring: ``mean_distance`` or ``cosine``; None: the scoring of the adapter's training.
         csv_file: for every trial's score.
         json_file: where to write what is told as JSON; ``-`` is the standard output, in the text's place.
 
     Raises:
         ValueError: neither two recordings nor trials; a trial's recording that cannot be used.
     """
+    scoring = scoring or model.scoring
     if trials is None:
         check_two(paths)
         if not isinstance(model.model.head, SpeakerHead):

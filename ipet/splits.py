@@ -10,6 +10,7 @@ import numpy as np
 from ipet.corruption import Corruption
 from ipet.datasets import Cut, Datasets, EvaluationClips, TrainClips, Trials
 from ipet.features import HOP_SAMPLES, covered_samples
+from ipet.folds import count_folds, next_fold
 from ipet.lists import read_clips, read_labels
 from ipet.trials import read_clip_trials
 
@@ -75,7 +76,7 @@ def fold_datasets(
     """
     labels = read_labels(folder / "labels.csv")
     if not (folder / f"train_{cell.fold}.json").is_file():
-        found = len(list(folder.glob("train_[0-9]*.json")))
+        found = count_folds(folder)
         raise FileNotFoundError(
             f"{folder}: no train_{cell.fold}.json, {found} folds are there; expected the {num_folds} of -fold"
         )
@@ -83,15 +84,14 @@ def fold_datasets(
     train = read(folder / f"train_{cell.fold}.json")
     held_out = {"eval": read(folder / f"eval_{cell.fold}.json")}
     if cell.nested:
-        there = len(list(folder.glob("eval_[0-9]*.json")))  # of which fewer may be asked for
-        next_fold = cell.fold % max(there, num_folds) + 1
-        chosen = {clip.path for clip in read(folder / f"eval_{next_fold}.json")}
+        held_out_fold = next_fold(folder, cell.fold, num_folds)
+        chosen = {clip.path for clip in read(folder / f"eval_{held_out_fold}.json")}
         valid = [clip for clip in train if clip.path in chosen]
         train = [clip for clip in train if clip.path not in chosen]
         if not train or not valid:
             raise ValueError(
-                f"{folder}: with fold {next_fold} held out of train_{cell.fold}.json {len(train)} clips are "
-                f"left to train on and {len(valid)} to choose the epoch on; -protocol nested needs both, "
+                f"{folder}: with fold {held_out_fold} held out of train_{cell.fold}.json {len(train)} clips "
+                f"are left to train on and {len(valid)} to choose the epoch on; -protocol nested needs both, "
                 "hence at least 3 folds"
             )
         held_out = {"valid": valid, "test": held_out["eval"]}
