@@ -310,6 +310,13 @@ def add_training(parser: Parser) -> None:
         metavar="N",
         help="evaluate every N epochs, and the last; among these alone the best epoch is looked for",
     )
+    add_switch(
+        group,
+        "-test_every_epoch",
+        default=False,
+        help="evaluate the test list after each epoch, too, as the authors do: best epoch, running means; "
+        "models are chosen on the validation list all the same",
+    )
     add(
         "-patience",
         type=size,

@@ -11,15 +11,18 @@ import torch
 from filelock import FileLock
 
 from ipet import distributed
-from ipet.arguments import PROTOCOL, SEED, leaves_out
+from ipet.arguments import PROTOCOL, SEED, leaves_out, list_values
 from ipet.audio import ClipError, Recordings
 from ipet.cache import Cache, build_cache, current_sources
 from ipet.checkpoint import remove_unfinished, write_json
 from ipet.datasets import Datasets, check_recordings, open_header, unusable
 from ipet.devices import best_device, fast_precision
 from ipet.ending import MENDABLE
+from ipet.folds import next_fold
 from ipet.input_report import InputReport
-from ipet.lists import Clip, check_disjoint, utterance_key
+from ipet.list_digests import clips_sha256, datasets_sha256, hashed_names
+from ipet.list_files import list_file
+from ipet.lists import Clip, check_disjoint, read_clips
 from ipet.logbook import lock_run, open_run, read_record
 from ipet.loggers import check_loggers
 from ipet.passport import plain
@@ -97,6 +100,7 @@ def recipe_of(args, device: torch.device) -> Recipe:
         balanced=args.balanced_sampler,
         eval_every=args.eval_every,
         patience=args.patience,
+        test_every_epoch=args.test_every_epoch,
         keep_features=int(getattr(args, "keep_features", 0) * 2**30),
         num_workers=readers if args.num_workers is None else share_workers(args.num_workers),
         loggers=args.logger,
@@ -174,6 +178,12 @@ def find_bad(args, recordings: list[Clip]) -> dict[Path, str]:
     return unusable(recordings, sound, None if args.on_bad_audio == "skip" else open_header)
 
 
+def left_out_names(paths: Container[Path], recordings: list[Clip]) -> list[str]:
+    """Return the text that stands in a digest for each recording that is left out."""
+    names = hashed_names(clip.name or str(clip.path) for clip in recordings)
+    return sorted({names[clip.name or str(clip.path)] for clip in recordings if clip.path in paths})
+
+
 def shipped_reports(args, recordings: list[Clip], bad: Mapping[Path, str]) -> list[InputReport]:
     """Return what was used and left out of a data set's recordings; nothing for lists of one's own."""
     if args.on_bad_audio is not None or not leaves_out(args):
@@ -246,7 +256,7 @@ def check(
             if args.fold and (args.path_list / f"train_{args.fold + 1}.json").is_file():
                 print(f"note: {args.path_list} holds more folds than the {args.fold} of -fold", flush=True)
             bad = find_bad(args, recordings)
-            digest.update(repr(sorted(path.name for path in bad)).encode() if bad else b"")
+            digest.update(repr(left_out_names(bad, recordings)).encode() if bad else b"")
             for datasets in lists:
                 few(args, without(args, datasets, bad), cells[0].seed)
             arguments = json_values(args)
@@ -285,7 +295,7 @@ def check(
 
 
 def read_lists(args, cells: list[Cell], build_datasets) -> tuple[list[Datasets], list[Clip], Any]:
-    """Everything that a run will read: its lists, their recordings, and a digest of what is learnt from."""
+    """Return everything that a run reads: its lists, their recordings, and a digest of all lists."""
     # The lists of a run are those of its folds, whatever seeds and protocols are asked for.
     folds = list(dict.fromkeys(Cell(cells[0].seed, cell.fold) for cell in cells))
     digest, recordings = hashlib.sha256(), []
@@ -295,17 +305,20 @@ def read_lists(args, cells: list[Cell], build_datasets) -> tuple[list[Datasets],
         if len(datasets.train.labels.mids) < 2 and args.classification_loss == "cce":
             raise ValueError(f"{args.path_list}: its labels.csv has one class alone; expected two or more")
         digest.update(repr(datasets.train.labels.mids).encode())
+        digest.update(repr(datasets_sha256(datasets)).encode())
         for clips in (datasets.train, *datasets.evaluation.values()):
             recordings += clips.clips
-            digest.update(repr([(c.path.name, c.classes) for c in clips.clips]).encode())
-        if datasets.trials is not None:
-            names = [utterance_key(clip.path) for clip in datasets.evaluation["eval"].clips]
-            digest.update(repr(names).encode())
-            digest.update(datasets.trials.pairs.tobytes() + datasets.trials.targets.tobytes())
         if datasets.train.corrupt is not None:
             noises = datasets.train.corrupt.paths
             recordings += [Clip(path, (), "noise and rooms of the training clips") for path in noises]
-            digest.update(repr([path.parts[-2:] for path in noises]).encode())
+            digest.update(repr(list(hashed_names(map(str, noises)).values())).encode())
+    # -protocol nested, which may be added later, reads the list of a further fold, too.
+    files = list_values(args)["files"]
+    further = [next_fold(args.path_list, cell.fold, args.fold, files) for cell in folds if cell.fold]
+    for path in [list_file(args.path_list, f"eval_{fold}.json", files, args.fold) for fold in further]:
+        if path.is_file():
+            clips = read_clips(path, args.path_data, lists[0].train.labels, check_files=False)
+            digest.update(clips_sha256(clips, hashed_names(clip.name for clip in clips)).encode())
     for cell in {cell.fold: cell for cell in cells if cell.nested}.values():
         lists.append(build_datasets(args, cell))
     for trials in more_trials(args):

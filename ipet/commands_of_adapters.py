@@ -100,7 +100,7 @@ def verify(argv: list[str]) -> int:
     add("file", nargs="*", type=Path, metavar="FILE", help="two recordings")
     add("-trials", "--trials", type=Path, default=None, metavar="FILE", help="a list of trials instead")
     add("-path_data", type=Path, default=Path(), metavar="DIR", help="where the trials' paths start")
-    add("-scoring", choices=("mean_distance", "cosine"), default="mean_distance", help="higher is more alike")
+    add("-scoring", choices=("mean_distance", "cosine"), default=None, help="the training's if not given")
     add("-csv", "--csv", type=Path, default=None, metavar="FILE", help="the trials' scores")
     add("-json", "--json", default=None, metavar="FILE", help="write what is told there; - is the screen")
     flags = parser.parse_args(argv)

@@ -228,7 +228,7 @@ def train_cells(
         training = trainer(
             model,
             datasets,
-            replace(recipe, seed=cell.seed),
+            replace(recipe, seed=cell.seed, test_every_epoch=recipe.test_every_epoch and not cell.nested),
             device,
             path,
             describe=describe(args, model, datasets),
@@ -314,4 +314,5 @@ def describe(args, model, datasets) -> dict:
         "cut": datasets.evaluation[datasets.watched].cut.settings,
         "backbone": {**backbone.settings, "pretrained": args.pretrained, "sha256": backbone.sha256},
         "tuning": backbone.tuning,
+        **({"scoring": args.scoring} if "scoring" in args else {}),
     }

@@ -39,6 +39,8 @@ class Recipe:
         balanced: clips are drawn, with replacement, by how rare their classes are; see ``TrainClips.rarity``.
         eval_every: epochs from one evaluation to the next; the last epoch is always evaluated.
         patience: epochs that may be no better on the validation list before the training ends; None: all.
+        test_every_epoch: Whether the test list is evaluated after each epoch, too, for the metrics of the
+            original code; nothing is chosen on it.
         num_workers: processes that read clips, for each training process.
         loggers, log_every: see ``Logbook``.
 
@@ -73,6 +75,7 @@ class Recipe:
     patience: int | None = None
     amsgrad: bool = False
     log_every: int = 1
+    test_every_epoch: bool = False
 
     def __post_init__(self):
         if self.schedule not in SCHEDULES:

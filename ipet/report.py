@@ -13,11 +13,12 @@ import numpy as np
 
 from ipet import plots
 from ipet.checkpoint import read_json, write_atomically
-from ipet.metrics import average_precision, confusion, det_curve
+from ipet.metrics import average_precision, confusion
 from ipet.printable import escaped, folder_name
 from ipet.results import read_result
 from ipet.saved import files_of
 from ipet.summary import NESTED, TITLES, cell_order, check_agrees, in_percent, summarise, table
+from ipet.verification_metrics import det_curve
 
 COSTS = ("trainable_parameters", "all_parameters", "seconds", "peak_memory_bytes")
 RAW = (  # columns of the CSV: values as they are, for programs
@@ -461,6 +462,21 @@ def read_predictions(path: Path) -> tuple[np.ndarray, np.ndarray]:
             return arrays["scores"], arrays["targets"]
     except FileNotFoundError:
         raise FileNotFoundError(f"{path}: no such file; what needs its scores is left out") from None
+    except DAMAGE as error:
+        raise ValueError(told(path, error)) from None
+
+
+def read_speakers(path: Path) -> np.ndarray | None:
+    """Return the speakers [N, 2] of a cell's trials; None where it has no trials, or they are not known.
+
+    Raises:
+        FileNotFoundError, ValueError: The file is missing or damaged; the message names it.
+    """
+    try:
+        with np.load(path) as arrays:
+            return arrays.get("speakers")
+    except FileNotFoundError:
+        raise
     except DAMAGE as error:
         raise ValueError(told(path, error)) from None
 

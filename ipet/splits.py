@@ -10,8 +10,10 @@ import numpy as np
 from ipet.corruption import Corruption
 from ipet.datasets import Cut, Datasets, EvaluationClips, TrainClips, Trials
 from ipet.features import HOP_SAMPLES, covered_samples
+from ipet.folds import count_folds, next_fold
 from ipet.list_files import list_file
-from ipet.lists import read_clips, read_labels, read_trials, utterance_key
+from ipet.lists import read_clips, read_labels
+from ipet.trials import read_clip_trials
 
 
 class Cuts(NamedTuple):
@@ -78,7 +80,7 @@ def fold_datasets(
     path_of = partial(list_file, folder, files=files, num_folds=num_folds)
     labels = read_labels(path_of("labels.csv"))
     if not path_of(f"train_{cell.fold}.json").is_file():
-        found = len(list(folder.glob("train_[0-9]*.json")))
+        found = count_folds(folder, files)
         raise FileNotFoundError(
             f"{folder}: no {path_of(f'train_{cell.fold}.json').name}, {found} folds are there; expected the "
             f"{num_folds} of -fold"
@@ -87,15 +89,14 @@ def fold_datasets(
     train = read(path_of(f"train_{cell.fold}.json"))
     held_out = {"eval": read(path_of(f"eval_{cell.fold}.json"))}
     if cell.nested:
-        there = len(list(folder.glob("eval_[0-9]*.json")))  # of which fewer may be asked for
-        next_fold = cell.fold % max(there, num_folds) + 1
-        chosen = {clip.path for clip in read(path_of(f"eval_{next_fold}.json"))}
+        held_out_fold = next_fold(folder, cell.fold, num_folds, files)
+        chosen = {clip.path for clip in read(path_of(f"eval_{held_out_fold}.json"))}
         valid = [clip for clip in train if clip.path in chosen]
         train = [clip for clip in train if clip.path not in chosen]
         if not train or not valid:
             raise ValueError(
-                f"{folder}: with fold {next_fold} held out of train_{cell.fold}.json {len(train)} clips are "
-                f"left to train on and {len(valid)} to choose the epoch on; -protocol nested needs both, "
+                f"{folder}: with fold {held_out_fold} held out of train_{cell.fold}.json {len(train)} clips "
+                f"are left to train on and {len(valid)} to choose the epoch on; -protocol nested needs both, "
                 "hence at least 3 folds"
             )
         held_out = {"valid": valid, "test": held_out["eval"]}
@@ -152,15 +153,14 @@ def verification_datasets(
             utterance of each of them; 0: none.
         files: see ``fold_datasets``.
 
-    Raises: see ``fold_datasets`` and ``read_trials``; ValueError where ``top`` is 1 or above the
+    Raises: see ``fold_datasets`` and ``read_clip_trials``; ValueError where ``top`` is 1 or above the
         number of speakers.
     """
     path_of = partial(list_file, folder, files=files)
     labels = read_labels(path_of("labels.csv"))
     train = read_clips(path_of("train.json"), root, labels, check_files=check_files)
     known = [*train, *read_clips(path_of("test.json"), root, None, check_files=check_files)]
-    position = {utterance_key(clip.path): i for i, clip in enumerate(known)}
-    pairs, targets = read_trials(path_trial, position)
+    pairs, targets = read_clip_trials(path_trial, known, root)
     used, pairs = np.unique(pairs, return_inverse=True)
     utterances = EvaluationClips([known[i] for i in used], labels, cuts.evaluation)
     corrupt = Corruption.from_lists(**noises) if noises is not None else None

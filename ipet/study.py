@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ipet.checkpoint import read_json
 from ipet.experiment import load_module, run_folder, settings_of
+from ipet.list_digests import hashed_names
 from ipet.starting_lists import starting_lists
 
 FIXED = {"name", "tags", "project", "path_run", "resume", "protocol", "rand_seed", "fold"}  # not to be chosen
@@ -103,9 +104,9 @@ def describe(experiment: Path, grid: dict, ranges: dict, further: list[str], fol
 
 
 def lists_sha256(folder: Path) -> str:
-    """A digest of what the lists in a folder hold: recordings by their names, with their labels.
+    """Return a digest of what the lists in a folder hold: recordings by their listed paths, and labels.
 
-    Where the recordings lie may differ from machine to machine.
+    The folder that absolute paths have in common may differ from machine to machine.
 
     Raises:
         ValueError: a list that is no JSON.
@@ -113,12 +114,17 @@ def lists_sha256(folder: Path) -> str:
     digest = hashlib.sha256()
     if (folder / "labels.csv").is_file():
         digest.update((folder / "labels.csv").read_bytes())
+    lists = {}
     for path in sorted(folder.glob("*.json")):
         content = read_json(path)
         clips = content.get("data") if isinstance(content, dict) else None
         if isinstance(clips, list):  # otherwise another file, such as of statistics
-            names = [(Path(str(c.get("wav"))).name, c.get("labels")) for c in clips if isinstance(c, dict)]
-            digest.update(repr((path.name, names)).encode())
+            lists[path.name] = [(str(c.get("wav")), c.get("labels")) for c in clips if isinstance(c, dict)]
+    names = hashed_names(name for clips in lists.values() for name, _ in clips)
+    for file, clips in lists.items():
+        digest.update(repr((file, [(names[name], labels) for name, labels in clips])).encode())
+    for path in sorted(folder.glob("*.txt")):  # trials
+        digest.update(repr(path.name).encode() + path.read_bytes())
     return digest.hexdigest()
 
 

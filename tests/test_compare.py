@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from ipet.__main__ import main
-from ipet.compare import paired_difference
-from ipet.metrics import bootstrap_interval, eer, mean_average_precision
+from ipet.differences import paired_difference
+from ipet.intervals import bootstrap_interval
+from ipet.metrics import mean_average_precision
+from ipet.verification_metrics import eer
 
 from helpers import one_hot, result, write_run
 

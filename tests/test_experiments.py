@@ -8,7 +8,7 @@ import pytest
 import safetensors.torch
 
 from ipet.arguments import METHODS
-from ipet.metrics import eer
+from ipet.verification_metrics import eer
 
 import releases
 from helpers import EXPERIMENTS, ROOT, load_script, rows, run_here, run_there

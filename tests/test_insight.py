@@ -20,8 +20,9 @@ from ipet.inference import TunedModel
 from ipet.insight import LayerWatch, LinearCKA, kinds_of, pooled_states, watched, without
 from ipet.inspection import HELD, Hearing, change, conditions_of, few_utterances, measure, read_task
 from ipet.methods import apply_method
-from ipet.metrics import accuracy, eer
+from ipet.metrics import accuracy
 from ipet.tuning import Adapter, Tuning, prompts_computed, tuned_layers
+from ipet.verification_metrics import eer
 
 from helpers import run_here, tiny, write_lists, write_wav
 
