@@ -469,7 +469,8 @@ def trial_values(args) -> dict:
         "root_rir": args.path_rir,
     }
     noises = noises if args.add_musan_rir else None
-    return {"path_trial": args.path_trial, "noises": noises, "top": args.as_norm}
+    values = {"path_trial": args.path_trial, "noises": noises, "top": args.as_norm}
+    return values | {"valid_speakers": args.valid_speakers}
 
 
 def log_mel_cut_values(args) -> dict:

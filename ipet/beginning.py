@@ -219,9 +219,11 @@ def read_lists(args, cells: list[Cell], build_datasets) -> tuple[list[Datasets],
             recordings += clips.clips
             digest.update(repr([(c.path.name, c.classes) for c in clips.clips]).encode())
         if datasets.trials is not None:
-            names = [utterance_key(clip.path) for clip in datasets.evaluation["eval"].clips]
+            names = [utterance_key(clip.path) for clip in datasets.evaluation[datasets.reported].clips]
             digest.update(repr(names).encode())
             digest.update(datasets.trials.pairs.tobytes() + datasets.trials.targets.tobytes())
+        if datasets.valid_trials is not None:
+            digest.update(datasets.valid_trials.pairs.tobytes())
         if datasets.train.corrupt is not None:
             noises = datasets.train.corrupt.paths
             recordings += [Clip(path, (), "noise and rooms of the training clips") for path in noises]
@@ -231,7 +233,7 @@ def read_lists(args, cells: list[Cell], build_datasets) -> tuple[list[Datasets],
     for trials in more_trials(args):
         lists.append(build_datasets(with_trials(args, trials), cells[0]))
         check_leakage(lists[-1])
-        recordings += lists[-1].evaluation["eval"].clips
+        recordings += lists[-1].evaluation[lists[-1].reported].clips
     return lists, recordings, digest
 
 
@@ -244,10 +246,11 @@ def check_leakage(datasets: Datasets) -> None:
         check_disjoint(datasets.train.clips, *(clips.clips for clips in datasets.evaluation.values()))
         return
     trained = {clip.path for clip in datasets.train.clips}
-    heard = sum(clip.path in trained for clip in datasets.evaluation["eval"].clips)
+    tested = datasets.evaluation[datasets.reported]
+    heard = sum(clip.path in trained for clip in tested.clips)
     if heard:
         print(
-            f"note: {heard:,} of the {len(datasets.evaluation['eval']):,} utterances of the trials are in "
+            f"note: {heard:,} of the {len(tested):,} utterances of the trials are in "
             "the training list; their error rates are no measure of unknown speakers, nor is AS-norm's "
             "cohort one of strangers",
             flush=True,

@@ -314,17 +314,18 @@ class Trials(NamedTuple):
 
 
 class Datasets(NamedTuple):
-    """What a model is trained and evaluated on.
+    """The lists that a model is trained and evaluated on.
 
-    ``evaluation`` holds ``eval`` where the protocol has no validation list, or ``valid`` and
-    ``test``. Speaker verification compares the clips of ``eval`` as ``trials`` say; ``cohort``
-    normalises the scores, where that is asked for.
+    ``evaluation`` holds ``eval`` where the protocol has no validation list, or ``valid`` and ``test``.
+    Speaker verification compares the clips of ``eval`` or ``test`` by ``trials``, those of ``valid`` by
+    ``valid_trials``; ``cohort`` normalises the scores, where that is asked for.
     """
 
     train: TrainClips
     evaluation: dict[str, EvaluationClips]
     trials: Trials | None = None
     cohort: EvaluationClips | None = None
+    valid_trials: Trials | None = None
 
     def without(self, paths: Container[Path]) -> "Datasets":
         """The same without the clips of some recordings.
@@ -338,7 +339,7 @@ class Datasets(NamedTuple):
         if broken is not None:
             raise ValueError(f"{broken} cannot be used, and only clips are left out: mend it, or its list")
         if self.trials is not None:
-            for clip in self.evaluation["eval"].clips:
+            for clip in (clip for clips in self.evaluation.values() for clip in clips.clips):
                 if clip.path in paths:
                     raise ValueError(f"{clip.where} cannot be used, and trials need every utterance")
         return self._replace(
@@ -351,6 +352,15 @@ class Datasets(NamedTuple):
     def watched(self) -> str:
         """The list evaluated after every epoch: never the test list where there is a validation list."""
         return "valid" if "valid" in self.evaluation else "eval"
+
+    @property
+    def reported(self) -> str:
+        """The list whose numbers are a run's result: the test list, or the only evaluation list."""
+        return "test" if "test" in self.evaluation else "eval"
+
+    def trials_of(self, name: str) -> Trials | None:
+        """Return the trials of the evaluation list of that name."""
+        return self.valid_trials if name == "valid" else self.trials
 
     @property
     def lists(self) -> list[Clips]:

@@ -11,6 +11,7 @@ from ipet.corruption import Corruption
 from ipet.datasets import Cut, Datasets, EvaluationClips, TrainClips, Trials
 from ipet.features import HOP_SAMPLES, covered_samples
 from ipet.lists import read_clips, read_labels, read_trials, utterance_key
+from ipet.speaker_split import hold_out_speakers
 
 
 class Cuts(NamedTuple):
@@ -130,6 +131,7 @@ def verification_datasets(
     check_files: bool = True,
     noises: Mapping | None = None,
     top: int = 0,
+    valid_speakers: int = 0,
 ) -> Datasets:
     """``train.json`` by speakers, and the utterances of ``train.json`` and ``test.json`` that trials name.
 
@@ -138,6 +140,8 @@ def verification_datasets(
         noises: keywords of ``Corruption.from_lists``; None adds none.
         top: over how many training speakers scores are normalised, which makes a cohort of one
             utterance of each of them; 0: none.
+        valid_speakers: Number of training speakers that are held out for validation; 0 by the published
+            protocol. See ``hold_out_speakers``.
 
     Raises: see ``fold_datasets`` and ``read_trials``; ValueError where ``top`` is 1 or above the
         number of speakers.
@@ -153,9 +157,10 @@ def verification_datasets(
     one_each = list({clip.classes: clip for clip in reversed(train)}.values())
     if top and not 2 <= top <= len(one_each):
         raise ValueError(f"-as_norm {top}: scores are normalised over 2 to {len(one_each)} training speakers")
-    return Datasets(
+    datasets = Datasets(
         TrainClips(train, labels, cuts.train, mixup, cell.seed, corrupt),
         {"eval": utterances},
         Trials(pairs.reshape(-1, 2), targets),
         EvaluationClips(one_each, labels, cuts.evaluation) if top else None,
     )
+    return hold_out_speakers(datasets, valid_speakers) if valid_speakers else datasets

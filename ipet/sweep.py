@@ -76,6 +76,7 @@ def sweep(
             load_if_exists=True,
         )
         check_same(study, task)
+        task.metric = study.user_attrs.get("metric", task.metric)
         if retry:
             for trial in current_trials(study):
                 if trial.state == optuna.trial.TrialState.FAIL:
@@ -262,6 +263,7 @@ def run_trial(study, trial, task: Sweep) -> None:
     try:
         follow(trial, task, folder)
         value = value_of_run(folder, task)
+        study.set_user_attr("metric", task.metric)
         told = study.tell(trial, value, skip_if_finished=True)
         ended = f"{task.metric} {100 * value:.2f} % on validation data"
         if told.state != TrialState.COMPLETE:

@@ -24,15 +24,16 @@ LEVELS = [
     {"loggers", "results", "ending"},
     {
         *("datasets", "backbones", "multitask", "logbook", "cache", "corruption"),
-        *("moments", "fingerprint", "summary", "plots", "saved", "excerpts", "page", "study"),
+        *("moments", "fingerprint", "summary", "plots", "saved", "excerpts", "page"),
     },
     {
-        *("splits", "models", "updates", "inference", "library", "report", "sweep_trial"),
-        *("examination", "proposals", "passport", "inspection_table", "showing", "patch"),
+        *("speaker_split", "models", "updates", "inference", "library", "report"),
+        *("examination", "proposals", "passport", "inspection_table", "showing"),
     },
-    {"trainer", "commands", "compare", "diagnosis", "share", "export", "sweep", "beginning"},
-    {"classification", "doctor", "rerun", "run_page", "hearing"},
-    {"verification", "inspection", "pages", "serve_page"},
+    {"splits"},
+    {"trainer", "commands", "compare", "diagnosis", "share", "export", "beginning", "study"},
+    {"classification", "doctor", "rerun", "run_page", "hearing", "sweep_trial", "patch"},
+    {"verification", "inspection", "pages", "serve_page", "sweep"},
     {"launch", "serve"},
     {"commands_of_runs", "commands_of_adapters"},  # flags; what they ask for is imported when it is needed
     {"__main__"},
