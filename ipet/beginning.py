@@ -25,6 +25,7 @@ from ipet.passport import plain
 from ipet.recipe import Recipe
 from ipet.splits import Cell
 from ipet.summary import cell_name, cell_order, planned_cells, read_results
+from ipet.warm_start import source_sha256
 
 
 def choose_device(reproducible: bool) -> torch.device:
@@ -179,6 +180,8 @@ def check(args, folder: Path, cells: list[Cell], build_datasets) -> tuple[FileLo
             arguments["experiment"] = Path(sys.argv[0]).resolve().parent.name
             arguments["cells"] = [cell_name(*cell) for cell in cells]
             arguments["lists_sha256"] = digest.hexdigest()  # a run does not go on with other lists
+            if args.init_adapter is not None:
+                arguments["init_adapter_sha256"] = adapter_sha256(args, folder)
             lock = lock_run(folder)
             remove_unfinished(folder)
             existed = open_run(folder, arguments, Path(sys.argv[0]).resolve().parent, args.resume)
@@ -202,6 +205,18 @@ def check(args, folder: Path, cells: list[Cell], build_datasets) -> tuple[FileLo
     if message is not None:
         raise error or ValueError(message)
     return lock, distributed.from_main(lambda: frozenset(bad))
+
+
+def adapter_sha256(args, folder: Path) -> str:
+    """Return the SHA-256 of the adapter that a run begins from; that of a resumed run may be gone by now."""
+    try:
+        return source_sha256(args.init_adapter)
+    except FileNotFoundError:
+        record = folder / "arguments.json"
+        known = read_record(record).get("init_adapter_sha256") if record.is_file() else None
+        if not args.resume or not isinstance(known, str):
+            raise
+        return known
 
 
 def read_lists(args, cells: list[Cell], build_datasets) -> tuple[list[Datasets], list[Clip], Any]:
