@@ -33,7 +33,9 @@ LEVELS = [
     {"splits", "passport"},
     {"trainer", "commands", "compare", "diagnosis", "share", "export", "beginning", "study"},
     {"classification", "doctor", "rerun", "run_page", "hearing", "sweep_trial", "patch"},
-    {"verification", "inspection", "pages", "serve_page", "sweep"},
+    {"verification", "inspection", "pages", "serve_page", "sweep", "reproduce_plan"},
+    {"reproduce_table"},
+    {"reproduce"},
     {"launch", "serve"},
     {"commands_of_runs", "commands_of_adapters"},  # flags; what they ask for is imported when it is needed
     {"__main__"},
