@@ -375,6 +375,13 @@ def add_tuning(parser: Parser) -> None:
         metavar="300k",
         help="trainable parameters, head included, that the method's sizes are solved for",
     )
+    add(
+        "-init_adapter",
+        default=None,
+        metavar="PATH",
+        help="begin from a saved adapter, a folder or a hub id; classes are matched by name, and may be "
+        "added or left out",
+    )
     add_switch(group, "-embedding_prompt", default=True, help="False: ipet without prompts")
     add(
         "-embedding_prompt_num",
@@ -475,6 +482,8 @@ def parse(argv, add_groups, defaults: dict) -> argparse.Namespace:
     for name, value in vars(args).items():
         if isinstance(value, Path):
             setattr(args, name, value.expanduser().resolve())
+    if args.init_adapter is not None and Path(args.init_adapter).expanduser().exists():
+        args.init_adapter = str(Path(args.init_adapter).expanduser().resolve())
     if "more_trials" in args:
         args.more_trials = tuple(path.expanduser().resolve() for path in args.more_trials)
         if len({path.stem for path in args.more_trials}) < len(args.more_trials):
@@ -574,7 +583,8 @@ def trial_values(args) -> dict:
         "root_rir": args.path_rir,
     }
     noises = noises if args.add_musan_rir else None
-    return {"path_trial": args.path_trial, "noises": noises, "top": args.as_norm}
+    values = {"path_trial": args.path_trial, "noises": noises, "top": args.as_norm}
+    return values | {"valid_speakers": args.valid_speakers}
 
 
 def log_mel_cut_values(args) -> dict:

@@ -31,6 +31,7 @@ from ipet.releases import DataRoot, data_root
 from ipet.splits import Cell
 from ipet.starting_lists import FEWEST_FOUND, StartingLists, starting_lists
 from ipet.summary import cell_name, cell_order, planned_cells, read_results
+from ipet.warm_start import source_sha256
 
 
 def choose_device(reproducible: bool) -> torch.device:
@@ -263,6 +264,8 @@ def check(
             arguments["experiment"] = Path(sys.argv[0]).resolve().parent.name
             arguments["cells"] = [cell_name(*cell) for cell in cells]
             arguments["lists_sha256"] = digest.hexdigest()  # a run does not go on with other lists
+            if args.init_adapter is not None:
+                arguments["init_adapter_sha256"] = adapter_sha256(args, folder)
             lock = lock_run(folder)
             remove_unfinished(folder)
             existed = open_run(folder, arguments, Path(sys.argv[0]).resolve().parent, args.resume)
@@ -292,6 +295,18 @@ def check(
     if message is not None:
         raise error or ValueError(message)
     return lock, distributed.from_main(lambda: frozenset(bad))
+
+
+def adapter_sha256(args, folder: Path) -> str:
+    """Return the SHA-256 of the adapter that a run begins from; that of a resumed run may be gone by now."""
+    try:
+        return source_sha256(args.init_adapter)
+    except FileNotFoundError:
+        record = folder / "arguments.json"
+        known = read_record(record).get("init_adapter_sha256") if record.is_file() else None
+        if not args.resume or not isinstance(known, str):
+            raise
+        return known
 
 
 def read_lists(args, cells: list[Cell], build_datasets) -> tuple[list[Datasets], list[Clip], Any]:
@@ -324,7 +339,7 @@ def read_lists(args, cells: list[Cell], build_datasets) -> tuple[list[Datasets],
     for trials in more_trials(args):
         lists.append(build_datasets(with_trials(args, trials), cells[0]))
         check_leakage(lists[-1])
-        recordings += lists[-1].evaluation["eval"].clips
+        recordings += lists[-1].evaluation[lists[-1].reported].clips
     return lists, recordings, digest
 
 
@@ -337,10 +352,11 @@ def check_leakage(datasets: Datasets) -> None:
         check_disjoint(datasets.train.clips, *(clips.clips for clips in datasets.evaluation.values()))
         return
     trained = {clip.path for clip in datasets.train.clips}
-    heard = sum(clip.path in trained for clip in datasets.evaluation["eval"].clips)
+    tested = datasets.evaluation[datasets.reported]
+    heard = sum(clip.path in trained for clip in tested.clips)
     if heard:
         print(
-            f"note: {heard:,} of the {len(datasets.evaluation['eval']):,} utterances of the trials are in "
+            f"note: {heard:,} of the {len(tested):,} utterances of the trials are in "
             "the training list; their error rates are no measure of unknown speakers, nor is AS-norm's "
             "cohort one of strangers",
             flush=True,

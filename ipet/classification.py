@@ -224,9 +224,14 @@ class ClassificationTrainer(Trainer):
 
 
 class OwnTrainer(ClassificationTrainer):
-    """Of a set that nobody has published: mAP where a clip of its lists has several labels, else accuracy."""
+    """A trainer for custom datasets: mAP if a clip of the lists has several labels, accuracy otherwise."""
 
     def __init__(self, model: nn.Module, datasets: Datasets, *args, **kwargs):
-        several = any(len(clip.classes) > 1 for clips in datasets.lists for clip in clips.clips)
-        self.metric = "mAP" if several else "accuracy"
+        self.metric, self.higher_is_better = self.task_metric(datasets)
         super().__init__(model, datasets, *args, **kwargs)
+
+    @classmethod
+    def task_metric(cls, datasets: Datasets) -> tuple[str, bool]:
+        """Return the metric that these lists are evaluated by, and whether higher values are better."""
+        several = any(len(clip.classes) > 1 for clips in datasets.lists for clip in clips.clips)
+        return ("mAP" if several else "accuracy"), True

@@ -323,17 +323,18 @@ class Trials(NamedTuple):
 
 
 class Datasets(NamedTuple):
-    """What a model is trained and evaluated on.
+    """The lists that a model is trained and evaluated on.
 
-    ``evaluation`` holds ``eval`` where the protocol has no validation list, or ``valid`` and
-    ``test``. Speaker verification compares the clips of ``eval`` as ``trials`` say; ``cohort``
-    normalises the scores, where that is asked for.
+    ``evaluation`` holds ``eval`` where the protocol has no validation list, or ``valid`` and ``test``.
+    Speaker verification compares the clips of ``eval`` or ``test`` by ``trials``, those of ``valid`` by
+    ``valid_trials``; ``cohort`` normalises the scores, where that is asked for.
     """
 
     train: TrainClips
     evaluation: dict[str, EvaluationClips]
     trials: Trials | None = None
     cohort: EvaluationClips | None = None
+    valid_trials: Trials | None = None
 
     def without(
         self, paths: Container[Path], most: float = MOST_LEFT_OUT, trials_too: bool = False
@@ -356,7 +357,7 @@ class Datasets(NamedTuple):
         if self.trials is not None and trials_too:
             return self.without_trials_of(paths).without(paths, most)
         if self.trials is not None:
-            for clip in self.evaluation["eval"].clips:
+            for clip in (clip for clips in self.evaluation.values() for clip in clips.clips):
                 if clip.path in paths:
                     raise ValueError(f"{clip.where} cannot be used, and trials need every utterance")
         return self._replace(
@@ -371,24 +372,36 @@ class Datasets(NamedTuple):
         Raises:
             ValueError: No trial of one speaker, or none of two, is left.
         """
-        clips = self.evaluation["eval"]
-        kept = np.array([clip.path not in paths for clip in clips.clips])
-        place = np.cumsum(kept) - 1
-        complete = kept[self.trials.pairs].all(axis=1)
-        trials = Trials(place[self.trials.pairs[complete]], self.trials.targets[complete])
-        if trials.targets.all() or not trials.targets.any():
-            raise ValueError(
-                f"{complete.sum()} of the {len(complete)} trials are left without the recordings that cannot "
-                "be used; expected targets and nontargets"
-            )
-        evaluated = copy.copy(clips)
-        evaluated.clips = [clip for clip, keep in zip(clips.clips, kept) if keep]
-        return self._replace(evaluation={**self.evaluation, "eval": evaluated}, trials=trials)
+        evaluation, left = dict(self.evaluation), {}
+        for name in self.evaluation:
+            clips, before = self.evaluation[name], self.trials_of(name)
+            kept = np.array([clip.path not in paths for clip in clips.clips])
+            place = np.cumsum(kept) - 1
+            complete = kept[before.pairs].all(axis=1)
+            trials = Trials(place[before.pairs[complete]], before.targets[complete])
+            if trials.targets.all() or not trials.targets.any():
+                raise ValueError(
+                    f"{complete.sum()} of the {len(complete)} trials are left without the recordings that "
+                    "cannot be used; expected targets and nontargets"
+                )
+            evaluation[name] = copy.copy(clips)
+            evaluation[name].clips = [clip for clip, keep in zip(clips.clips, kept) if keep]
+            left["valid_trials" if name == "valid" else "trials"] = trials
+        return self._replace(evaluation=evaluation, **left)
 
     @property
     def watched(self) -> str:
         """The list evaluated after every epoch: never the test list where there is a validation list."""
         return "valid" if "valid" in self.evaluation else "eval"
+
+    @property
+    def reported(self) -> str:
+        """The list whose numbers are a run's result: the test list, or the only evaluation list."""
+        return "test" if "test" in self.evaluation else "eval"
+
+    def trials_of(self, name: str) -> Trials | None:
+        """Return the trials of the evaluation list of that name."""
+        return self.valid_trials if name == "valid" else self.trials
 
     @property
     def lists(self) -> list[Clips]:

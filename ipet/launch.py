@@ -48,8 +48,9 @@ from ipet.ending import (
     what_is_kept,
 )
 from ipet.experiment import run_folder
+from ipet.extension import describe_extension, extension_note
 from ipet.interruption import Stopped, StopRequest, end_with_parent, ends
-from ipet.logbook import record_start, version_of
+from ipet.logbook import read_starts, record_start, version_of
 from ipet.loopback import BACKEND, stay_on_loopback
 from ipet.parsing import REPOSITORY
 from ipet.passport import hashes, list_files, write_passport
@@ -59,6 +60,7 @@ from ipet.summary import cell_name, read_results, summarise, table
 from ipet.trainer import seed_everything
 from ipet.tuning import count_parameters
 from ipet.verification import MORE_TRIALS
+from ipet.warm_start import RECORD, initialise, lines_of
 
 CRASHES = (signal.SIGKILL, signal.SIGSEGV, signal.SIGBUS)  # gloo aborts what another one's end leaves behind
 
@@ -209,6 +211,10 @@ def train_cells(
         used["recipe"].pop("seed")  # each cell has its own
         used["threads"] = torch.get_num_threads()
         used["lists"] = hashes(list_files(json_values(args), [cell_name(*cell) for cell in cells]))
+        extension = describe_extension(folder, read_starts(folder), recipe)
+        if extension is not None:
+            used["extension"] = extension
+            print(extension_note(extension), flush=True)
         record_start(folder, Path(sys.argv[0]).resolve().parent, used)
 
     for cell in cells:
@@ -236,6 +242,8 @@ def train_cells(
             **task_of(args),
         )
         if not finished:
+            if args.init_adapter is not None:
+                begin_from_adapter(args, model, datasets, folder, path)
             if distributed.is_main():
                 print(begins(training, args, device), flush=True)
             training.fit(args.resume)
@@ -252,6 +260,24 @@ def train_cells(
             first = first or build_datasets(args, cells[0])
             command = use_command(args, folder / cell_name(*cells[0]), first)
             print(f"Next, let it hear what it was not trained on:\n\n  {command}", flush=True)
+
+
+def begin_from_adapter(args, model, datasets: Datasets, folder: Path, cell: Path) -> None:
+    """Initialise a new training from ``-init_adapter``, and record it; a resumed one has its own state."""
+    if distributed.from_main(lambda: any(cell.glob("training_state*.pt"))):
+        return
+    record, report = initialise(model, datasets.train.labels, args.init_adapter)
+    if distributed.is_main():
+        print("\n".join(lines_of(record)), flush=True)
+        report.print_warnings()
+        write_json(folder / RECORD, record | {"input": report.as_dict()})
+        here = Path(sys.argv[0]).resolve().parent.name
+        if args.fold and record["experiment"] == here:
+            print(
+                "note: an adapter of a fold of the same set was trained on clips that other folds are "
+                "evaluated on",
+                flush=True,
+            )
 
 
 def begins(training, args, device: torch.device) -> str:

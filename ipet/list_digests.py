@@ -39,11 +39,12 @@ def listed_name(clip: Clip) -> str:
 
 
 def datasets_sha256(datasets) -> dict[str, str]:
-    """Return the digest of each list of a training's ``Datasets``; that of ``eval`` includes its trials."""
+    """Return the digest of each list of a training's ``Datasets``; a list with trials includes them."""
     lists = {"train": datasets.train.clips} | {n: c.clips for n, c in datasets.evaluation.items()}
     names = hashed_names(listed_name(clip) for clips in lists.values() for clip in clips)
     found = {name: clips_sha256(clips, names) for name, clips in lists.items()}
-    if datasets.trials is not None:
-        trials = datasets.trials.pairs.tobytes() + datasets.trials.targets.tobytes()
-        found["eval"] = hashlib.sha256(found["eval"].encode() + trials).hexdigest()
+    for name, trials in ((datasets.reported, datasets.trials), ("valid", datasets.valid_trials)):
+        if trials is not None:
+            values = trials.pairs.tobytes() + trials.targets.tobytes()
+            found[name] = hashlib.sha256(found[name].encode() + values).hexdigest()
     return found

@@ -127,6 +127,14 @@ def add_verification(parser: Parser) -> None:
         help="further trial lists, scored when training is over; with -resume also of a finished run",
     )
     add(
+        "-valid_speakers",
+        type=count,
+        default=0,
+        metavar="N",
+        help="hold N training speakers out, and choose the epoch on trials among them; 0: train on all, as "
+        "published",
+    )
+    add(
         "-scoring",
         choices=("mean_distance", "cosine"),
         default="mean_distance",

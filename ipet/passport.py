@@ -13,8 +13,10 @@ from ipet.folds import next_fold
 from ipet.list_files import FLAGS, list_file
 from ipet.saved import files_of
 from ipet.summary import cell_order
+from ipet.warm_start import RECORD
 
 SCHEMA = 1
+APART = ("experiment", "cells", "lists_sha256", "init_adapter_sha256")  # of arguments.json, no flags
 RESULT = "result.json"
 ADAPTERS = (f"last/{WEIGHTS}", f"best/{WEIGHTS}")
 FORMER = dict(zip((f"last/{FORMER_WEIGHTS}", f"best/{FORMER_WEIGHTS}"), ADAPTERS))  # of schema 1
@@ -77,7 +79,7 @@ def passport_of(
     return {
         "schema": SCHEMA,
         "experiment": arguments.get("experiment", "unknown"),
-        "arguments": {k: v for k, v in arguments.items() if k not in ("experiment", "cells", "lists_sha256")},
+        "arguments": {k: v for k, v in arguments.items() if k not in APART},
         "seeds": list(arguments.get("rand_seed") or []),
         "cells": sorted({*arguments.get("cells", []), *results}, key=cell_order),
         "lists_sha256": arguments.get("lists_sha256"),
@@ -86,6 +88,7 @@ def passport_of(
             "pretrained": arguments.get("pretrained"),
             "sha256": backbones.pop() if len(backbones) == 1 else None,  # random ones are a cell's own
         },
+        **began_from(folder, arguments),
         "sources": hashes({path.name: path for path in sorted((folder / "sources").glob("*.py"))}),
         "git": last.get("git"),
         # The command may name folders of this machine; the arguments say the same.
@@ -99,6 +102,15 @@ def passport_of(
             "cells": cells,
         },
     }
+
+
+def began_from(folder: Path, arguments: Mapping) -> dict:
+    """Return ``init_adapter``, the adapter that a run began from and its classes; nothing without one."""
+    if arguments.get("init_adapter_sha256") is None:
+        return {}
+    path = folder / RECORD
+    record = read_json(path) if path.is_file() else {}
+    return {"init_adapter": {"sha256": arguments["init_adapter_sha256"], **record}}
 
 
 def cell_files(folder: Path, known: Mapping | None = None) -> dict:

@@ -209,6 +209,26 @@ def plot_curves(
     return save(figure, path)
 
 
+def plot_grid(
+    path: str | Path,
+    curves: Mapping[str, Sequence[tuple[float, float]]],
+    setting_name: str,
+    metric_name: str,
+) -> Path:
+    """Draw a metric over the values of a setting, one line a label, the values on a logarithmic axis."""
+    figure, [axis] = new_figure(6.4, 4)
+    values = sorted({value for points in curves.values() for value, _ in points})
+    for i, (label, points) in enumerate(curves.items()):
+        x, y = zip(*sorted(points))
+        axis.plot(x, y, **line_style(i), marker=".", linewidth=1.4, label=as_is(label))
+    axis.set_xscale("log")
+    axis.set_xticks(values, [f"{value:g}" for value in values], minor=False)
+    axis.minorticks_off()
+    axis.set(xlabel=as_is(setting_name), ylabel=metric_name)
+    axis.legend(frameon=False, fontsize=8, ncols=1 + min(len(curves), MANY) // 8)
+    return save(figure, path)
+
+
 def plot_confusion(path: str | Path, matrix: np.ndarray, names: Sequence[str]) -> Path:
     """The share, in percent, of a class's clips (row) that were answered as each class (column).
 

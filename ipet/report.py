@@ -4,7 +4,7 @@ import csv
 import io
 import sys
 import zipfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -284,14 +284,20 @@ def notes_of(runs: Sequence[Run], protocol: str | None) -> list[str]:
 
 
 def as_text(rows: Sequence[Mapping], notes: Sequence[str]) -> str:
-    """Columns of plain text."""
-    head, body = columns(rows)
+    """Return the table as plain text."""
+    return text_table(*columns(rows), notes)
+
+
+def text_table(
+    head: Sequence[str], body: Sequence[Sequence[str]], notes: Sequence[str], words: Collection[str] = WORDS
+) -> str:
+    """Return columns of plain text; those of ``words`` are set to the left."""
     widths = [max(map(len, column)) for column in zip(head, *body)]
 
     def line(values: Sequence[str]) -> str:
         """A row, words to the left and numbers to the right."""
         aligned = [
-            value.ljust(width) if name in WORDS else value.rjust(width)
+            value.ljust(width) if name in words else value.rjust(width)
             for name, value, width in zip(head, values, widths)
         ]
         return "  ".join(aligned).rstrip()
@@ -300,9 +306,15 @@ def as_text(rows: Sequence[Mapping], notes: Sequence[str]) -> str:
 
 
 def as_markdown(rows: Sequence[Mapping], notes: Sequence[str]) -> str:
-    """A table of GitHub's Markdown."""
-    head, body = columns(rows)
-    rule = ["---" if name in WORDS else "---:" for name in head]
+    """Return the table as GitHub's Markdown."""
+    return markdown_table(*columns(rows), notes)
+
+
+def markdown_table(
+    head: Sequence[str], body: Sequence[Sequence[str]], notes: Sequence[str], words: Collection[str] = WORDS
+) -> str:
+    """Return a table of GitHub's Markdown; the columns of ``words`` are set to the left."""
+    rule = ["---" if name in words else "---:" for name in head]
     lines = [
         "| " + " | ".join(v.replace("|", "\\|") for v in values) + " |" for values in (head, rule, *body)
     ]
@@ -319,14 +331,20 @@ def as_csv(rows: Sequence[Mapping], notes: Sequence[str]) -> str:
 
 
 def as_latex(rows: Sequence[Mapping], notes: Sequence[str]) -> str:
-    """A tabular with the rules of the booktabs package."""
-    head, body = columns(rows)
+    """Return the table as a tabular of LaTeX."""
+    return latex_table(*columns(rows), notes)
+
+
+def latex_table(
+    head: Sequence[str], body: Sequence[Sequence[str]], notes: Sequence[str], words: Collection[str] = WORDS
+) -> str:
+    """Return a tabular with the rules of the booktabs package; ``words`` name the columns of text."""
 
     def line(values: Sequence[str]) -> str:
         """A row of a tabular."""
         return " & ".join(v.translate(LATEX).replace(" - ", "--") for v in values) + r" \\"
 
-    alignment = "".join("l" if name in WORDS else "r" for name in head)
+    alignment = "".join("l" if name in words else "r" for name in head)
     rules = [r"\begin{tabular}{" + alignment + "}", r"\toprule", line(head), r"\midrule"]
     return "\n".join(
         [*(f"% {note}" for note in notes), *rules, *map(line, body), r"\bottomrule", r"\end{tabular}"]

@@ -209,6 +209,12 @@ def notes(passport: Mapping, experiment: Path, settings: Mapping) -> list[str]:
         "processes": settings["nproc"] or max(1, torch.cuda.device_count()),
     }
     was["device"] = str(was.get("device")).partition(":")[0]
+    for extension in (begun.get("extension") for begun in passport["starts"]):
+        if isinstance(extension, Mapping) and extension.get("schedule") == "cosine":
+            found.append(
+                f"the run was continued from {extension.get('from_epoch')} to {extension.get('to_epoch')} "
+                "epochs with a cosine schedule; one training of all epochs has other learning rates"
+            )
     for name in [name for name in now if name.startswith((*TOLD, "device", "processes"))]:
         if name in was and was[name] != now[name]:
             found.append(f"{name} was {short(was[name])} and is {short(now[name])}")

@@ -13,6 +13,7 @@ from ipet.features import HOP_SAMPLES, covered_samples
 from ipet.folds import count_folds, next_fold
 from ipet.list_files import list_file
 from ipet.lists import read_clips, read_labels
+from ipet.speaker_split import hold_out_speakers
 from ipet.trials import read_clip_trials
 
 
@@ -143,6 +144,7 @@ def verification_datasets(
     noises: Mapping | None = None,
     top: int = 0,
     files: Mapping[str, Path] | None = None,
+    valid_speakers: int = 0,
 ) -> Datasets:
     """``train.json`` by speakers, and the utterances of ``train.json`` and ``test.json`` that trials name.
 
@@ -152,6 +154,8 @@ def verification_datasets(
         top: over how many training speakers scores are normalised, which makes a cohort of one
             utterance of each of them; 0: none.
         files: see ``fold_datasets``.
+        valid_speakers: Number of training speakers that are held out for validation; 0 by the published
+            protocol. See ``hold_out_speakers``.
 
     Raises: see ``fold_datasets`` and ``read_clip_trials``; ValueError where ``top`` is 1 or above the
         number of speakers.
@@ -167,9 +171,10 @@ def verification_datasets(
     one_each = list({clip.classes: clip for clip in reversed(train)}.values())
     if top and not 2 <= top <= len(one_each):
         raise ValueError(f"-as_norm {top}: scores are normalised over 2 to {len(one_each)} training speakers")
-    return Datasets(
+    datasets = Datasets(
         TrainClips(train, labels, cuts.train, mixup, cell.seed, corrupt),
         {"eval": utterances},
         Trials(pairs.reshape(-1, 2), targets),
         EvaluationClips(one_each, labels, cuts.evaluation) if top else None,
     )
+    return hold_out_speakers(datasets, valid_speakers) if valid_speakers else datasets

@@ -42,9 +42,17 @@ class VerificationTrainer(ClassificationTrainer):
         """None: a constant score has an equal error rate of one half whatever the trials are."""
         return None
 
+    def calibrate(self, outputs: np.ndarray) -> dict:
+        """Return nothing: validation speakers have no class whose probability could be calibrated."""
+        return {}
+
+    def calibration_errors(self, outputs: np.ndarray, calibration: dict) -> dict:
+        """Return nothing, see ``calibrate``."""
+        return {}
+
     def measure(self, name: str, outputs: np.ndarray) -> tuple[dict[str, float], dict[str, np.ndarray]]:
         """[N, S, D] embeddings of the trials' utterances -> EER, minDCF(0.01, 1, 1), minDCF(0.01, 10, 1)."""
-        pairs, targets = self.datasets.trials
+        pairs, targets = self.datasets.trials_of(name)
         embeddings = torch.from_numpy(outputs).to(self.device)
         scores = score_trials(embeddings, pairs, self.scoring)
         values = error_rates(scores, targets)
@@ -79,9 +87,9 @@ class VerificationTrainer(ClassificationTrainer):
         self.datasets = datasets
         last = trainable_state(self.model)
         load_trainable_state(self.model, self.best, "the best epoch")
-        result = {"best_epoch": self.evaluate("eval")}
+        result = {"best_epoch": self.error_rates_of_trials()}
         load_trainable_state(self.model, last, "the last epoch")
-        result["last"] = self.evaluate("eval")
+        result["last"] = self.error_rates_of_trials()
         if distributed.is_main():
             found = self.intervals(self.predictions)
             result |= {"interval": {"last": found.pop(self.metric)}, "detail_intervals": {"last": found}}
@@ -91,13 +99,18 @@ class VerificationTrainer(ClassificationTrainer):
             rates = "  ".join(f"{key} {value:.4f}" for key, value in shown.items())
             print(f"{self.title}{name}, last epoch: {rates}", flush=True)
 
+    def error_rates_of_trials(self) -> dict[str, float]:
+        """Return the error rates of the reported list as ``eval_EER`` ..., also where that is a test list."""
+        values = self.evaluate(self.datasets.reported)
+        return {f"eval_{name.partition('_')[2]}": value for name, value in values.items()}
+
     def write_more(self, predictions: dict[str, np.ndarray]) -> None:
         """The detection error trade-off, and a histogram of the scores."""
         self.draw(self.folder, "", predictions)
 
     def recordings(self, row: int) -> list[Path]:
         """The two utterances of a trial."""
-        clips = self.datasets.evaluation["eval"].clips
+        clips = self.datasets.evaluation[self.datasets.reported].clips
         return [clips[i].path for i in self.datasets.trials.pairs[row]]
 
     def draw(self, folder: Path, prefix: str, predictions: dict[str, np.ndarray]) -> None:
