@@ -7,7 +7,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -56,14 +56,16 @@ def single(waveform: Tensor, target: Tensor, index: int, seed: int = 0, fixed: b
 
 @dataclass(frozen=True)
 class Cut:
-    """How a clip becomes the length that the backbone sees.
+    """A rule that brings a clip to the length that the backbone sees.
 
     Args:
-        num_samples: of the cut.
-        crop: which part of a longer clip: ``first``, ``centre`` or ``random``.
-        repeat: a shorter clip is repeated periodically; otherwise it stays short.
-        zero_mean: the clip's mean is removed first.
-        whole: nothing is cut or repeated here: the front end takes segments of the whole clip.
+        num_samples: Number of samples after the cut.
+        crop: Part taken of a longer clip: ``first``, ``centre`` or ``random``.
+        repeat: Repeat a shorter clip periodically. Otherwise it stays short.
+        zero_mean: Subtract the mean of the whole clip first.
+        whole: Keep the whole clip, because the front end takes segments of it.
+        repeat_mixed: In mixup, repeat a second clip that is shorter than the first one; otherwise it is
+            padded with zeros. Only training uses it.
     """
 
     num_samples: int
@@ -71,6 +73,7 @@ class Cut:
     repeat: bool = False
     zero_mean: bool = False
     whole: bool = False
+    repeat_mixed: bool = False
 
     def __post_init__(self):
         if self.crop not in CROPS:
@@ -78,8 +81,8 @@ class Cut:
 
     @property
     def settings(self) -> dict:
-        """The arguments, as JSON values."""
-        return asdict(self)
+        """The arguments that evaluation depends on, as JSON values."""
+        return {name: value for name, value in asdict(self).items() if name != "repeat_mixed"}
 
     def is_fixed(self, length: int) -> bool:
         """Whether a clip of so many samples is always cut alike."""
@@ -93,6 +96,14 @@ class Cut:
             return waveform
         length = self.num_samples if self.repeat else min(self.num_samples, len(waveform))
         return crop_or_tile(waveform, length, self.crop, rng)
+
+    def for_mixing(self, num_samples: int) -> "Cut":
+        """Return the cut of the second clip of a mixture, whose first clip has ``num_samples`` after its own.
+
+        The second clip is cut directly to that length, so that a random crop reaches all of it and its
+        sound lies where the first clip's does.
+        """
+        return replace(self, num_samples=num_samples, repeat=self.repeat or self.repeat_mixed, whole=False)
 
 
 class Clips(Dataset):
@@ -236,13 +247,15 @@ class EvaluationClips(Clips):
 
 
 class TrainClips(Clips):
-    """The clips of a training list, cut and mixed up as their seed and epoch tell.
+    """The clips of a training list, cut, mixed and corrupted at random.
+
+    Every draw depends on the seed, the epoch and the clip alone, so that a resumed run repeats it.
 
     Args:
-        clips, labels, cut: see ``Clips``.
-        mixup: the probability that a clip is blended with another one of the list.
-        seed: of all draws.
-        corrupt: adds noise or reverberation to the cut clip, if given.
+        clips, labels, cut: See ``Clips``.
+        mixup: Probability that a clip is mixed with another one of the list.
+        seed: Seed of all draws.
+        corrupt: Function that adds noise or reverberation to the cut clip; None adds nothing.
     """
 
     def __init__(
@@ -296,20 +309,24 @@ class TrainClips(Clips):
         return other
 
     def __getitem__(self, drawn: tuple[int, ...]) -> Batch:
-        """The clip (epoch, index), or (epoch, index, n) where the epoch has drawn it n times before."""
+        """Return the clip (epoch, index), or (epoch, index, n) where the epoch has drawn it n times before.
+
+        Both clips of a mixture are cut before they are mixed: mixed first, a crop of a long clip could hold
+        nothing of a short one, whose label would stay.
+        """
         index = drawn[1]
         rng = np.random.default_rng([self.seed, *drawn])
         waveform, target = self.read(index)
         mixed = rng.random() < self.mixup
+        fixed = self.corrupt is None and not mixed and self.cut.is_fixed(len(waveform))
         if mixed:
             other, other_target = self.read(int(rng.integers(len(self))))
-            if self.cut.zero_mean:
-                waveform, other = waveform - waveform.mean(), other - other.mean()
             weight = rng.beta(*MIXUP_BETA)
-            waveform = mix(waveform, other, weight)
+            waveform = self.cut(waveform, rng)
+            waveform = mix(waveform, self.cut.for_mixing(len(waveform))(other, rng), weight)
             target = weight * target + (1 - weight) * other_target
-        fixed = self.corrupt is None and not mixed and self.cut.is_fixed(len(waveform))
-        waveform = self.cut(waveform, rng)
+        else:
+            waveform = self.cut(waveform, rng)
         if self.corrupt is not None:
             waveform = self.corrupt(waveform, rng)
         return single(waveform, target, index, seed=int(rng.integers(2**62)), fixed=fixed)

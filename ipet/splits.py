@@ -33,13 +33,14 @@ def log_mel_cuts(
 
 
 def waveform_cuts(num_frames: int, num_segments: int = 1, variable_length: bool = False) -> Cuts:
-    """Cuts for samples: at random in training, around the centre in evaluation, or segments.
+    """Return the cuts of waveforms: a random crop in training, the centre or segments in evaluation.
 
-    A short clip is repeated, or of variable length stays short.
+    A short clip is repeated; with ``variable_length`` it stays short, and the clip that mixup adds to it is
+    brought to its length.
     """
     num_samples, repeat = num_frames * HOP_SAMPLES, not variable_length
     evaluation = Cut(num_samples, "centre", repeat=repeat, whole=num_segments > 1)
-    return Cuts(Cut(num_samples, "random", repeat=repeat), evaluation)
+    return Cuts(Cut(num_samples, "random", repeat=repeat, repeat_mixed=True), evaluation)
 
 
 class Cell(NamedTuple):
