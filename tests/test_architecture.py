@@ -10,7 +10,7 @@ from helpers import ROOT
 
 LEVELS = [
     {"files", "limits", "printable", "kinds", "serve_gate", "input_report"},
-    {"parsing"},
+    {"parsing", "audio_formats"},
     {
         *("audio", "metrics", "mistakes", "calibration", "devices", "distributed", "dropout", "heads"),
         *("interruption", "kept", "loopback", "precision", "schedule"),
