@@ -163,9 +163,9 @@ class ClassificationTrainer(Trainer):
 
 
 class OwnTrainer(ClassificationTrainer):
-    """Of a set that nobody has published: mAP where a clip of its lists has several labels, else accuracy."""
+    """Trainer for a user's own set: mAP where a clip has several classes or none, otherwise accuracy."""
 
     def __init__(self, model: nn.Module, datasets: Datasets, *args, **kwargs):
-        several = any(len(clip.classes) > 1 for clips in datasets.lists for clip in clips.clips)
+        several = any(len(clip.classes) != 1 for clips in datasets.lists for clip in clips.clips)
         self.metric = "mAP" if several else "accuracy"
         super().__init__(model, datasets, *args, **kwargs)

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -9,11 +10,13 @@ from dataclasses import dataclass
 from itertools import chain
 from operator import itemgetter
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ipet.audio import SAMPLE_RATE
 from ipet.files import readable_size
 from ipet.printable import CONTROL, control_character, spelt
 
@@ -39,13 +42,65 @@ class Labels:
         return len(self.mids)
 
 
+def sample_span(start: float, end: float) -> tuple[int, int | None]:
+    """Return the first sample at 16 kHz and the number of samples of a part; None: up to the end.
+
+    Args:
+        start: Seconds.
+        end: Seconds; infinity for the end of the recording.
+    """
+    first = round(start * SAMPLE_RATE)
+    return first, None if math.isinf(end) else max(1, round(end * SAMPLE_RATE) - first)
+
+
 @dataclass(frozen=True)
 class Clip:
-    """One recording of a list: its file, its classes, and where the list names it."""
+    """One entry of a list: a recording, or a part of it.
+
+    Args:
+        path: File of the recording.
+        classes: Indices of its classes; empty for a clip of no class.
+        where: List and entry, for messages.
+        start: Beginning of the part in seconds.
+        end: End of the part in seconds; infinity for the end of the recording.
+    """
 
     path: Path
     classes: tuple[int, ...]
     where: str
+    start: float = 0.0
+    end: float = math.inf
+
+    @property
+    def is_segment(self) -> bool:
+        """Whether the clip is a part of its recording."""
+        return self.start > 0 or self.end < math.inf
+
+    @property
+    def span(self) -> tuple[int, int | None]:
+        """The first sample at 16 kHz, and the number of samples; None: up to the end."""
+        return sample_span(self.start, self.end)
+
+    @property
+    def source(self) -> "Path | Segment":
+        """What the clip is heard from: its file, or a part of it."""
+        return Segment(self.path, self.start, self.end) if self.is_segment else self.path
+
+    def overlaps(self, other: "Clip") -> bool:
+        """Return whether two clips share audio of one file."""
+        return self.path == other.path and self.start < other.end and other.start < self.end
+
+
+class Segment(NamedTuple):
+    """A part of a recording, from ``start`` to ``end`` in seconds."""
+
+    path: Path
+    start: float
+    end: float
+
+    def __str__(self) -> str:
+        end = "end" if math.isinf(self.end) else f"{self.end:g} s"
+        return f"{self.path} [{self.start:g} to {end}]"
 
 
 def read_labels(path: str | Path) -> Labels:
@@ -104,6 +159,9 @@ def read_clips(
 ) -> list[Clip]:
     """Read a list ``{"data": [{"wav": ..., "labels": "mid[,mid...]"}, ...]}``.
 
+    An entry may have ``start`` and ``end`` in seconds: the clip is that part of the recording. Empty
+    ``labels`` are a clip of no class, which only a task of several labels can have (``check_labelled``).
+
     Args:
         path: the JSON file.
         root: the folder that relative ``wav`` paths start from, and stay in; absolute ones work too.
@@ -139,18 +197,47 @@ def read_entry(path: Path, i: int, entry, root: Path, labels: Labels | None, ind
     """Check entry ``i`` of the list at ``path``; see ``read_clips``."""
     where = f"{path}: clip {i}"
     for key in ("wav", "labels"):
-        if not isinstance(entry, dict) or not isinstance(entry.get(key), str) or not entry[key]:
+        found = entry.get(key) if isinstance(entry, dict) else None
+        if not isinstance(found, str) or (key == "wav" and not found):
             raise ValueError(f"{where} lacks {key!r}; found {json.dumps(entry)[:200]}")
-        check_text(entry[key], where, repr(key))
+        check_text(found, where, repr(key))
     file = below(root, entry["wav"], where)
-    mids = entry["labels"].split(",") if labels else []
+    mids = entry["labels"].split(",") if labels and entry["labels"] else []
     unknown = [mid for mid in mids if mid not in index]
     if unknown:
         raise ValueError(
             f"{where} ({entry['wav'][-200:]}) has label {unknown[0][:200]!r}, which is not among the "
             f"{len(labels)} labels of {labels.path}"
         )
-    return Clip(file, tuple(index[mid] for mid in mids), where)
+    return Clip(file, tuple(index[mid] for mid in mids), where, *read_times(entry, where))
+
+
+def read_times(entry: Mapping, where: str) -> tuple[float, float]:
+    """Return start and end of an entry in seconds; 0 and infinity for a whole recording.
+
+    Raises:
+        ValueError: One of them is no number of at least 0, or the end is not after the start.
+    """
+    times = {"start": entry.get("start", 0.0), "end": entry.get("end", math.inf)}
+    for key, value in times.items():
+        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if not number or not value >= 0 or (key in entry and math.isinf(value)):
+            raise ValueError(f"{where}: {key!r} is {json.dumps(value)[:80]}; expected seconds of at least 0")
+    if times["end"] <= times["start"]:
+        raise ValueError(f"{where}: ends at {times['end']} s and starts at {times['start']} s")
+    return float(times["start"]), float(times["end"])
+
+
+def check_labelled(clips: Sequence[Clip]) -> None:
+    """Raise ValueError where a clip has no class, which a task of one label cannot have."""
+    without = [clip for clip in clips if not clip.classes]
+    if without:
+        raise ValueError(
+            f"{without[0].where} ({without[0].path}) has no label, as {len(without):,} of {len(clips):,} "
+            "clips; "
+            "a task of one label needs one for each clip: give them a class, or train on several labels "
+            "(-classification_loss bce)"
+        )
 
 
 def check_text(text: str, where: str, what: str) -> None:
@@ -177,12 +264,12 @@ def below(root: Path, name: str, where: str) -> Path:
 
 
 def check_once(path: Path, clips: Sequence[Clip]) -> None:
-    """Raise ValueError where a recording comes twice in a list: it would count twice."""
-    places: dict[Path, int] = {}
+    """Raise ValueError where a clip comes twice in a list: it would count twice."""
+    places: dict[Path | Segment, int] = {}
     for i, clip in enumerate(clips):
-        first = places.setdefault(clip.path, i)
+        first = places.setdefault(clip.source, i)
         if first != i:
-            raise ValueError(f"{path}: clips {first} and {i} are both {clip.path}; expected each once")
+            raise ValueError(f"{path}: clips {first} and {i} are both {clip.source}; expected each once")
 
 
 def check_file(clip: Clip, flag: str) -> None:
@@ -201,15 +288,20 @@ def check_file(clip: Clip, flag: str) -> None:
 
 def check_disjoint(*lists: Sequence[Clip]) -> None:
     """Raise ValueError where a clip is in two of the lists, such as training and test."""
-    seen: dict[Path, str] = {}
+    seen: dict[Path, list[Clip]] = {}
     for clips in lists:
-        shared = [clip for clip in clips if clip.path in seen]
+        shared = [
+            (clip, other) for clip in clips for other in seen.get(clip.path, ()) if clip.overlaps(other)
+        ]
         if shared:
+            clip, other = shared[0]
+            number = len({one.source for one, _ in shared})
             raise ValueError(
-                f"{shared[0].where}: {shared[0].path} is also {seen[shared[0].path]}: {len(shared)} clips "
+                f"{clip.where}: {clip.source} is also {other.where}: {number} clips "
                 "are in both lists; training, validation and test must be disjoint"
             )
-        seen |= {clip.path: clip.where for clip in clips}
+        for clip in clips:
+            seen.setdefault(clip.path, []).append(clip)
 
 
 def multi_hot(classes: Sequence[int], num_classes: int) -> Tensor:

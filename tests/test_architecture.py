@@ -9,7 +9,7 @@ from helpers import ALL_EXPERIMENTS as EXPERIMENTS
 from helpers import ROOT
 
 LEVELS = [
-    {"files", "limits", "printable", "kinds", "serve_gate", "input_report"},
+    {"files", "limits", "printable", "kinds", "serve_gate", "input_report", "label_names"},
     {"parsing", "audio_formats"},
     {
         *("audio", "metrics", "mistakes", "calibration", "devices", "distributed", "dropout", "heads"),

@@ -3,10 +3,12 @@
 import csv
 import io
 import json
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from ipet.input_report import InputReport
 from ipet.printable import control_character
 
 NUM_EXAMPLES = 3  # names shown of what is missing or wrong
@@ -20,10 +22,18 @@ class Label(NamedTuple):
 
 
 class Clip(NamedTuple):
-    """One line of a clip list."""
+    """One entry of a clip list."""
 
     wav: str  # path relative to the data root
-    labels: str  # mids, with commas between them
+    labels: str  # mids, with commas between them; empty: no class
+    start: float = 0.0  # seconds
+    end: float = math.inf  # seconds; infinity: the end of the recording
+
+    def entry(self) -> dict:
+        """Return the JSON object of the clip; only a part of a recording has times."""
+        times = {"start": self.start} if self.start > 0 else {}
+        times |= {"end": self.end} if self.end < math.inf else {}
+        return {"wav": self.wav, **times, "labels": self.labels}
 
 
 class Row(NamedTuple):
@@ -48,6 +58,7 @@ class Lists:
     )
     flags: tuple[str, ...] = ()  # that it needs
     mixed_in_by: str = ""  # or the flag by which an experiment adds these recordings to its own
+    report: InputReport | None = None  # what was supplied, used and left out
 
     def files(self) -> dict[str, str]:
         """The text of every file, by file name.
@@ -55,7 +66,7 @@ class Lists:
         Raises:
             ValueError: a path or a name holds a control character, for which a training would refuse it.
         """
-        words = [word for clips in self.clips.values() for clip in clips for word in clip]
+        words = [word for clips in self.clips.values() for clip in clips for word in (clip.wav, clip.labels)]
         words += [word for label in self.labels for word in label]
         odd = next((word for word in words if control_character(word) is not None), None)
         if odd is not None:
@@ -63,10 +74,10 @@ class Lists:
         lists = {f"{name}.json": clip_list(clips) for name, clips in self.clips.items()}
         return {"labels.csv": label_table(self.labels), **lists, **self.texts}
 
-    def training_clips(self) -> list[str]:
-        """The distinct clips of all training lists."""
+    def training_clips(self) -> list[Clip]:
+        """Return the distinct clips of all training lists, without their labels."""
         train = (clips for name, clips in self.clips.items() if name.startswith("train"))
-        return sorted({clip.wav for clips in train for clip in clips})
+        return sorted({clip._replace(labels="") for clips in train for clip in clips})
 
 
 def listing(names: Iterable) -> str:
@@ -87,7 +98,7 @@ def fold_lists(fold_of: dict[Clip, int]) -> dict[str, list[Clip]]:
 
 def clip_list(clips: list[Clip]) -> str:
     """The JSON text of a clip list, one clip a line."""
-    lines = ",\n".join(json.dumps(clip._asdict()) for clip in clips)
+    lines = ",\n".join(json.dumps(clip.entry()) for clip in clips)
     return f'{{"data": [\n{lines}\n]}}\n'
 
 
