@@ -18,7 +18,7 @@ from ipet.checkpoint import remove_unfinished, write_json
 from ipet.datasets import Datasets, check_recordings, unusable
 from ipet.devices import best_device, fast_precision
 from ipet.ending import MENDABLE
-from ipet.lists import Clip, check_disjoint, utterance_key
+from ipet.lists import Clip, check_disjoint, check_labelled, utterance_key
 from ipet.logbook import lock_run, open_run, read_record
 from ipet.loggers import check_loggers
 from ipet.passport import plain

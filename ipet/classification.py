@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from ipet.calibration import best_thresholds, calibration_error, fit_temperature, probabilities
 from ipet.checkpoint import write_atomically
 from ipet.datasets import Datasets
+from ipet.lists import check_labelled
 from ipet.metrics import (
     accuracy,
     average_precision,
@@ -74,7 +75,7 @@ class ClassificationTrainer(Trainer):
             begins at 0.5, and all that is trained first learns to say no to everything.
 
     Raises:
-        ValueError: an unknown loss.
+        ValueError: an unknown loss; a clip without a class where each has one.
     """
 
     metric = "accuracy"
@@ -82,6 +83,10 @@ class ClassificationTrainer(Trainer):
     def __init__(self, *args, loss: str, class_weights: bool = False, prior: bool = False, **kwargs):
         if loss not in LOSSES:
             raise ValueError(f"the classification loss is {loss!r}; accepted: {', '.join(LOSSES)}")
+        datasets: Datasets = kwargs["datasets"] if "datasets" in kwargs else args[1]
+        if self.metric == "accuracy":
+            for clips in datasets.lists:
+                check_labelled(clips.clips)
         self.loss, self.weights = loss, None
         super().__init__(*args, **kwargs)
         if class_weights:

@@ -17,6 +17,27 @@ LOOK_ALIKES = str.maketrans(
     "abekmhopctyxijshdqwabehikmvoptyx",
 )
 SEPARATORS = re.compile(r"[\s_\-\u2010-\u2015]+")
+PART_WORDS = {
+    "train": ("train", "training", "trn", "tr"),
+    "valid": ("valid", "validation", "validate", "val", "dev", "devel", "development"),
+    "test": ("test", "testing", "tst", "eval", "evaluation", "holdout"),
+}
+FILLERS = {
+    "set",
+    "sets",
+    "data",
+    "dataset",
+    "split",
+    "subset",
+    "audio",
+    "wav",
+    "wavs",
+    "clips",
+    "files",
+    "samples",
+}
+FILLERS |= {"folder", "recordings", "sounds", "part", "the", "clean", "other"}
+FOLD_PREFIXES = ("fold", "folds", "cv", "split", "part", "partition", "set", "subset", "k", "f", "group", "")
 
 
 def is_missing(name: str) -> bool:
@@ -85,3 +106,67 @@ def textual_list(cell: str) -> list[str] | None:
     if text[0] == "[":
         return [part.strip() for part in text[1:-1].split(",") if part.strip()]
     return None
+
+
+# Parts of a split ---------------------------------------------------------------------------------
+
+
+def words_of(name: str) -> list[str]:
+    """Return the words and numbers of a name in lower case: ``TrainSet_2`` -> train, set, 2."""
+    spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)
+    words = re.findall(r"[a-z]+|[0-9]+", spaced.lower())
+    found = []
+    for word in words:
+        match = re.fullmatch(r"(\w+?)(set|data|split|files|audio|wav)", word)
+        known = match and any(match[1] in of for of in PART_WORDS.values())
+        found += [match[1], match[2]] if known else [word]
+    return found
+
+
+def part_of(name: str) -> str:
+    """Return ``train``, ``valid`` or ``test`` for a name that means nothing else; otherwise nothing."""
+    words = [word for word in words_of(name) if word not in FILLERS]
+    kinds = [part for part, known in PART_WORDS.items() if words and words[0] in known]
+    return kinds[0] if len(words) == 1 and kinds else ""
+
+
+def may_be_part(name: str) -> str:
+    """Return the part that a name begins or ends with, such as ``train`` of ``train_2``; or nothing."""
+    words = words_of(name)
+    for word in (words[:1] + words[-1:]) if words else ():
+        for part, known in PART_WORDS.items():
+            if word in known:
+                return part
+    return ""
+
+
+def fold_of(name: str) -> tuple[str, int] | None:
+    """Return the prefix and the number of a name such as ``fold_03``, ``cv1`` or ``7``; otherwise None."""
+    match = re.fullmatch(r"([a-z]*)[\s_.-]*0*(\d{1,3})", name.strip().casefold())
+    if match and match[1] in FOLD_PREFIXES:
+        return match[1].rstrip("s") if match[1] == "folds" else match[1], int(match[2])
+    return None
+
+
+def fold_folders(names: Iterable[str]) -> dict[str, int]:
+    """Return the names that are numbered alike, with their numbers, if there are at least two."""
+    by_prefix: dict[str, dict[str, int]] = {}
+    for name in names:
+        found = fold_of(name)
+        if found:
+            by_prefix.setdefault(found[0], {})[name] = found[1]
+    largest = max(by_prefix.values(), key=len, default={})
+    return largest if len(largest) > 1 else {}
+
+
+def split_names(names: Iterable[str]) -> list[str]:
+    """Return the names that are parts of a split, such as train and val, or fold1 and fold2.
+
+    One such name alone may be a class (a train), and so may numbers (digits).
+    """
+    names = list(names)
+    parts = [name for name in names if part_of(name)]
+    if len({part_of(name) for name in parts}) > 1:
+        return parts
+    folds = fold_folders(name for name in names if (fold_of(name) or ("",))[0] in ("fold", "cv"))
+    return list(folds)

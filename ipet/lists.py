@@ -92,15 +92,25 @@ class Clip:
 
 
 class Segment(NamedTuple):
-    """A part of a recording, from ``start`` to ``end`` in seconds."""
+    """A part of a recording, from ``start`` to ``end`` in seconds; infinity: the end of the recording."""
 
     path: Path
     start: float
     end: float
 
     def __str__(self) -> str:
-        end = "end" if math.isinf(self.end) else f"{self.end:g} s"
-        return f"{self.path} [{self.start:g} to {end}]"
+        return f"{self.path} {self.times}"
+
+    @property
+    def times(self) -> str:
+        """Both times, as they are printed."""
+        return f"[{self.start:g} to {'end' if math.isinf(self.end) else f'{self.end:g} s'}]"
+
+
+def source_name(source: "Path | Segment", root: Path) -> str:
+    """Return the path of a clip's source below ``root``, with the times of a segment."""
+    path, times = (source.path, f" {source.times}") if isinstance(source, Segment) else (source, "")
+    return f"{path.relative_to(root) if path.is_relative_to(root) else path}{times}"
 
 
 def read_labels(path: str | Path) -> Labels:
@@ -235,7 +245,7 @@ def check_labelled(clips: Sequence[Clip]) -> None:
         raise ValueError(
             f"{without[0].where} ({without[0].path}) has no label, as {len(without):,} of {len(clips):,} "
             "clips; "
-            "a task of one label needs one for each clip: give them a class, or train on several labels "
+            "a task of one label needs one for each clip: give them a class, or train on several labels by "
             "(-classification_loss bce)"
         )
 

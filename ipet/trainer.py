@@ -40,6 +40,7 @@ from ipet.datasets import (
 )
 from ipet.description import CONFIG, WEIGHTS
 from ipet.interruption import Stopped, StopRequest, Timer
+from ipet.lists import Segment
 from ipet.logbook import Logbook, NoLogbook
 from ipet.memory import peak_memory
 from ipet.names import own_names
@@ -176,10 +177,10 @@ class Trainer:
     def write_more(self, predictions: dict[str, np.ndarray]) -> None:
         """Write what a task keeps beside ``predictions.npz``; in the main process alone."""
 
-    def recordings(self, row: int) -> list[Path]:
-        """What was heard for a row of the predictions."""
+    def recordings(self, row: int) -> list[Path | Segment]:
+        """Return the recording or segment behind a row of the predictions."""
         evaluation = self.datasets.evaluation
-        return [evaluation["test" if "test" in evaluation else "eval"].clips[row].path]
+        return [evaluation["test" if "test" in evaluation else "eval"].clips[row].source]
 
     # Training -------------------------------------------------------------------------------
 
@@ -353,7 +354,9 @@ class Trainer:
                     f"{said}; the update was left out{in_a_row}; a lower -lr, -precision fp32 or a look at "
                     "these clips may help, or -on_nonfinite skip"
                 )
-            self.logbook.log("step", self.epoch + 1, step, lr=lr, skipped=[str(clip.path) for clip in clips])
+            self.logbook.log(
+                "step", self.epoch + 1, step, lr=lr, skipped=[str(clip.source) for clip in clips]
+            )
             if distributed.is_main():
                 tqdm.write(f"note: {said}; skipped")
 

@@ -1,34 +1,13 @@
 """What the folders of a user's data root are: classes, or the parts of a split with class folders in them."""
 
-import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+from ipet.label_names import fold_folders, fold_of, may_be_part, part_of
 from preparation.lists import listing
 
 SPLITS = ("train", "valid", "test")
-PART_WORDS = {
-    "train": ("train", "training", "trn", "tr"),
-    "valid": ("valid", "validation", "validate", "val", "dev", "devel", "development"),
-    "test": ("test", "testing", "tst", "eval", "evaluation", "holdout"),
-}
-FILLERS = {
-    "set",
-    "sets",
-    "data",
-    "dataset",
-    "split",
-    "subset",
-    "audio",
-    "wav",
-    "wavs",
-    "clips",
-    "files",
-    "samples",
-}
-FILLERS |= {"folder", "recordings", "sounds", "part", "the", "clean", "other"}
-FOLD_PREFIXES = ("fold", "folds", "cv", "split", "part", "partition", "set", "subset", "k", "f", "group", "")
 WRAPPERS = {
     "audio",
     "audios",
@@ -56,54 +35,6 @@ class Placed(NamedTuple):
     wav: str
     name: str  # of its class folder
     part: str  # of its split: train, valid, test, or the number of a fold; empty where there is no split
-
-
-def words_of(name: str) -> list[str]:
-    """Return the words and numbers of a name in lower case: ``TrainSet_2`` -> train, set, 2."""
-    spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)
-    words = re.findall(r"[a-z]+|[0-9]+", spaced.lower())
-    found = []
-    for word in words:
-        match = re.fullmatch(r"(\w+?)(set|data|split|files|audio|wav)", word)
-        known = match and any(match[1] in of for of in PART_WORDS.values())
-        found += [match[1], match[2]] if known else [word]
-    return found
-
-
-def part_of(name: str) -> str:
-    """Return ``train``, ``valid`` or ``test`` for a name that means nothing else; otherwise nothing."""
-    words = [word for word in words_of(name) if word not in FILLERS]
-    kinds = [part for part, known in PART_WORDS.items() if words and words[0] in known]
-    return kinds[0] if len(words) == 1 and kinds else ""
-
-
-def may_be_part(name: str) -> str:
-    """Return the part that a name begins or ends with, such as ``train`` of ``train_2``; or nothing."""
-    words = words_of(name)
-    for word in (words[:1] + words[-1:]) if words else ():
-        for part, known in PART_WORDS.items():
-            if word in known:
-                return part
-    return ""
-
-
-def fold_of(name: str) -> tuple[str, int] | None:
-    """Return the prefix and the number of a name such as ``fold_03``, ``cv1`` or ``7``; otherwise None."""
-    match = re.fullmatch(r"([a-z]*)[\s_.-]*0*(\d{1,3})", name.strip().casefold())
-    if match and match[1] in FOLD_PREFIXES:
-        return match[1].rstrip("s") if match[1] == "folds" else match[1], int(match[2])
-    return None
-
-
-def fold_folders(names: Iterable[str]) -> dict[str, int]:
-    """Return the names that are numbered alike, with their numbers, if there are at least two."""
-    by_prefix: dict[str, dict[str, int]] = {}
-    for name in names:
-        found = fold_of(name)
-        if found:
-            by_prefix.setdefault(found[0], {})[name] = found[1]
-    largest = max(by_prefix.values(), key=len, default={})
-    return largest if len(largest) > 1 else {}
 
 
 def folders_of(wavs: Iterable[str]) -> dict[str, tuple[str, ...]]:

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from preparation.layout import SPLITS, fold_of, part_of
+from ipet.label_names import fold_of, part_of
+from preparation.layout import SPLITS
 from preparation.lists import listing
 from preparation.recordings import Recording
 
