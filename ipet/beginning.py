@@ -214,8 +214,8 @@ def read_lists(args, cells: list[Cell], build_datasets) -> tuple[list[Datasets],
         check_leakage(datasets)
         if len(datasets.train.labels.mids) < 2 and args.classification_loss == "cce":
             raise ValueError(f"{args.path_list}: its labels.csv has one class alone; expected two or more")
-        if args.classification_loss == "cce" and datasets.trials is None:
-            for clips in datasets.lists:
+        if args.classification_loss == "cce":
+            for clips in datasets.lists if datasets.trials is None else [datasets.train]:
                 check_labelled(clips.clips)
         digest.update(repr(datasets.train.labels.mids).encode())
         for clips in (datasets.train, *datasets.evaluation.values()):

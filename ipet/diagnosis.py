@@ -8,22 +8,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from torch import Tensor
 
-from ipet.audio import SAMPLE_RATE, Recordings, read_audio
+from ipet.audio import SAMPLE_RATE
 from ipet.examination import Examination
 from ipet.files import SUFFIXES
 from ipet.fingerprint import near_duplicates
-from ipet.label_names import (
-    clean_name,
-    difference,
-    hidden_characters,
-    is_missing,
-    spelling_groups,
-    split_names,
-    textual_list,
-)
-from ipet.lists import Clip, Labels, Segment, read_clips, read_labels, sample_span, source_name
+from ipet.label_findings import name_faults
+from ipet.lists import Clip, Labels, read_clips, read_labels
+from ipet.segments import Segment, read_source, source_name
 
 SILENT_DB = -60  # RMS, of full scale
 SURE = 0.95  # correlation of a contradiction: two syllables that share a vowel reach 0.91
@@ -290,28 +282,10 @@ class Patient:
         return [f"{self.named(p.one[0])} ~ {self.named(p.other[0])}, {p.alike:.2f}" for p in ordered]
 
     def of_names(self) -> Iterable[Finding]:
-        """Return faults of class names: spellings of one name, missing values, and parts of a split."""
-        names, total = self.lists.labels.names, np.sum(list(class_counts(self.lists).values()), axis=0)
-        clips = dict(zip(names, map(int, total)))
-        alike = [
-            f"{' = '.join(f'{name!r} ({clips[name]:,} clips)' for name in group)}: {difference(group)}"
-            for group in spelling_groups(names)
-        ]
-        yield Finding("check", "spelling", "classes whose names differ in spelling alone", alike)
-        known = {name for group in spelling_groups(names) for name in group}
-        odd = [
-            f"{n!r}: {', '.join(hidden_characters(n)) or 'blanks or letters in parts'}"
-            for n in names
-            if n not in known and n != clean_name(n)
-        ]
-        yield Finding("check", "hidden_characters", "class names with characters that cannot be seen", odd)
-        missing = [f"{name!r} ({clips[name]:,} clips)" for name in names if is_missing(name)]
-        yield Finding("check", "missing_label", "class names that mark a missing value", missing)
-        lists = [f"{name!r} ({clips[name]:,} clips)" for name in names if textual_list(name) is not None]
-        yield Finding("check", "textual_list", "class names that are lists written as text", lists)
-        text = "class names of the parts of a split: training and evaluation are probably mixed"
-        parts = [f"{name!r} ({clips[name]:,} clips)" for name in split_names(names)]
-        yield Finding("mend", "split_as_class", text, parts)
+        """Return faults of class names; see ``name_faults``."""
+        total = np.sum(list(class_counts(self.lists).values()), axis=0)
+        for fault in name_faults(dict(zip(self.lists.labels.names, map(int, total)))):
+            yield Finding(*fault)
 
     def of_classes(self) -> Iterable[Finding]:
         """Classes without clips, and uneven ones."""
@@ -383,13 +357,6 @@ class Patient:
         for gravity, code, text, has in faults:
             examples = [self.lists.short(path) for path, found in self.sound.items() if has(found)]
             yield Finding(gravity, code, text, examples)
-
-
-def read_source(source: Path | Segment) -> Tensor:
-    """Return the samples of a recording or a segment at 16 kHz."""
-    if isinstance(source, Segment):
-        return Recordings().read(source.path, *sample_span(source.start, source.end))
-    return read_audio(source)
 
 
 def is_silent(found: Examination) -> bool:

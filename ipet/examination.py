@@ -14,8 +14,9 @@ from ipet.audio import ClipError, Decoded, check_left, decode, mix_down
 from ipet.datasets import look_at
 from ipet.features import LogMel
 from ipet.fingerprint import Fingerprint, coarse_log_mel, fingerprint
-from ipet.lists import Clip, Segment
+from ipet.lists import Clip
 from ipet.moments import Moments, log_mel_moments, one_thread, plain_log_mel
+from ipet.segments import Segment
 
 FULL_SCALE = 0.999  # of the largest sample of a format; MP3s decode to more
 

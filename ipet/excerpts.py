@@ -9,7 +9,8 @@ import soundfile
 
 from ipet.audio import SAMPLE_RATE, Recordings
 from ipet.checkpoint import file_sha256, write_atomically
-from ipet.lists import Segment, read_clips, read_labels, read_trials, sample_span, utterance_key
+from ipet.lists import read_clips, read_labels, read_trials, utterance_key
+from ipet.segments import Segment, sample_span
 
 SECONDS = 10  # of an excerpt, at most
 

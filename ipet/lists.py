@@ -10,15 +10,14 @@ from dataclasses import dataclass
 from itertools import chain
 from operator import itemgetter
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ipet.audio import SAMPLE_RATE
 from ipet.files import readable_size
 from ipet.printable import CONTROL, control_character, spelt
+from ipet.segments import Segment, read_times, sample_span
 
 COLUMNS = ("index", "mid", "display_name")
 TRIALS = {"1": True, "0": False, "target": True, "nontarget": False}
@@ -40,17 +39,6 @@ class Labels:
 
     def __len__(self) -> int:
         return len(self.mids)
-
-
-def sample_span(start: float, end: float) -> tuple[int, int | None]:
-    """Return the first sample at 16 kHz and the number of samples of a part; None: up to the end.
-
-    Args:
-        start: Seconds.
-        end: Seconds; infinity for the end of the recording.
-    """
-    first = round(start * SAMPLE_RATE)
-    return first, None if math.isinf(end) else max(1, round(end * SAMPLE_RATE) - first)
 
 
 @dataclass(frozen=True)
@@ -82,35 +70,13 @@ class Clip:
         return sample_span(self.start, self.end)
 
     @property
-    def source(self) -> "Path | Segment":
+    def source(self) -> Path | Segment:
         """What the clip is heard from: its file, or a part of it."""
         return Segment(self.path, self.start, self.end) if self.is_segment else self.path
 
     def overlaps(self, other: "Clip") -> bool:
         """Return whether two clips share audio of one file."""
         return self.path == other.path and self.start < other.end and other.start < self.end
-
-
-class Segment(NamedTuple):
-    """A part of a recording, from ``start`` to ``end`` in seconds; infinity: the end of the recording."""
-
-    path: Path
-    start: float
-    end: float
-
-    def __str__(self) -> str:
-        return f"{self.path} {self.times}"
-
-    @property
-    def times(self) -> str:
-        """Both times, as they are printed."""
-        return f"[{self.start:g} to {'end' if math.isinf(self.end) else f'{self.end:g} s'}]"
-
-
-def source_name(source: "Path | Segment", root: Path) -> str:
-    """Return the path of a clip's source below ``root``, with the times of a segment."""
-    path, times = (source.path, f" {source.times}") if isinstance(source, Segment) else (source, "")
-    return f"{path.relative_to(root) if path.is_relative_to(root) else path}{times}"
 
 
 def read_labels(path: str | Path) -> Labels:
@@ -220,22 +186,6 @@ def read_entry(path: Path, i: int, entry, root: Path, labels: Labels | None, ind
             f"{len(labels)} labels of {labels.path}"
         )
     return Clip(file, tuple(index[mid] for mid in mids), where, *read_times(entry, where))
-
-
-def read_times(entry: Mapping, where: str) -> tuple[float, float]:
-    """Return start and end of an entry in seconds; 0 and infinity for a whole recording.
-
-    Raises:
-        ValueError: One of them is no number of at least 0, or the end is not after the start.
-    """
-    times = {"start": entry.get("start", 0.0), "end": entry.get("end", math.inf)}
-    for key, value in times.items():
-        number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        if not number or not value >= 0 or (key in entry and math.isinf(value)):
-            raise ValueError(f"{where}: {key!r} is {json.dumps(value)[:80]}; expected seconds of at least 0")
-    if times["end"] <= times["start"]:
-        raise ValueError(f"{where}: ends at {times['end']} s and starts at {times['start']} s")
-    return float(times["start"]), float(times["end"])
 
 
 def check_labelled(clips: Sequence[Clip]) -> None:

@@ -12,7 +12,6 @@ from ipet import plots
 from ipet.checkpoint import read_json
 from ipet.compare import flat, title_of
 from ipet.excerpts import SECONDS, evaluated_clips, trial_clips, write_excerpt
-from ipet.lists import Segment, source_name
 from ipet.metrics import det_curve
 from ipet.mistakes import Row, confused_pairs, hardest_trials, surest_mistakes
 from ipet.page import Figure, Page, Section, Sound, Table, Text, drawn
@@ -28,6 +27,7 @@ from ipet.report import (
     read_predictions,
     told,
 )
+from ipet.segments import Segment, source_name
 from ipet.summary import SHARES, TITLES, cell_order, in_percent, notes_of
 
 MOST_PAIRS = 15  # of classes, clips or trials in a table of mistakes

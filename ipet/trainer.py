@@ -40,13 +40,13 @@ from ipet.datasets import (
 )
 from ipet.description import CONFIG, WEIGHTS
 from ipet.interruption import Stopped, StopRequest, Timer
-from ipet.lists import Segment
 from ipet.logbook import Logbook, NoLogbook
 from ipet.memory import peak_memory
 from ipet.names import own_names
 from ipet.recipe import Recipe, learning_rate
 from ipet.results import check_extent_of, check_history, check_optimizer, check_state
 from ipet.saved import add_to_description, save_adapter
+from ipet.segments import Segment
 from ipet.showing import show
 from ipet.tuning import count_parameters, prompts_computed, train_mode, trainable_parameters
 from ipet.updates import Updates

@@ -10,12 +10,12 @@ from helpers import ROOT
 
 LEVELS = [
     {"files", "limits", "printable", "kinds", "serve_gate", "input_report", "label_names"},
-    {"parsing", "audio_formats"},
+    {"parsing", "label_findings", "audio_formats"},
     {
         *("audio", "metrics", "mistakes", "calibration", "devices", "distributed", "dropout", "heads"),
         *("interruption", "kept", "loopback", "precision", "schedule"),
     },
-    {"attention", "description", "names", "experiment"},
+    {"attention", "description", "names", "experiment", "segments"},
     {"tuning"},
     {
         *("features", "lists", "augment", "checkpoint", "memory", "methods", "recipe", "scoring"),

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
+from ipet.segments import read_times
 from preparation.checking import check_classes, check_on_disk
 from preparation.lists import Clip, Label, Lists, Row, listing
 from preparation.reading import check_root, clip_bytes, read_csv, read_text
@@ -56,9 +57,9 @@ def prepare_lists(root: Path, lists: Path | None = None) -> Lists:
     places = places_under(root, sizes, {clip.wav: path for path, clips in found.items() for clip in clips})
     mids, clips_of = {label.mid for label in labels}, {}
     for path, clips in found.items():
-        moved = [Clip(places[clip.wav], clip.labels) for clip in clips]
+        moved = [clip._replace(wav=places[clip.wav]) for clip in clips]
         check_on_disk((clip.wav for clip in moved), sizes, root, path)
-        unknown = sorted({mid for clip in clips for mid in clip.labels.split(",")} - mids)
+        unknown = sorted({mid for clip in clips if clip.labels for mid in clip.labels.split(",")} - mids)
         if unknown and not (trials and name_of[path] == "test"):  # whose speakers nobody was trained on
             raise ValueError(f"{path}: {listing(unknown)}: not in the label table of {lists}")
         clips_of[name_of[path]] = moved
@@ -84,9 +85,9 @@ def read_list(path: Path) -> list[Clip] | None:
     clips = []
     for i, clip in enumerate(data):
         texts = [clip.get(key) for key in ("wav", "labels")] if isinstance(clip, dict) else []
-        if not texts or not all(isinstance(text, str) and text for text in texts):
+        if not texts or not all(isinstance(text, str) for text in texts) or not texts[0]:
             raise ValueError(f"{path}: data[{i}] is {str(clip)[:80]}; expected texts of 'wav' and 'labels'")
-        clips.append(Clip(*texts))
+        clips.append(Clip(*texts, *read_times(clip, f"{path}: data[{i}]")))
     return clips
 
 

@@ -10,8 +10,8 @@ from tqdm import tqdm
 
 from ipet.audio import Recordings, read_audio
 from ipet.features import LogMel
-from ipet.lists import sample_span
 from ipet.moments import HOP_MS, WINDOW_MS, Moments, log_mel_moments, merge, one_thread, plain_log_mel
+from ipet.segments import sample_span
 from preparation.lists import Clip
 
 
