@@ -80,15 +80,23 @@ class ClassificationTrainer(Trainer):
 
     metric = "accuracy"
 
-    def __init__(self, *args, loss: str, class_weights: bool = False, prior: bool = False, **kwargs):
+    def __init__(
+        self,
+        model: nn.Module,
+        datasets: Datasets,
+        *args,
+        loss: str,
+        class_weights: bool = False,
+        prior: bool = False,
+        **kwargs,
+    ):
         if loss not in LOSSES:
             raise ValueError(f"the classification loss is {loss!r}; accepted: {', '.join(LOSSES)}")
-        datasets: Datasets = kwargs["datasets"] if "datasets" in kwargs else args[1]
         if self.metric == "accuracy":
             for clips in datasets.lists:
                 check_labelled(clips.clips)
         self.loss, self.weights = loss, None
-        super().__init__(*args, **kwargs)
+        super().__init__(model, datasets, *args, **kwargs)
         if class_weights:
             weights = inverse_frequency(self.datasets.train.targets(), over_clips=loss == "cce")
             self.weights = torch.from_numpy(weights).to(self.device)
