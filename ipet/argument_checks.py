@@ -4,6 +4,7 @@ import shlex
 import sys
 from pathlib import Path
 
+from ipet.clip_entries import ListedClip
 from ipet.list_files import NUMBER
 from ipet.parsing import Parser
 from ipet.published_lists import is_published, read_list
@@ -113,7 +114,7 @@ def check_data(parser: Parser, args, given: bool) -> None:
             noises = getattr(args, "add_musan_rir", False) and args.path_musan is None
             refuse_data(parser, reason, commands(name, words, noises))
     elif is_published(args.path_list):
-        first = next((c[0][0] for path in args.path_list.glob("*.json") if (c := list_or_none(path))), "")
+        first = next((c[0].wav for path in args.path_list.glob("*.json") if (c := list_or_none(path))), "")
         if not given and not Path(first).is_file():
             lines = [shlex.join(["python3", "main.py", *words, "-path_data", "DIR"])]
             refuse_data(
@@ -128,7 +129,7 @@ def check_data(parser: Parser, args, given: bool) -> None:
         )
 
 
-def list_or_none(path: Path) -> list[tuple[str, str]] | None:
+def list_or_none(path: Path) -> list[ListedClip] | None:
     """Return the clips of a list; None where it cannot be read, which is reported later."""
     try:
         return read_list(path)

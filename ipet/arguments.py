@@ -547,7 +547,7 @@ def own_lists(argv=None, log_mels: bool = False) -> dict:
         name = "train_1.json" if found["fold"] else "train.json"
         first = list_file(folder, name, files, found["fold"])
         clips = json.loads(first.read_text(encoding="utf-8"))["data"]
-        if any("," in clip["labels"] for clip in clips):
+        if any("," in clip["labels"] or not clip["labels"] for clip in clips):
             found["classification_loss"] = "bce"
         if log_mels and (folder / "stats.json").is_file():
             stats = json.loads((folder / "stats.json").read_text(encoding="utf-8"))

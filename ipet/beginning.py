@@ -22,7 +22,7 @@ from ipet.folds import next_fold
 from ipet.input_report import InputReport
 from ipet.list_digests import clips_sha256, datasets_sha256, hashed_names
 from ipet.list_files import list_file
-from ipet.lists import Clip, check_disjoint, read_clips
+from ipet.lists import Clip, check_disjoint, check_labelled, read_clips
 from ipet.logbook import lock_run, open_run, read_record
 from ipet.loggers import check_loggers
 from ipet.passport import plain
@@ -319,6 +319,9 @@ def read_lists(args, cells: list[Cell], build_datasets) -> tuple[list[Datasets],
         check_leakage(datasets)
         if len(datasets.train.labels.mids) < 2 and args.classification_loss == "cce":
             raise ValueError(f"{args.path_list}: its labels.csv has one class alone; expected two or more")
+        if args.classification_loss == "cce":
+            for clips in datasets.lists if datasets.trials is None else [datasets.train]:
+                check_labelled(clips.clips)
         digest.update(repr(datasets.train.labels.mids).encode())
         digest.update(repr(datasets_sha256(datasets)).encode())
         for clips in (datasets.train, *datasets.evaluation.values()):

@@ -20,6 +20,7 @@ from ipet.calibration import (
 from ipet.checkpoint import write_atomically
 from ipet.datasets import Datasets
 from ipet.intervals import mean_average_precision_interval, wilson_interval
+from ipet.lists import check_labelled
 from ipet.metrics import accuracy, average_precision, d_prime, mean_auc, mean_average_precision
 from ipet.trainer import Trainer
 
@@ -72,18 +73,30 @@ class ClassificationTrainer(Trainer):
             begins at 0.5, and all that is trained first learns to say no to everything.
 
     Raises:
-        ValueError: an unknown loss.
+        ValueError: an unknown loss; a clip without a class where each has one.
     """
 
     metric = "accuracy"
 
-    def __init__(self, *args, loss: str, class_weights: bool = False, prior: bool = False, **kwargs):
+    def __init__(
+        self,
+        model: nn.Module,
+        datasets: Datasets,
+        *args,
+        loss: str,
+        class_weights: bool = False,
+        prior: bool = False,
+        **kwargs,
+    ):
         if loss not in LOSSES:
             raise ValueError(f"the classification loss is {loss!r}; accepted: {', '.join(LOSSES)}")
+        if self.metric == "accuracy":
+            for clips in datasets.lists:
+                check_labelled(clips.clips)
         self.loss, self.weights = loss, None
         self.epoch_sum: tuple[np.ndarray | None, int] = None, 0  # [N, C] of the epochs' predictions, how many
         self.next_sum = self.epoch_sum  # with those of an epoch that is not saved yet
-        super().__init__(*args, **kwargs)
+        super().__init__(model, datasets, *args, **kwargs)
         if class_weights:
             weights = inverse_frequency(self.datasets.train.targets(), over_clips=loss == "cce")
             self.weights = torch.from_numpy(weights).to(self.device)
@@ -224,7 +237,7 @@ class ClassificationTrainer(Trainer):
 
 
 class OwnTrainer(ClassificationTrainer):
-    """A trainer for custom datasets: mAP if a clip of the lists has several labels, accuracy otherwise."""
+    """Trainer for a user's own set: mAP where a clip has several classes or none, otherwise accuracy."""
 
     def __init__(self, model: nn.Module, datasets: Datasets, *args, **kwargs):
         self.metric, self.higher_is_better = self.task_metric(datasets)
@@ -233,5 +246,5 @@ class OwnTrainer(ClassificationTrainer):
     @classmethod
     def task_metric(cls, datasets: Datasets) -> tuple[str, bool]:
         """Return the metric that these lists are evaluated by, and whether higher values are better."""
-        several = any(len(clip.classes) > 1 for clips in datasets.lists for clip in clips.clips)
+        several = any(len(clip.classes) != 1 for clips in datasets.lists for clip in clips.clips)
         return ("mAP" if several else "accuracy"), True

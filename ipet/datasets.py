@@ -153,7 +153,7 @@ class Clips(Dataset):
         """
         clip = self.clips[index]
         try:
-            waveform = self.recordings.read(clip.path)
+            waveform = self.recordings.read(clip.path, *clip.span)
         except (ClipError, FileNotFoundError) as error:
             raise ClipError(f"{clip.where}: {error}") from None
         return waveform, multi_hot(clip.classes, len(self.labels))
@@ -166,7 +166,9 @@ class Clips(Dataset):
         """
         clip = self.clips[index]
         try:
-            return min(self.recordings.length(clip.path), self.cut.num_samples)
+            first, number = clip.span
+            left = max(0, self.recordings.length(clip.path) - first)
+            return min(left if number is None else min(number, left), self.cut.num_samples)
         except (ClipError, FileNotFoundError) as error:
             raise ClipError(f"{clip.where}: {error}") from None
 
@@ -178,6 +180,12 @@ class Clips(Dataset):
     def targets(self) -> np.ndarray:
         """[N, C] targets of all clips."""
         return np.stack([multi_hot(clip.classes, len(self.labels)).numpy() for clip in self.clips])
+
+
+def with_no_class(targets: np.ndarray) -> np.ndarray:
+    """Append a column for the clips of no class: [N, C] -> [N, C + 1], or [N, C] where every clip has one."""
+    none = (targets.sum(axis=1, keepdims=True) == 0).astype(targets.dtype)
+    return np.concatenate([targets, none], axis=1) if none.any() else targets
 
 
 def check_recordings(clips: Iterable[Clip]) -> None:
@@ -276,9 +284,9 @@ class TrainClips(Clips):
         """[N] the probability of each clip when clips are drawn by how rare their classes are.
 
         It is proportional to the sum over the clip's classes of 1 / (their number of clips). Where each
-        clip has one class, all classes are equally probable.
+        clip has one class, all classes are equally probable; clips of no class count as one more class.
         """
-        targets = self.targets()
+        targets = with_no_class(self.targets())
         weight = (targets / np.maximum(targets.sum(axis=0), 1)).sum(axis=1)
         return weight / weight.sum()
 
@@ -286,20 +294,21 @@ class TrainClips(Clips):
         """The same with few clips: the first ones, in an order that the seed draws, that a class still lacks.
 
         Args:
-            shots: clips of each class; a class may have more where clips have several classes.
+            shots: clips of each class; a class may have more where clips have several classes. Of the clips
+                of no class as many are taken, or all where there are fewer.
 
         Raises:
             ValueError: a class has fewer.
         """
-        targets = self.targets().astype(bool)
-        counts = targets.sum(axis=0)
+        targets = with_no_class(self.targets()).astype(bool)
+        counts = targets[:, : len(self.labels)].sum(axis=0)
         if counts.min() < shots:
             scarce = self.labels.names[int(counts.argmin())]
             raise ValueError(
                 f"-shots {shots}: the class {scarce!r} has {counts.min()} training clips; expected at least "
                 f"{shots} of each class"
             )
-        lacking, chosen = np.full(len(counts), shots), []
+        lacking, chosen = np.full(targets.shape[1], shots), []
         for i in np.random.default_rng([seed, shots]).permutation(len(self)):
             if (lacking[targets[i]] > 0).any():
                 chosen.append(int(i))

@@ -29,7 +29,10 @@ def clips_sha256(clips: Sequence[Clip], names: dict[str, str]) -> str:
     Args:
         names: See ``hashed_names``.
     """
-    rows = [(names[listed_name(clip)], clip.classes) for clip in clips]
+    rows = [
+        (names[listed_name(clip)], clip.classes, *((clip.start, clip.end) if clip.is_segment else ()))
+        for clip in clips
+    ]
     return hashlib.sha256(repr(rows).encode()).hexdigest()
 
 

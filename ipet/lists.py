@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import os
 from collections import Counter
 from collections.abc import Sequence
@@ -12,9 +13,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from ipet.clip_entries import read_times
 from ipet.files import readable_size
 from ipet.printable import control_character
 from ipet.releases import DataRoot, data_root
+from ipet.segments import Segment, sample_span
 
 COLUMNS = ("index", "mid", "display_name")
 
@@ -39,9 +42,16 @@ class Labels:
 
 @dataclass(frozen=True)
 class Clip:
-    """One recording of a list: its file, its classes, and where the list names it.
+    """One entry of a list: a recording, or a part of it.
 
-    ``name`` and ``label`` are the list's own ``wav`` and ``labels``, letter by letter.
+    Args:
+        path: File of the recording.
+        classes: Indices of its classes; empty for a clip of no class.
+        where: List and entry, for messages.
+        name: Path as the list has it, ``wav``.
+        label: Labels as the list has them.
+        start: Beginning of the part in seconds.
+        end: End of the part in seconds; infinity for the end of the recording.
     """
 
     path: Path
@@ -49,6 +59,27 @@ class Clip:
     where: str
     name: str = ""
     label: str = ""
+    start: float = 0.0
+    end: float = math.inf
+
+    @property
+    def is_segment(self) -> bool:
+        """Whether the clip is a part of its recording."""
+        return self.start > 0 or self.end < math.inf
+
+    @property
+    def span(self) -> tuple[int, int | None]:
+        """The first sample at 16 kHz, and the number of samples; None: up to the end."""
+        return sample_span(self.start, self.end)
+
+    @property
+    def source(self) -> Path | Segment:
+        """What the clip is heard from: its file, or a part of it."""
+        return Segment(self.path, self.start, self.end) if self.is_segment else self.path
+
+    def overlaps(self, other: "Clip") -> bool:
+        """Return whether two clips share audio of one file."""
+        return self.path == other.path and self.start < other.end and other.start < self.end
 
 
 def read_labels(path: str | Path) -> Labels:
@@ -107,6 +138,9 @@ def read_clips(
 ) -> list[Clip]:
     """Read a list ``{"data": [{"wav": ..., "labels": "mid[,mid...]"}, ...]}``.
 
+    An entry may have ``start`` and ``end`` in seconds: the clip is that part of the recording. Empty
+    ``labels`` are a clip of no class, which only a task of several labels can have (``check_labelled``).
+
     Args:
         path: the JSON file.
         root: the folder that relative ``wav`` paths start from, and stay in; absolute ones work too. For the
@@ -145,18 +179,32 @@ def read_entry(
     """Check entry ``i`` of the list at ``path``; see ``read_clips``."""
     where = f"{path}: clip {i}"
     for key in ("wav", "labels"):
-        if not isinstance(entry, dict) or not isinstance(entry.get(key), str) or not entry[key]:
+        found = entry.get(key) if isinstance(entry, dict) else None
+        if not isinstance(found, str) or (key == "wav" and not found):
             raise ValueError(f"{where} lacks {key!r}; found {json.dumps(entry)[:200]}")
-        check_text(entry[key], where, repr(key))
+        check_text(found, where, repr(key))
     file = below(root, entry["wav"], where)
-    mids = entry["labels"].split(",") if labels else []
+    mids = entry["labels"].split(",") if labels and entry["labels"] else []
     unknown = [mid for mid in mids if mid not in index]
     if unknown:
         raise ValueError(
             f"{where} ({entry['wav'][-200:]}) has label {unknown[0][:200]!r}, which is not among the "
             f"{len(labels)} labels of {labels.path}"
         )
-    return Clip(file, tuple(index[mid] for mid in mids), where, entry["wav"], entry["labels"])
+    classes = tuple(index[mid] for mid in mids)
+    return Clip(file, classes, where, entry["wav"], entry["labels"], *read_times(entry, where))
+
+
+def check_labelled(clips: Sequence[Clip]) -> None:
+    """Raise ValueError where a clip has no class, which a task of one label cannot have."""
+    without = [clip for clip in clips if not clip.classes]
+    if without:
+        raise ValueError(
+            f"{without[0].where} ({without[0].path}) has no label, as {len(without):,} of {len(clips):,} "
+            "clips; "
+            "a task of one label needs one for each clip: give them a class, or train on several labels by "
+            "(-classification_loss bce)"
+        )
 
 
 def check_text(text: str, where: str, what: str) -> None:
@@ -185,12 +233,12 @@ def below(root: Path | DataRoot, name: str, where: str) -> Path:
 
 
 def check_once(path: Path, clips: Sequence[Clip]) -> None:
-    """Raise ValueError where a recording comes twice in a list: it would count twice."""
-    places: dict[Path, int] = {}
+    """Raise ValueError where a clip comes twice in a list: it would count twice."""
+    places: dict[Path | Segment, int] = {}
     for i, clip in enumerate(clips):
-        first = places.setdefault(clip.path, i)
+        first = places.setdefault(clip.source, i)
         if first != i:
-            raise ValueError(f"{path}: clips {first} and {i} are both {clip.path}; expected each once")
+            raise ValueError(f"{path}: clips {first} and {i} are both {clip.source}; expected each once")
 
 
 def check_file(clip: Clip, flag: str) -> None:
@@ -209,15 +257,20 @@ def check_file(clip: Clip, flag: str) -> None:
 
 def check_disjoint(*lists: Sequence[Clip]) -> None:
     """Raise ValueError where a clip is in two of the lists, such as training and test."""
-    seen: dict[Path, str] = {}
+    seen: dict[Path, list[Clip]] = {}
     for clips in lists:
-        shared = [clip for clip in clips if clip.path in seen]
+        shared = [
+            (clip, other) for clip in clips for other in seen.get(clip.path, ()) if clip.overlaps(other)
+        ]
         if shared:
+            clip, other = shared[0]
+            number = len({one.source for one, _ in shared})
             raise ValueError(
-                f"{shared[0].where}: {shared[0].path} is also {seen[shared[0].path]}: {len(shared)} clips "
+                f"{clip.where}: {clip.source} is also {other.where}: {number} clips "
                 "are in both lists; training, validation and test must be disjoint"
             )
-        seen |= {clip.path: clip.where for clip in clips}
+        for clip in clips:
+            seen.setdefault(clip.path, []).append(clip)
 
 
 def multi_hot(classes: Sequence[int], num_classes: int) -> Tensor:

@@ -92,9 +92,9 @@ def fold_datasets(
     held_out = {"eval": read(path_of(f"eval_{cell.fold}.json"))}
     if cell.nested:
         held_out_fold = next_fold(folder, cell.fold, num_folds, files)
-        chosen = {clip.path for clip in read(path_of(f"eval_{held_out_fold}.json"))}
-        valid = [clip for clip in train if clip.path in chosen]
-        train = [clip for clip in train if clip.path not in chosen]
+        chosen = {clip.source for clip in read(path_of(f"eval_{held_out_fold}.json"))}
+        valid = [clip for clip in train if clip.source in chosen]
+        train = [clip for clip in train if clip.source not in chosen]
         if not train or not valid:
             raise ValueError(
                 f"{folder}: with fold {held_out_fold} held out of train_{cell.fold}.json {len(train)} clips "

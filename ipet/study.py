@@ -141,10 +141,11 @@ def lists_sha256(folder: Path, trials: Iterable[Path] = ()) -> str:
         content = read_json(path)
         clips = content.get("data") if isinstance(content, dict) else None
         if isinstance(clips, list):  # otherwise another file, such as of statistics
-            lists[path.name] = [(str(c.get("wav")), c.get("labels")) for c in clips if isinstance(c, dict)]
-    names = hashed_names(name for clips in lists.values() for name, _ in clips)
+            lists[path.name] = [c for c in clips if isinstance(c, dict)]
+    names = hashed_names(str(clip.get("wav")) for clips in lists.values() for clip in clips)
     for file, clips in lists.items():
-        digest.update(repr((file, [(names[name], labels) for name, labels in clips])).encode())
+        rows = [sorted({**clip, "wav": names[str(clip.get("wav"))]}.items()) for clip in clips]
+        digest.update(repr((file, rows)).encode())
     for path in sorted(trials):
         digest.update(repr(path.name).encode() + (path.read_bytes() if path.is_file() else b""))
     return digest.hexdigest()

@@ -47,6 +47,7 @@ from ipet.names import own_names
 from ipet.recipe import Recipe, learning_rate
 from ipet.results import check_extent_of, check_history, check_optimizer, check_state
 from ipet.saved import add_to_description, save_adapter
+from ipet.segments import Segment
 from ipet.showing import show
 from ipet.tuning import count_parameters, prompts_computed, train_mode, trainable_parameters
 from ipet.updates import Updates
@@ -191,10 +192,10 @@ class Trainer:
     def write_more(self, predictions: dict[str, np.ndarray]) -> None:
         """Write what a task keeps beside ``predictions.npz``; in the main process alone."""
 
-    def recordings(self, row: int) -> list[Path]:
-        """What was heard for a row of the predictions."""
+    def recordings(self, row: int) -> list[Path | Segment]:
+        """Return the recording or segment behind a row of the predictions."""
         evaluation = self.datasets.evaluation
-        return [evaluation["test" if "test" in evaluation else "eval"].clips[row].path]
+        return [evaluation["test" if "test" in evaluation else "eval"].clips[row].source]
 
     # Training -------------------------------------------------------------------------------
 
@@ -373,7 +374,9 @@ class Trainer:
                     f"{said}; the update was left out{in_a_row}; a lower -lr, -precision fp32 or a look at "
                     "these clips may help, or -on_nonfinite skip"
                 )
-            self.logbook.log("step", self.epoch + 1, step, lr=lr, skipped=[str(clip.path) for clip in clips])
+            self.logbook.log(
+                "step", self.epoch + 1, step, lr=lr, skipped=[str(clip.source) for clip in clips]
+            )
             if distributed.is_main():
                 tqdm.write(f"note: {said}; skipped")
 

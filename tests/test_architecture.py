@@ -9,8 +9,11 @@ from helpers import ALL_EXPERIMENTS as EXPERIMENTS
 from helpers import ROOT
 
 LEVELS = [
-    {"files", "limits", "printable", "kinds", "serve_gate", "input_report", "list_files", "noise_releases"},
-    {"parsing", "published_lists"},
+    {
+        *("files", "limits", "printable", "kinds", "serve_gate", "input_report", "list_files"),
+        *("noise_releases", "label_names", "clip_entries"),
+    },
+    {"parsing", "published_lists", "label_findings", "audio_formats"},
     {"releases"},
     {"starting_lists"},
     {
@@ -27,7 +30,7 @@ LEVELS = [
         ),
         *("interruption", "kept", "loopback", "precision", "schedule"),
     },
-    {"attention", "description", "names", "experiment", "intervals", "sharded", "ast_weights"},
+    {"attention", "description", "names", "experiment", "intervals", "sharded", "ast_weights", "segments"},
     {"tuning"},
     {
         *("features", "lists", "augment", "checkpoint", "memory", "methods", "recipe", "scoring"),
@@ -54,7 +57,16 @@ LEVELS = [
 ]
 # Flags: they import modules of ipet without torch, and only commands import them.
 BESIDE = {"arguments", "argument_checks", "model_arguments", "original_arguments"}
-LIGHT = {"limits", "kinds", "parsing", "input_report", "list_files", "published_lists", "releases"}
+LIGHT = {
+    "clip_entries",
+    "limits",
+    "kinds",
+    "parsing",
+    "input_report",
+    "list_files",
+    "published_lists",
+    "releases",
+}
 LIBRARIES = {
     "timm": {"backbones", "methods"},
     "transformers": {"tuning", "backbones", "methods"},
