@@ -198,10 +198,7 @@ def write_wav(path, seconds=0.4, seed=0, rate=16_000):
     )
 
 
-# Of tests that start many processes again; others like them are left in make test.
-long = pytest.mark.skipif(
-    not os.environ.get("IPET_TORTURE"), reason="a long one, of make torture; IPET_TORTURE=1 includes it"
-)
+long = pytest.mark.long  # skipped by `make test`, run by `make torture`; see conftest.py
 
 
 def write_lists(folder, num_classes=4, **clips):

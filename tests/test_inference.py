@@ -29,7 +29,7 @@ from ipet.features import Waveform
 from ipet.heads import Classifier
 from ipet.inference import TunedModel, Window, side_by_side, windows
 
-from helpers import ROOT, load_script, run_here, tiny, write_lists, write_wav
+from helpers import ROOT, load_script, long, run_here, tiny, write_lists, write_wav
 from releases import make_voxceleb1
 
 CASES = {  # experiment, flags
@@ -528,6 +528,7 @@ def test_a_table_is_right_where_a_window_ends(loudness, tmp_path, rate, seconds,
         assert events[2] == (12.5, pytest.approx(seconds, abs=1e-4), "quiet")
 
 
+@long
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="a peak is forgotten on Linux alone")
 def test_a_long_recording_takes_no_more_memory_than_a_short_one(loudness, tmp_path):
     second = 0.1 * np.random.default_rng(0).standard_normal((44_100, 2))

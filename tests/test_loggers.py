@@ -28,6 +28,7 @@ from ipet.showing import show
 from helpers import (
     ROOT,
     load_script,
+    long,
     processes_of,
     run_here,
     seconds_until_gone,
@@ -552,6 +553,7 @@ def gone_on(tmp_path_factory):
     return folder, ids
 
 
+@long
 @each
 def test_a_killed_run_that_goes_on_has_every_point_once(gone_on, name):
     folder, ids = gone_on

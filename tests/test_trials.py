@@ -12,6 +12,8 @@ import soundfile
 from ipet.lists import read_clips
 from ipet.trials import UtteranceNames, read_clip_trials, read_trials, trial_files
 
+from helpers import long
+
 A, B, C = "id10270/5r0dWxy17C8/00001.wav", "id10270/x6uYqmx31kE/00001.wav", "id10300/ize_eiCFEg0/00003.wav"
 
 
@@ -80,6 +82,7 @@ def test_a_missing_list_of_trials_is_named_with_what_writes_it(tmp_path):
     )
 
 
+@long
 def test_a_hundred_thousand_trials_are_read_in_a_moment(tmp_path):
     names = [f"id1{i % 1251:04d}/video{i % 7}/{i:05d}.wav" for i in range(20_000)]
     drawn = np.random.default_rng(0).integers(20_000, size=(100_000, 2))
