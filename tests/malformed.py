@@ -63,7 +63,7 @@ class Row(NamedTuple):
 # Recordings: make(path) writes one -----------------------------------------------------------------
 
 
-READABLE = "not readable as WAV, FLAC, OGG or MP3"
+READABLE = "not readable as audio"
 CLIP = "wav/train_1_3"
 DECODED = "when it is decoded"
 RECORDINGS = [

@@ -10,7 +10,9 @@ from helpers import ROOT
 
 LEVELS = [
     {"files", "limits", "printable", "kinds", "serve_gate", "input_report"},
-    {"parsing", "audio_formats"},
+    {"parsing", "audio_formats", "mpeg"},
+    {"audio_containers"},
+    {"audio_decoders"},
     {
         *("audio", "metrics", "mistakes", "calibration", "devices", "distributed", "dropout", "heads"),
         *("interruption", "kept", "loopback", "precision", "schedule"),

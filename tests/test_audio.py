@@ -146,7 +146,7 @@ def test_half_a_compressed_file_is_refused(tmp_path, name):
 @pytest.mark.parametrize("name", ["a.wav", "a.flac", "a.mp3"])
 def test_a_file_that_is_no_audio_is_refused(tmp_path, name):
     (tmp_path / name).write_text("index,mid,display_name\n" * 50)
-    assert refusal(tmp_path / name).startswith("not readable as WAV, FLAC, OGG or MP3: ")
+    assert refusal(tmp_path / name).startswith("not readable as audio: ")
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
@@ -251,7 +251,9 @@ def test_a_recording_decoded_in_blocks_is_the_same(tmp_path, monkeypatch, name, 
 
 def test_raw_samples_are_refused_for_their_want_of_a_header(tmp_path):
     (tmp_path / "a.raw").write_bytes(bytes(1_000))
-    assert refusal(tmp_path / "a.raw").startswith(".raw has no header that tells its format; expected WAV")
+    assert refusal(tmp_path / "a.raw").startswith(
+        ".raw has no header that tells its format; expected an audio"
+    )
 
 
 @pytest.mark.parametrize("ending", ["au", "snd", "vox", "gsm"])
@@ -273,7 +275,7 @@ def test_a_link_to_nowhere_is_named(tmp_path):
 
 def test_links_in_a_circle_and_names_that_are_too_long_are_refused(tmp_path):
     (tmp_path / "a.wav").symlink_to(tmp_path / "a.wav")
-    assert "expected WAV" in refusal(tmp_path / f"{300 * 'a'}.wav")
+    assert "expected an audio file" in refusal(tmp_path / f"{300 * 'a'}.wav")
     with pytest.raises((ClipError, FileNotFoundError)):
         read_audio(tmp_path / "a.wav")
 
