@@ -10,7 +10,7 @@ import numpy as np
 from ipet.corruption import Corruption
 from ipet.datasets import Cut, Datasets, EvaluationClips, TrainClips, Trials
 from ipet.features import HOP_SAMPLES, covered_samples
-from ipet.folds import count_folds, next_fold
+from ipet.folds import next_fold
 from ipet.list_files import list_file
 from ipet.lists import read_clips, read_labels
 from ipet.speaker_split import hold_out_speakers
@@ -82,7 +82,7 @@ def fold_datasets(
     path_of = partial(list_file, folder, files=files, num_folds=num_folds)
     labels = read_labels(path_of("labels.csv"))
     if not path_of(f"train_{cell.fold}.json").is_file():
-        found = count_folds(folder, files)
+        found = sum(path_of(f"train_{k}.json").is_file() for k in range(1, num_folds + 1))
         raise FileNotFoundError(
             f"{folder}: no {path_of(f'train_{cell.fold}.json').name}, {found} folds are there; expected the "
             f"{num_folds} of -fold"

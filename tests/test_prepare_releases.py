@@ -228,7 +228,7 @@ def test_gtzan_has_ten_folds_with_every_genre_in_equal_shares(capsys, tmp_path, 
 def test_gtzan_leaves_out_what_cannot_be_opened_and_says_so(capsys, tmp_path, releases):
     out, printed = prepared(capsys, tmp_path, "gtzan", releases["gtzan"])
     assert "Note: 1 of 21 recordings cannot be opened and are left out: " in printed
-    assert "genres_original/jazz/jazz.00054.wav (not readable as WAV" in printed
+    assert "genres_original/jazz/jazz.00054.wav (not readable as audio" in printed
     assert "jazz.00054" not in "".join(path.read_text() for path in out.iterdir())
     assert "recordings        21     1,000  differs" in printed
     assert "(Sturm 2013)" in printed
