@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from fnmatch import fnmatch
 from functools import partial
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from ipet.launch import choose_gpus
 from ipet.list_files import list_file
 from ipet.logbook import Logbook, read_rows
 from ipet.loggers import LOGGERS, Logger
-from ipet.parsing import NO, YES
+from ipet.parsing import NO, YES, Parser
 from ipet.recipe import new_optimizer
 from ipet.rerun import flags_of, json_values
 from ipet.splits import Cell
@@ -474,3 +475,62 @@ def test_help_needs_no_library():
         [sys.executable, "-c", code], cwd=ROOT / "w2v_esc50", capture_output=True, text=True
     )
     assert done.stderr.strip() == "set()"
+
+
+# The page for the original's users --------------------------------------------------------------------
+
+PAGE = ROOT / "docs/coming_from_the_original.md"
+
+
+def rows_of(heading):
+    """The rows of the first table below a heading of the page, as lists of cells."""
+    text = PAGE.read_text().split(f"\n## {heading}\n")[1].split("\n## ")[0]
+    rows = [re.split(r" *\| *", line)[1:-1] for line in text.splitlines() if line.startswith("|")]
+    return rows[2:]
+
+
+def parsers():
+    """The parser of each experiment of ``FLAGS_OF``, as it is when the command line is read."""
+    found = {}
+    for name in FLAGS_OF:
+        with pytest.MonkeyPatch.context() as patched, pytest.raises(StopIteration):
+
+            def keep(self, *_, name=name, **__):
+                found[name] = self
+                raise StopIteration
+
+            patched.setattr(Parser, "parse_args", keep)
+            parse(name)
+    return found
+
+
+@pytest.mark.parametrize("name", FLAGS_OF)
+def test_every_flag_of_the_page_is_accepted_where_it_says_so(name):  # D7
+    known = parsers()[name].flags()
+    for original, here, note in rows_of("Flags"):
+        [flag] = re.findall(r"`(-\w+)`", original)
+        groups = [g for g in ("ast_*", "*_voxceleb", "*_esc50") if note.startswith(f"`{g}`")]
+        if any(not fnmatch(name, group) for group in groups):
+            continue
+        assert flag in known, flag
+        for spelt in re.findall(r"`(-\w+)", here):
+            assert spelt in known or spelt in ("-pretrained", "-norm_mean", "-norm_std"), spelt
+
+
+def test_the_page_has_every_flag_that_is_accepted_for_the_original_s_sake():  # D7
+    listed = {re.findall(r"`-(\w+)`", original)[0] for original, *_ in rows_of("Flags")}
+    accepted = {flag for flags in FLAGS_OF.values() for flag in flags}
+    for parser in parsers().values():
+        groups = [g for g in parser._action_groups if (g.title or "").startswith("original code")]
+        assert groups
+        accepted |= {flag.lstrip("-") for g in groups for a in g._group_actions for flag in a.option_strings}
+    assert accepted <= listed
+    assert len(rows_of("Flags")) == len(listed)
+
+
+def test_the_page_names_about_twenty_differences_with_their_switches():  # D7
+    rows, flags = rows_of("Differences"), set().union(*(p.flags() for p in parsers().values()))
+    assert len(rows) >= 20 and all(len(row) == 4 and all(row) for row in rows)
+    for *_, here, switch in rows:
+        for flag in re.findall(r"`(-[a-z]\w+)", here + switch):
+            assert flag in flags or flag == "-seed", flag
