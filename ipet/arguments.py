@@ -21,7 +21,7 @@ from ipet.argument_checks import (
 from ipet.kinds import kinds_that_hear
 from ipet.list_files import FLAGS, count_list_files, list_file
 from ipet.model_arguments import add_ast, add_verification, add_wav2vec2
-from ipet.original_arguments import add_original, add_original_ast, translate
+from ipet.original_arguments import add_original_ast, add_original_speech, translate
 from ipet.parsing import (
     LOGGERS,
     REPOSITORY,
@@ -431,7 +431,7 @@ def add_tuning(parser: Parser) -> None:
 
 
 PREFIX = {add_ast: "ast", add_wav2vec2: "w2v"}  # of an experiment's name
-ORIGINAL = {add_ast: add_original_ast, add_wav2vec2: add_original}  # flags of the original code
+ORIGINAL = {add_ast: add_original_ast, add_wav2vec2: add_original_speech}  # flags of the original code
 AUTHORS = {  # what -authors True sets, where the command line does not
     add_ast: {"adapter_init": "normal"},
     add_wav2vec2: {"adapter_init": "normal", "adapter_residual": True},

@@ -4,11 +4,14 @@
 effect is reported, with what replaces it. ``docs/coming_from_the_original.md`` lists all of them.
 """
 
+import argparse
 import os
 
 from ipet.input_report import InputReport
+from ipet.kinds import kinds_that_hear
 from ipet.parsing import Parser, add_switch
 
+PUBLISHED = kinds_that_hear("log_mel")["ast"]  # hub id of AST's weights
 UNUSED = {  # flag: why it has no effect, and what replaces it
     "main_module_name": (
         "model.py of the experiment builds the backbone",
@@ -23,6 +26,17 @@ UNUSED = {  # flag: why it has no effect, and what replaces it
         "run main.py of another folder, such as ast_gtzan, for another task",
     ),
 }
+UNUSED_BY_SPEECH = {  # flags of AST that say nothing of wav2vec 2.0
+    "imagenet_pretrain": (
+        "wav2vec 2.0 has no ImageNet weights",
+        "-pretrained and -model_type choose its weights, -pretrained random none",
+    ),
+    "audioset_pretrain": (
+        "wav2vec 2.0 has no AudioSet weights",
+        "-pretrained and -model_type choose its weights, -pretrained random none",
+    ),
+    "skip_norm": ("wav2vec 2.0 takes the waveform as it is, without log-mels", "leave the flag out"),
+}
 IMAGENET_SIZES = ("tiny224", "small224", "base224")  # of DeiT; AudioSet weights exist for base384 only
 UNNORMALISED = {"norm_mean": 0.0, "norm_std": 0.5}  # (x - 0) / (2 * 0.5) = x
 
@@ -30,10 +44,8 @@ UNNORMALISED = {"norm_mean": 0.0, "norm_std": 0.5}  # (x - 0) / (2 * 0.5) = x
 def add_original(parser: Parser) -> None:
     """Add the flags of the original code that wav2vec 2.0 and AST have in common."""
     group = parser.add_argument_group("original code")
-    for name, (reason, remedy) in UNUSED.items():
-        group.add_argument(
-            f"-{name}", default=None, metavar="NAME", help=f"accepted without effect: {reason}; {remedy}"
-        )
+    for name, texts in UNUSED.items():
+        group.add_argument(f"-{name}", default=None, metavar="NAME", help=without_effect(*texts))
     add_switch(
         group,
         "-input_prompt",
@@ -43,10 +55,41 @@ def add_original(parser: Parser) -> None:
     )
 
 
+def without_effect(reason: str, remedy: str) -> str:
+    """Return the help of a flag that is accepted and changes nothing."""
+    return f"accepted without effect: {reason}; {remedy}"
+
+
+def add_original_speech(parser: Parser) -> None:
+    """Add the flags of the original code for wav2vec 2.0, and AST's, which are reported."""
+    add_original(parser)
+    group = parser.add_argument_group("original code, of AST")
+    for name, texts in UNUSED_BY_SPEECH.items():
+        add_switch(group, f"-{name}", default=None, help=without_effect(*texts))
+
+
+def ast_model(text: str) -> str:
+    """Return the ``-model_type`` of an AST experiment: ``ast``, or the weights' hub id."""
+    owner, slash, name = text.partition("/")
+    if text != "ast" and not (slash and owner and name):
+        raise argparse.ArgumentTypeError(
+            f"invalid choice: {text!r} (choose from ast, or a hub id such as {PUBLISHED}; wav2vec 2.0 is in "
+            "the w2v_ experiments)"
+        )
+    return text
+
+
 def add_original_ast(parser: Parser) -> None:
     """Add the flags of the original code for AST."""
     add_original(parser)
     group = parser.add_argument_group("original code, AST")
+    group.add_argument(
+        "-model_type",
+        type=ast_model,
+        default=None,
+        metavar="WEIGHTS",
+        help=f"a hub id such as {PUBLISHED}, as -pretrained; ast: the default of -pretrained",
+    )
     add_switch(
         group,
         "-imagenet_pretrain",
@@ -77,11 +120,11 @@ def translate(parser: Parser, args, given: set[str], backbone: str) -> None:
         backbone: ``ast`` or ``w2v``.
     """
     report = InputReport("command line")
-    report.use("flags", len(given - UNUSED.keys()))
-    for name in UNUSED:
+    unused = UNUSED | (UNUSED_BY_SPEECH if backbone == "w2v" else {})
+    for name, texts in unused.items():
         value = vars(args).pop(name)
         if value is not None:
-            report.leave_out("flags", f"-{name} {value}", *UNUSED[name])
+            report.leave_out("flags", f"-{name} {value}", *texts)
     input_prompt = vars(args).pop("input_prompt")
     if input_prompt:
         choose_input_prompt(parser, args, given, backbone, report)
@@ -97,6 +140,8 @@ def translate(parser: Parser, args, given: set[str], backbone: str) -> None:
         choose_normalisation(parser, args, given)
     elif "/" in args.model_type or args.model_type == "auto":
         choose_speech_weights(parser, args)
+    left_out = {item.split()[0].lstrip("-") for items in report.left_out.values() for item in items}
+    report.use("flags", len(given - left_out))
     if is_first_process():
         report.print_warnings()
 
@@ -143,8 +188,16 @@ def choose_input_prompt(parser: Parser, args, given: set[str], backbone: str, re
 def choose_ast_weights(parser: Parser, args, given: set[str]) -> None:
     """Make ``-pretrained`` and ``-size`` of the switches and the sizes of AST's authors."""
     imagenet, audioset = vars(args).pop("imagenet_pretrain"), vars(args).pop("audioset_pretrain")
+    hub_id = vars(args).pop("model_type")
     if args.size == "base384":
         args.size = "base"
+    if hub_id not in (None, "ast") and "pretrained" not in given:
+        if audioset is False:
+            parser.error(
+                f"-audioset_pretrain False and -model_type {hub_id}: both choose the weights; give one"
+            )
+        args.pretrained = hub_id
+        return
     if audioset is False:
         if "pretrained" in given:
             parser.error(

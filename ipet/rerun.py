@@ -177,6 +177,8 @@ def flags_of(arguments: Mapping, resolve: Callable[[Sequence[str]], Mapping], pa
         wanted.pop("protocol", None)  # no choice where there are no folds
     given = [key for key, value in wanted.items() if key not in DERIVED and value != defaults[key]]
     given += [key for key in BY_AUTHORS if wanted.get("authors") and key in wanted and key not in given]
+    if wanted.get("model_type") == "auto" and "pretrained" in wanted:
+        given.append("pretrained")  # whose config.json has the type
     flags = place + [word for key in given for word in spell(key, wanted[key])]
     for key in DERIVED:
         if key in wanted and json_values(resolve(flags))[key] != wanted[key]:

@@ -4,48 +4,77 @@ import json
 import re
 import subprocess
 import sys
+from fnmatch import fnmatch
 from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
 
 from ipet import beginning
 from ipet.beginning import recipe_of
+from ipet.experiment import settings_of
 from ipet.launch import choose_gpus
 from ipet.list_files import list_file
 from ipet.logbook import Logbook, read_rows
 from ipet.loggers import LOGGERS, Logger
-from ipet.parsing import NO, YES
+from ipet.parsing import NO, YES, Parser
 from ipet.recipe import new_optimizer
-from ipet.rerun import flags_of
+from ipet.rerun import flags_of, json_values
 from ipet.splits import Cell
 
 from helpers import ROOT, experiment, run_here, tiny, write_lists
 
-COMMON = {
-    "amsgrad": "True",
-    "description": "a first try",
-    "path_logging": "logs",
-    "path_training_dataset": "train.json",
-    "path_validation_dataset": "valid.json",
-    "path_evaluation_dataset": "test.json",
-    "path_data_label": "labels.csv",
-    "number_iteration_for_log": "50",
-    "backend_module_name": "linear",
-    "main_module_name": "AST",
-    "finetuning_task": "ESC50",
-    "input_prompt": "False",
-    "input_prompt_num": "4",
-    "flag_reproduciable": "True",
-    "num_workers": "8",
-    "usable_gpu": "0,1",
+PUBLISHED, AST_16 = "MIT/ast-finetuned-audioset-10-10-0.4593", "MIT/ast-finetuned-audioset-16-16-0.442"
+WAVLM = "microsoft/wavlm-base-plus"
+UNUSED = None  # in place of an effect: accepted, and reported with what replaces it
+EVERYWHERE = {  # flag: (its value, {setting: value that it becomes})
+    "amsgrad": ("True", {"amsgrad": True}),
+    "description": ("a first try", {"description": "a first try"}),
+    "path_logging": ("/logs", {"path_run": Path("/logs")}),
+    "path_training_dataset": ("/l/train.json", {"path_training_dataset": Path("/l/train.json")}),
+    "path_validation_dataset": ("/l/valid.json", {"path_validation_dataset": Path("/l/valid.json")}),
+    "path_evaluation_dataset": ("/l/test.json", {"path_evaluation_dataset": Path("/l/test.json")}),
+    "path_data_label": ("/l/labels.csv", {"path_data_label": Path("/l/labels.csv")}),
+    "number_iteration_for_log": ("50", {"number_iteration_for_log": 50}),
+    "backend_module_name": ("linear", UNUSED),
+    "main_module_name": ("AST", UNUSED),
+    "finetuning_task": ("ESC50", UNUSED),
+    "input_prompt": ("False", {"method": "ipet"}),
+    "input_prompt_num": ("4", {"border": 4}),
+    "weigth_decay": ("0.1", {"weight_decay": 0.1}),
+    "flag_reproduciable": ("no", {"flag_reproducible": False}),
+    "num_workers": ("8", {"num_workers": 8}),
+    "usable_gpu": ("0,1", {"usable_gpu": (0, 1)}),
 }
 OF_AST = {
-    "imagenet_pretrain": "True",
-    "audioset_pretrain": "True",
-    "model_size": "base384",
-    "skip_norm": "False",
+    "imagenet_pretrain": ("True", {"pretrained": PUBLISHED}),
+    "audioset_pretrain": ("False", {"pretrained": "imagenet"}),
+    "model_size": ("base384", {"size": "base"}),
+    "model_type": ("MIT/ast-finetuned-audioset-16-16-0.442", {"pretrained": AST_16}),
+    "skip_norm": ("True", {"norm_mean": 0.0, "norm_std": 0.5}),
 }
+OF_SPEECH = {
+    "imagenet_pretrain": ("True", UNUSED),
+    "audioset_pretrain": ("True", UNUSED),
+    "skip_norm": ("False", UNUSED),
+    "model_size": ("base", {"size": "base"}),
+    "model_type": (WAVLM, {"pretrained": WAVLM, "model_type": "auto"}),
+}
+OF_SPEAKERS = {
+    "path_musan": ("/data/musan", {"path_musan": Path("/data/musan")}),
+    "path_rir": ("/data/RIRS_NOISES", {"path_rir": Path("/data/RIRS_NOISES")}),
+    "path_validation_dataset": ("/l/valid.json", UNUSED),
+}
+FLAGS_OF = {  # experiment: the flags that the original has, and this repository spelt otherwise or refused
+    "ast_fsd50k": EVERYWHERE | OF_AST,
+    "w2v_fsd50k": EVERYWHERE | OF_SPEECH,
+    "ast_voxceleb": EVERYWHERE | OF_AST | OF_SPEAKERS,
+    "w2v_voxceleb": EVERYWHERE | OF_SPEECH | OF_SPEAKERS,
+}
+each_flag = pytest.mark.parametrize(
+    "name, flag", [(name, flag) for name, flags in FLAGS_OF.items() for flag in flags]
+)
 
 
 def parse(name, *flags):
@@ -64,17 +93,36 @@ def refusal(capsys, name, *flags):
 # All of them ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["ast_fsd50k", "w2v_fsd50k"])
-def test_every_flag_of_the_original_is_accepted_and_has_help(name, capsys):
-    flags = COMMON | (OF_AST if name.startswith("ast") else {})
-    words = [word for flag, value in flags.items() for word in (f"-{flag}", value)]
-    args = parse(name, *words)
-    assert args.amsgrad is True and args.path_run.name == "logs" and args.border == 4
+@each_flag
+def test_a_flag_of_the_original_reaches_its_setting_or_says_what_replaces_it(name, flag, capsys):  # D3
+    value, effect = FLAGS_OF[name][flag]
+    settings = vars(parse(name, f"-{flag}", value))
+    err = capsys.readouterr().err
+    if effect is UNUSED:
+        assert re.search(rf"^warning: command line: 1 of 2 flags left out: .*\(-{flag} .*\); \S", err)
+        assert settings.get(flag) is None
+    else:
+        assert err == "" and {key: settings[key] for key in effect} == effect
+
+
+@pytest.mark.parametrize("name", FLAGS_OF)
+def test_the_help_has_every_flag_of_the_original(name, capsys):
     with pytest.raises(SystemExit):
         parse(name, "-h")
     text = capsys.readouterr().out
-    for flag in flags:
+    for flag in FLAGS_OF[name]:
         assert re.search(rf"(^|, |  )-{flag}\b", text, re.MULTILINE), flag
+
+
+@each_flag
+def test_a_setting_of_the_original_s_flag_is_repeated_by_rerun_and_passed_on_by_sweep(name, flag):  # D3
+    """Both ask ``settings_of``; ``rerun`` spells the flags from what ``arguments.json`` holds."""
+    given = [f"-{flag}={FLAGS_OF[name][flag][0]}"]
+    settings = settings_of(ROOT / name, given)
+    assert settings | {"name": "x"} == vars(parse(name, *given))
+    spelt = flags_of(json_values(settings), partial(settings_of, ROOT / name), "passport.json")
+    again = settings_of(ROOT / name, [*spelt, f"-path_run={settings['path_run']}"])
+    assert again == settings
 
 
 @pytest.mark.parametrize("name", ["ast_esc50", "w2v_voxceleb"])
@@ -210,6 +258,8 @@ def test_the_input_prompt_of_wav2vec2_only_freezes_the_backbone(capsys):
         (["-imagenet_pretrain", "False"], "accepted: -audioset_pretrain False too"),
         (["-model_size", "tiny224"], "-audioset_pretrain False takes the ImageNet weights of tiny224"),
         (["-model_size", "huge"], "invalid choice: 'huge' (choose from"),
+        (["-model_type", "wavlm"], "wav2vec 2.0 is in the w2v_ experiments"),
+        (["-model_type", "a/b", "-audioset_pretrain", "False"], "both choose the weights"),
     ],
 )
 def test_what_contradicts_itself_is_refused_with_what_is_accepted(capsys, flags, said):
@@ -246,6 +296,20 @@ def test_sizes_of_the_authors_of_ast_are_accepted():
     assert parse("ast_esc50", "-model_size", "base384").size == "base"
     args = parse("ast_esc50", "-model_size", "small224", "-audioset_pretrain", "False")
     assert (args.size, args.pretrained) == ("small224", "imagenet")
+
+
+@pytest.mark.parametrize("hub_id", ["facebook/wav2vec2-base", "facebook/hubert-base-ls960", WAVLM])
+def test_a_hub_id_of_a_speech_model_is_read_as_its_weights_say(hub_id):
+    args = parse("w2v_esc50", "-model_type", hub_id)
+    assert (args.model_type, args.pretrained) == ("auto", hub_id)
+
+
+def test_a_hub_id_of_ast_is_the_weights():
+    assert parse("ast_esc50", "-model_type", AST_16).pretrained == AST_16
+    assert parse("ast_esc50", "-model_type", AST_16, "-pretrained", "random").pretrained == "random"
+    assert parse("ast_esc50", "-model_type", "ast").pretrained == PUBLISHED
+    args = parse("ast_esc50", "-model_type", AST_16, "-model_size", "base384")
+    assert (args.size, args.pretrained) == ("base", AST_16)
 
 
 def test_a_hub_id_of_a_model_type_is_also_the_weights():
@@ -411,3 +475,62 @@ def test_help_needs_no_library():
         [sys.executable, "-c", code], cwd=ROOT / "w2v_esc50", capture_output=True, text=True
     )
     assert done.stderr.strip() == "set()"
+
+
+# The page for the original's users --------------------------------------------------------------------
+
+PAGE = ROOT / "docs/coming_from_the_original.md"
+
+
+def rows_of(heading):
+    """The rows of the first table below a heading of the page, as lists of cells."""
+    text = PAGE.read_text().split(f"\n## {heading}\n")[1].split("\n## ")[0]
+    rows = [re.split(r" *\| *", line)[1:-1] for line in text.splitlines() if line.startswith("|")]
+    return rows[2:]
+
+
+def parsers():
+    """The parser of each experiment of ``FLAGS_OF``, as it is when the command line is read."""
+    found = {}
+    for name in FLAGS_OF:
+        with pytest.MonkeyPatch.context() as patched, pytest.raises(StopIteration):
+
+            def keep(self, *_, name=name, **__):
+                found[name] = self
+                raise StopIteration
+
+            patched.setattr(Parser, "parse_args", keep)
+            parse(name)
+    return found
+
+
+@pytest.mark.parametrize("name", FLAGS_OF)
+def test_every_flag_of_the_page_is_accepted_where_it_says_so(name):  # D7
+    known = parsers()[name].flags()
+    for original, here, note in rows_of("Flags"):
+        [flag] = re.findall(r"`(-\w+)`", original)
+        groups = [g for g in ("ast_*", "*_voxceleb", "*_esc50") if note.startswith(f"`{g}`")]
+        if any(not fnmatch(name, group) for group in groups):
+            continue
+        assert flag in known, flag
+        for spelt in re.findall(r"`(-\w+)", here):
+            assert spelt in known or spelt in ("-pretrained", "-norm_mean", "-norm_std"), spelt
+
+
+def test_the_page_has_every_flag_that_is_accepted_for_the_original_s_sake():  # D7
+    listed = {re.findall(r"`-(\w+)`", original)[0] for original, *_ in rows_of("Flags")}
+    accepted = {flag for flags in FLAGS_OF.values() for flag in flags}
+    for parser in parsers().values():
+        groups = [g for g in parser._action_groups if (g.title or "").startswith("original code")]
+        assert groups
+        accepted |= {flag.lstrip("-") for g in groups for a in g._group_actions for flag in a.option_strings}
+    assert accepted <= listed
+    assert len(rows_of("Flags")) == len(listed)
+
+
+def test_the_page_names_about_twenty_differences_with_their_switches():  # D7
+    rows, flags = rows_of("Differences"), set().union(*(p.flags() for p in parsers().values()))
+    assert len(rows) >= 20 and all(len(row) == 4 and all(row) for row in rows)
+    for *_, here, switch in rows:
+        for flag in re.findall(r"`(-[a-z]\w+)", here + switch):
+            assert flag in flags or flag == "-seed", flag

@@ -754,3 +754,15 @@ def test_a_hub_that_cannot_be_reached_is_one_line_that_names_the_flag(monkeypatc
     with pytest.raises(FileNotFoundError, match="name its folder with -pretrained; accepted: ") as caught:
         build_wav2vec2(pretrained="facebook/wav2vec2-base", model_type="auto")
     assert "\n" not in str(caught.value) and str(caught.value).startswith("facebook/wav2vec2-base: no such")
+
+
+@pytest.mark.parametrize("model_type", ["auto", "wav2vec2"])
+def test_weights_of_the_other_front_end_are_referred_to_its_experiments(tmp_path, model_type):  # D3
+    path = tmp_path / "config.json"
+    torch.save({}, tmp_path / "pytorch_model.bin")
+    path.write_text('{"model_type": "audio-spectrogram-transformer"}')
+    with pytest.raises(ValueError, match="AST is trained by the ast_ experiments"):
+        build_wav2vec2(pretrained=str(tmp_path), model_type=model_type)
+    path.write_text('{"model_type": "wavlm"}')
+    with pytest.raises(ValueError, match="expected AST, such as ast_small; wavlm is trained by the w2v_ exp"):
+        build_ast(FRAMES, pretrained=str(tmp_path))

@@ -33,6 +33,7 @@ from ipet.checkpoint import (
     save_published,
 )
 from ipet.features import Padded
+from ipet.kinds import kinds_that_hear
 from ipet.limits import PATCHES
 from ipet.names import AST, library_names
 from ipet.tuning import PreNormLayer, Tuning
@@ -299,7 +300,9 @@ def fixed_by_weights(
     settings = read_settings(config) if config.is_file() else {}
     kind = settings.get("kind", settings.get("model_type", "ast"))
     if kind not in ("ast", "audio-spectrogram-transformer"):
-        raise ValueError(f"{config}: holds a model of type {kind!r}; expected AST, such as ast_small")
+        speech = kind in tuple(kinds_that_hear("waveform"))
+        others = f"; {kind} is trained by the w2v_ experiments" if speech else ""
+        raise ValueError(f"{config}: holds a model of type {kind!r}; expected AST, such as ast_small{others}")
     strides = settings.get("stride", [*map(settings.get, ("frequency_stride", "time_stride"))])
     if not (isinstance(strides, list) and len(strides) == 2 and all(map(is_stride, strides))):
         raise ValueError(f"{config}: the strides are {str(strides)[:80]}; expected two whole numbers above 0")

@@ -67,6 +67,7 @@ MODEL_TYPES = {  # transformers' name: its configuration, its model
     "hubert": (HubertConfig, HubertModel),
     "wavlm": (WavLMConfig, WavLMModel),
 }
+AST_TYPES = ("audio-spectrogram-transformer", "ast")  # model types of a config.json
 PUBLISHED = "wav2vec2_small, a folder in Hugging Face's layout, a hub id such as {}, random"
 POSITIONS = "encoder.pos_conv_embed.conv"  # the convolution that makes the positions
 SIZED_BY = {  # settings, and the tensor and the axis that have their size
@@ -249,10 +250,12 @@ def load_published(
     found = settings.get("model_type", settings.get("kind"))
     if model_type == "auto":
         if found not in tuple(MODEL_TYPES):
-            raise ValueError(f"{config}: model_type is {found!r}; accepted: {', '.join(MODEL_TYPES)}")
+            raise ValueError(
+                f"{config}: model_type is {found!r}; accepted: {', '.join(MODEL_TYPES)}{of_ast(found)}"
+            )
         model_type = found
     if found != model_type:
-        fitting = f", or -model_type {found}" if found in tuple(MODEL_TYPES) else ""
+        fitting = f", or -model_type {found}" if found in tuple(MODEL_TYPES) else of_ast(found)
         raise ValueError(f"{config}: model_type is {found!r}; expected {model_type!r}{fitting}")
     if settings.get("do_stable_layer_norm"):
         raise ValueError(
@@ -273,6 +276,11 @@ def load_published(
     target = model.state_dict()
     load_exactly(target, library_names(tensors, target, WAV2VEC2), str(path))
     return model, report
+
+
+def of_ast(model_type: object) -> str:
+    """Return where weights of AST are trained, for an error; empty for other weights."""
+    return "; AST is trained by the ast_ experiments" if model_type in AST_TYPES else ""
 
 
 def encoder_of(tensors: Mapping[str, Tensor], source: str) -> tuple[dict[str, Tensor], InputReport]:
