@@ -21,6 +21,7 @@ from ipet.verification_metrics import WeightedErrorRates
 CONFIDENCE = 0.95  # of every interval
 UPPER = (1 + CONFIDENCE) / 2
 NUM_RESAMPLES = 200
+BLOCK = 1 << 16  # counts that are summed at once; they stay in a processor's cache
 Interval = tuple[float, float]
 Metric = Callable[[np.ndarray], float]  # [N] weights of the items -> value; NaN where it has none
 Draw = Callable[[np.random.Generator], np.ndarray]  # -> [N] weights of the items
@@ -228,27 +229,44 @@ class WeightedAveragePrecision:
     """
 
     def __init__(self, scores: np.ndarray, targets: np.ndarray):
-        order = np.argsort(-scores, axis=0, kind="stable").T  # [C, N] clips, the best first
-        ranked = np.take_along_axis(scores.T, order, axis=1)
-        hit = np.take_along_axis(targets.T, order, axis=1).astype(bool)
-        last = np.stack([np.searchsorted(-row, -row, side="right") - 1 for row in ranked])  # of a tie
-        self.order = np.ascontiguousarray(order, dtype=np.int32)
+        present = np.flatnonzero(np.any(targets, axis=0))
+        scores, targets = np.asarray(scores)[:, present].T, np.asarray(targets)[:, present].T.astype(bool)
+        # Not int32: NumPy would convert the indices in each resample.
+        self.order = np.argsort(-scores, axis=1, kind="stable")  # [K, N] clips, the best first
+        ranked = np.take_along_axis(scores, self.order, axis=1)
+        hit = np.take_along_axis(targets, self.order, axis=1)
 
         # One entry a positive, [P], by class and then by rank.
         self.classes, ranks = np.nonzero(hit)
-        self.clips = order[self.classes, ranks]
+        self.clips = self.order[self.classes, ranks]
+        tied = np.diff(ranked, axis=1, append=np.nan) == 0  # with the next clip
+        ends = np.where(tied, ranked.shape[1], np.arange(ranked.shape[1]))
+        last = np.minimum.accumulate(ends[:, ::-1], axis=1)[:, ::-1]  # of a tie
         self.last = last[self.classes, ranks]  # precision is taken after all clips of the same score
         self.starts = np.flatnonzero(np.diff(self.classes, prepend=-1))  # [K] a class's first positive
         self.first = self.starts.repeat(np.diff(self.starts, append=len(self.classes)))
         self.behind = self.first + hit.cumsum(axis=1)[self.classes, self.last]
 
+    def retrieved(self, counts: np.ndarray) -> np.ndarray:
+        """Return [P] clips that are ranked as high as each positive, or higher, under [N] int counts."""
+        counts, found = counts.astype(np.int32), np.empty(len(self.classes), np.int32)
+        num_classes, num_clips = self.order.shape
+        block = min(num_classes, max(1, BLOCK // num_clips))
+        buffer = np.empty((block, num_clips), np.int32)
+        for start in range(0, num_classes, block):
+            ranked = buffer[: num_classes - start]
+            counts.take(self.order[start : start + block], out=ranked, mode="clip")  # faster than "raise"
+            ranked.cumsum(axis=1, out=ranked)
+            of = slice(*np.searchsorted(self.classes, (start, start + block)))
+            found[of] = ranked[self.classes[of] - start, self.last[of]]
+        return found
+
     def __call__(self, counts: np.ndarray) -> np.ndarray:
         """Return [K] AP of the classes with positives under [N] int counts; NaN where none was drawn."""
-        retrieved = np.cumsum(counts.astype(np.int32)[self.order], axis=1, dtype=np.int32)  # [C, N]
         weights = counts[self.clips]
         hits = np.append(0, np.cumsum(weights))
         hits = hits[self.behind] - hits[self.first]
-        precision = hits / np.maximum(1, retrieved[self.classes, self.last])
+        precision = hits / np.maximum(1, self.retrieved(counts))
         drawn = np.add.reduceat(weights, self.starts)
         total = np.add.reduceat(weights * precision, self.starts)
         return np.divide(total, drawn, out=np.full(len(drawn), np.nan), where=drawn > 0)
