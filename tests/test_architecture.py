@@ -19,6 +19,7 @@ LEVELS = [
     {"tuning"},
     {
         *("features", "lists", "augment", "checkpoint", "memory", "methods", "recipe", "scoring"),
+        "shared_memory",
         *("layer_kinds", "insight"),
     },
     {"loggers", "results", "ending"},
