@@ -22,6 +22,7 @@ from ipet.audio import CROPS, ClipError, Recordings, crop_or_tile, open_whole, r
 from ipet.augment import MIXUP_BETA, mix
 from ipet.interruption import begin_reader
 from ipet.lists import Clip, Labels, multi_hot
+from ipet.shared_memory import ByValue, hand_over
 
 MOST_LEFT_OUT = 0.1  # share of a list whose recordings may be unusable
 HEADER_READERS = 8  # threads
@@ -451,9 +452,14 @@ class Datasets(NamedTuple):
 
 
 def collate(items: list[Batch]) -> Batch:
-    """Clips of [T_i] samples -> one batch, zeros behind the shorter ones."""
+    """Return one batch of clips of [T_i] samples, with zeros after the shorter ones."""
     waveforms, *rest = zip(*items)
     return Batch(pad_sequence(list(waveforms), batch_first=True), *map(torch.stack, rest))
+
+
+def collate_for_loader(items: list[Batch]) -> Batch | ByValue:
+    """Return one batch as a loader's worker, or the process itself, should hand it over."""
+    return hand_over(collate(items))
 
 
 class EpochBatches(Sampler):
@@ -589,7 +595,7 @@ def train_loader(clips: TrainClips, batches: EpochBatches, num_workers: int, pin
     return DataLoader(
         clips,
         batch_sampler=batches,
-        collate_fn=collate,
+        collate_fn=collate_for_loader,
         num_workers=num_workers,
         persistent_workers=num_workers > 0,
         pin_memory=pin,
@@ -606,7 +612,7 @@ def evaluation_loader(
         clips,
         batch_size,
         sampler=share,
-        collate_fn=collate,
+        collate_fn=collate_for_loader,
         num_workers=num_workers,
         pin_memory=pin,
         generator=untouched(),

@@ -44,6 +44,7 @@ from ipet.ending import (
     end,
     keep_traceback,
     leave,
+    reason,
     tell_but_of_disks,
     what_is_kept,
 )
@@ -55,6 +56,7 @@ from ipet.loopback import BACKEND, stay_on_loopback
 from ipet.parsing import REPOSITORY
 from ipet.passport import hashes, list_files, write_passport
 from ipet.recipe import Recipe
+from ipet.shared_memory import is_out_of_shared_memory
 from ipet.splits import Cell
 from ipet.summary import cell_name, read_results, summarise, table
 from ipet.trainer import seed_everything
@@ -101,7 +103,7 @@ def run(args, build_datasets, build_model, trainer) -> None:
         except MENDABLE as error:
             kept = None if getattr(error, "refused", False) else keep_traceback(folder)
             more = f" (more in {kept})" if kept else ""
-            leave(f"{str(error) or type(error).__name__}{more}{what_is_kept(error, folder)}")
+            leave(f"{reason(error)}{more}{what_is_kept(error, folder)}")
         except Exception as error:
             if re.search("closed by peer|reset by peer|Timed out|NCCL|Broken pipe", str(error)):
                 leave(
@@ -109,6 +111,8 @@ def run(args, build_datasets, build_model, trainer) -> None:
                 )
             if re.search("can't allocate memory|DefaultCPUAllocator", str(error)):  # torch's own MemoryError
                 leave(f"{NO_MEMORY} ({str(error).splitlines()[0]})")
+            if is_out_of_shared_memory(error):
+                leave(f"{reason(error)}{what_is_kept(error, folder)}")
             if "DataLoader worker" in str(error):
                 leave(f"{READER_ENDED} ({str(error).splitlines()[0]})")
             leave(

@@ -6,6 +6,7 @@ import random
 import shutil
 import signal
 import time
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -263,7 +264,7 @@ class Trainer:
         train_mode(self.model, self.recipe.frozen_dropout)
         self.batches.epoch, self.batches.first = epoch, len(self.epoch_losses)
         with self.progress_bar() as bar:
-            for i, batch in enumerate(self.loader, self.batches.first):
+            for i, batch in enumerate(self.batches_as_read(pending), self.batches.first):
                 # Every step has its own stream, so that going on behind one needs no random state.
                 seed_everything(self.recipe.seed, epoch, i, distributed.rank())
                 pending.append(self.train_step(batch.to(self.device), self.batches.weights(i)))
@@ -275,7 +276,7 @@ class Trainer:
                     self.log_steps(measured)
                     lr = self.learning_rate(self.step - 1)
                     bar.set_postfix(loss=f"{measured[-1][0]:.4f}", lr=f"{lr:.2g}", refresh=False)
-                    pending = []
+                    pending.clear()
                     if stop or due:
                         self.save_state()
                     if stop:
@@ -289,6 +290,30 @@ class Trainer:
                 "-lr, -precision fp32 or a look at the clips, which metrics.jsonl lists, may help"
             )
         return float(np.average(np.array(self.epoch_losses)[taken], weights=sizes[taken]))
+
+    def batches_as_read(self, pending: list[Tensor]) -> Iterator[Batch]:
+        """Yield the loader's batches. A signal is heeded while one process waits for its workers.
+
+        A worker may be stuck on a disk for ever. Of several processes none may leave the others alone; their
+        launcher kills those that do not end.
+
+        Args:
+            pending: What the steps since the last row returned; it is logged and saved before the end.
+        """
+        alone = distributed.world_size() == 1 and self.recipe.num_workers > 0
+        batches = iter(self.loader)
+        while True:
+            try:
+                with self.stop.at_once() if alone else contextlib.nullcontext():
+                    batch = next(batches, None)
+            except Stopped:
+                if pending:
+                    self.log_steps(self.fetch(pending)[0])
+                self.save_state()
+                raise
+            if batch is None:
+                return
+            yield batch
 
     def evaluate_epoch(self) -> dict[str, float]:
         """The metrics of the watched list; a signal meanwhile leaves the trained steps saved."""

@@ -36,7 +36,7 @@ LEVELS = [
     {"tuning"},
     {
         *("features", "lists", "augment", "checkpoint", "memory", "methods", "recipe", "scoring"),
-        *("layer_kinds", "insight", "folds"),
+        *("layer_kinds", "insight", "folds", "shared_memory"),
     },
     {"loggers", "results", "ending", "extension", "trials", "list_digests"},
     {
