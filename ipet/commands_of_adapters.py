@@ -109,7 +109,7 @@ def verify(argv: list[str]) -> int:
 
     from ipet.commands import check_two, verify
     from ipet.inference import load
-    from ipet.lists import read_trial_rows
+    from ipet.trials import read_trial_rows
 
     if flags.trials is None:
         check_two(flags.file)

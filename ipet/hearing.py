@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ipet.audio import SAMPLE_RATE, ClipError, Recordings, stream_audio
+from ipet.checkpoint import read_json
 from ipet.diagnosis import SILENT_DB
 from ipet.features import HOP_SAMPLES, LOW_HZ, LogMel
 from ipet.files import run_of
@@ -146,7 +147,8 @@ def load_adapters(
         adapter.run = run_of(path)
         if adapter.of_voices and adapter.run is not None:
             with contextlib.suppress(*DAMAGE):
-                adapter.scoring = adapter.model.scoring
+                kept = read_json(adapter.run / "arguments.json").get("scoring") or SCORING
+                adapter.scoring = adapter.model.description.get("scoring", kept)  # earlier adapters lack it
                 adapter.threshold = threshold_of(path)
         found.append(adapter)
     return found

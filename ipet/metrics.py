@@ -4,7 +4,6 @@ from collections.abc import Iterable
 
 import numpy as np
 from scipy.special import ndtri as normal_quantile
-from scipy.stats import rankdata
 
 
 def accuracy(scores: np.ndarray, targets: np.ndarray) -> float:
@@ -66,6 +65,8 @@ def mean_auc(scores: np.ndarray, targets: np.ndarray) -> float:
     classes = classes_with_both(targets)
     if not len(classes):
         return float("nan")
+    from scipy.stats import rankdata  # here: slow to import
+
     ranks = rankdata(scores[:, classes], axis=0)  # ties share their mean rank, and so count half
     positive = np.asarray(targets)[:, classes].astype(bool)
     num_positives = positive.sum(axis=0)

@@ -140,7 +140,7 @@ def resolve_trial_names(
         close = known.similar(first)
         hint = f" (the closest: {', '.join(close)})" if close else ""
         raise ValueError(
-            f"{path}: line {line_of(path, {first})} names utterance {first}, which {among} has not"
+            f"{path}: line {line_of(path, {first})} names utterance {first}, which is not in {among}"
             f"{hint}; {len(unknown)} of the {len(names)} utterances are unknown, "
             f"{len(set(utterances.values()))} are known"
         )

@@ -259,7 +259,7 @@ def write_run(folder, experiment, cells, names=("cat", "dog"), predictions=None,
     for cell, value in cells.items():
         path = folder / cell
         (path / "last").mkdir(parents=True)
-        (path / "result.json").write_text(json.dumps(value))
+        (path / "result.json").write_text(json.dumps({"evaluated_sha256": "0" * 64, **value}))
         labels = [{"mid": f"/m/{i}", "name": name} for i, name in enumerate(names)]
         (path / "last" / "adapter_config.json").write_text(json.dumps({"labels": labels}))
         if predictions is not None:

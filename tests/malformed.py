@@ -162,7 +162,7 @@ LISTS = [
     Row("a clip that is a path", clip("a.wav"), "train_1.json: clip 3 lacks 'wav'; found \"a.wav\""),
     Row("a clip without a path", entry(wav=None), "train_1.json: clip 3 lacks 'wav'; found {"),
     Row("a clip without a label", entry(labels=None), "train_1.json: clip 3 lacks 'labels'; found {"),
-    Row("an empty label", entry(labels=""), "train_1.json: clip 3 lacks 'labels'; found {"),
+    Row("an empty label", entry(labels=""), "train_1.json: clip 3 (... has no label, as 1 of 13 clips"),
     Row("a label that is a number", entry(labels=3), "train_1.json: clip 3 lacks 'labels'; found {"),
     Row(
         "an unknown label",
@@ -242,7 +242,7 @@ TRIALS = [
     Row(
         "an unknown utterance",
         trials(f"1 {A} {B}", f"0 {A} lists/wav/x.wav"),
-        "trials.txt: line 2 names utterance lists/wav/x.wav, which no list of clips has; 1 of the 3",
+        "trials.txt: line 2 names utterance lists/wav/x.wav, which is not in the list of clips; 1 of the 3",
     ),
     Row("an escape sequence", trials(f"1 {A} \x1b]0;{B}"), f"trials.txt: line 1 {HELD} \\x1b; expected text"),
     Row("target and nontarget", trials(f"target {A} {B}", f"nontarget {B} {A}"), "fine: 2 trials"),

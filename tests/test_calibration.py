@@ -105,6 +105,7 @@ def test_a_run_with_a_validation_list_is_calibrated_and_its_adapter_says_so(tmp_
 def test_what_was_evaluated_at_the_best_epoch_is_not_evaluated_again(tmp_path, monkeypatch, best):
     lists = write_lists(tmp_path / "lists", train=8, valid=6, test=5)
     flags = ["-frame_length", 40, "-epoch", 2, "-batch_size", 4, "-frozen_dropout", "False"]
+    flags += ["-test_every_epoch", "False"]
     heard, predict, evaluate = [], Trainer.predict, Trainer.evaluate
 
     def chosen(self, name):

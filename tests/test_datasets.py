@@ -160,7 +160,7 @@ class Sines:
     def length(self, path):
         return self.lengths[int(path.name)]
 
-    def read(self, path):
+    def read(self, path, start=0, num_samples=None):
         phase = (
             2 * torch.pi * (int(path.name) + 1) / 64 * torch.arange(self.length(path), dtype=torch.float64)
         )

@@ -167,7 +167,7 @@ def test_an_interval_that_takes_trials_for_independent_does_not():  # A7
         each[targets] = each[targets][:, :1]
         low, high = error_rate_intervals(scores, targets, each, 50)["EER"]
         held += low <= truth <= high
-    assert held < 24
+    assert held <= 24  # of 30; one of 95 % holds fewer than 26 in one of 100 draws
 
 
 @long
