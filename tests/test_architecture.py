@@ -32,7 +32,17 @@ LEVELS = [
         ),
         *("interruption", "kept", "loopback", "precision", "schedule"),
     },
-    {"attention", "description", "names", "experiment", "intervals", "sharded", "ast_weights", "segments"},
+    {
+        "attention",
+        "description",
+        "names",
+        "experiment",
+        "intervals",
+        "sharded",
+        "ast_weights",
+        "segments",
+        "frozen_norms",
+    },
     {"tuning"},
     {
         *("features", "lists", "augment", "checkpoint", "memory", "methods", "recipe", "scoring"),
