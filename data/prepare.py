@@ -33,6 +33,8 @@ from preparation.rirs import prepare_rirs
 from preparation.speech_commands import prepare_speech_commands
 from preparation.voxceleb1 import prepare_voxceleb1
 
+from ipet.openmp import limit_spinning
+from ipet.output_pipe import guard_output
 from ipet.parsing import Parser, count, number, size
 from ipet.printable import escaped
 
@@ -161,6 +163,8 @@ def next_command(name: str, lists: Lists, root: Path, folder: Path, norm: list[s
 
 def main(argv: list[str] | None = None) -> int:
     """Write a dataset's lists, print what was found, and return the exit status."""
+    if argv is None:
+        guard_output(finish=True)
     args, given = get_args(argv)
     root, norm = args.path, []
     try:
@@ -168,6 +172,7 @@ def main(argv: list[str] | None = None) -> int:
         lists = DATASETS[args.name].prepare(root, **given)
         texts = lists.files()
         if args.stats:
+            limit_spinning()
             from preparation.stats import (
                 log_mel_stats,
                 norm_flags,

@@ -18,6 +18,8 @@ from ipet.argument_checks import (
 )
 from ipet.kinds import kinds_that_hear
 from ipet.model_arguments import add_ast, add_verification, add_wav2vec2
+from ipet.openmp import limit_spinning
+from ipet.output_pipe import guard_output
 from ipet.parsing import (
     LOGGERS,
     REPOSITORY,
@@ -347,7 +349,13 @@ AUTHORS = {  # what -authors True sets, where the command line does not
 
 
 def parse(argv, add_groups, defaults: dict) -> argparse.Namespace:
-    """The flags of an experiment, with its defaults; see ``ast_arguments``."""
+    """Parse the flags of an experiment, with its defaults; see ``ast_arguments``.
+
+    The command line itself (``argv`` None) begins a process, whose output and threads are set up here: before
+    anything is printed, and before torch is imported.
+    """
+    if argv is None:
+        guard_output()
     defaults = dict(defaults)
     lr, lr_finetune = defaults.pop("lr", None), defaults.pop("lr_finetune", None)
     parser = Parser(usage="python3 main.py -name NAME [flags]", formatter_class=Help, epilog=EXAMPLE)
@@ -388,6 +396,8 @@ def parse(argv, add_groups, defaults: dict) -> argparse.Namespace:
         args.more_trials = tuple(path.expanduser().resolve() for path in args.more_trials)
         if len({path.stem for path in args.more_trials}) < len(args.more_trials):
             parser.error("-more_trials: lists are told apart by their names; two have the same")
+    if argv is None:
+        limit_spinning()
     return args
 
 
