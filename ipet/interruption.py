@@ -42,7 +42,7 @@ class Stopped(BaseException):
 
     @property
     def status(self) -> int:
-        """The exit status: 130 and 141, as a shell knows them, or ``RESUME_STATUS`` for a scheduler's script."""
+        """The exit status: 130 and 141, as a shell knows them, or ``RESUME_STATUS`` for schedulers."""
         return 128 + self.number if self.number in CUSTOMARY else RESUME_STATUS
 
 

@@ -4,10 +4,10 @@ The threads of torch's wheels are those of libgomp, which spin at the end of eve
 rounds, some 10 ms. On an idle machine that is the fastest way to wait. Where other programs use the cores, a
 thread that spins takes the time slice of the thread that it waits for, and a step takes twice its fair share.
 
-``limit_spinning`` sets what libgomp reads when it is loaded, and so has to be called before torch is imported:
+``limit_spinning`` sets what libgomp reads when it is loaded, and so must be called before torch is imported:
 
-- always, a spin count of about half a millisecond. Waking a sleeping thread takes some 50 microseconds, so that
-  waiting costs at most a tenth more than it did, and load that comes later does little harm;
+- always, a spin count of about half a millisecond. Waking a sleeping thread takes some 50 microseconds, so
+  that waiting costs at most a tenth more than it did, and load that comes later does little harm;
 - if other programs use a quarter of the cores, or a container may use fewer cores than there are threads,
   ``OMP_WAIT_POLICY=passive``: threads sleep at once.
 
@@ -31,7 +31,7 @@ QUOTA = Path("/sys/fs/cgroup/cpu.max")  # of a container, in cgroup v2
 
 
 def limit_spinning(environment: MutableMapping[str, str] = os.environ) -> None:
-    """Choose how the threads of this process and of those that it starts wait; print it if threads will sleep.
+    """Choose how the threads of this process and its children wait; print it if threads will sleep.
 
     Nothing is changed if a user has chosen, if there is one thread alone, or once torch has been imported.
     """
@@ -72,7 +72,7 @@ def quota_cores() -> float:
 
 
 def busy_cores(seconds: float = SECONDS) -> float:
-    """Return how many of the cores that this process may use are in use by others, measured over some time."""
+    """Return how many of the cores that this process may use are in use by others, over some seconds."""
     before, began = busy_ticks(), time.monotonic()
     own = sum(os.times()[:2])
     time.sleep(seconds)

@@ -1,8 +1,8 @@
 """Output into a pipe whose reader leaves early, as ``head`` does.
 
 A program in C is ended by SIGPIPE there; Python ignores that signal, and an exception appears in the midst of
-the work or after its end. ``guard_output`` gives a command the customary end: no traceback, and the status 141
-that a shell reports of a program that SIGPIPE ended.
+the work or after its end. ``guard_output`` gives a command the customary end: no traceback, and the status
+141 that a shell reports of a program that SIGPIPE ended.
 """
 
 import atexit
@@ -13,6 +13,7 @@ import stat
 import sys
 import threading
 from collections.abc import Callable
+from typing import ClassVar
 
 READER_GONE = 141  # 128 + SIGPIPE
 
@@ -36,7 +37,7 @@ class State:
 
     gone = False
     finish = False
-    listeners: list[Callable[[], None]] = []
+    listeners: ClassVar[list[Callable[[], None]]] = []
 
 
 class Pipe(io.FileIO):

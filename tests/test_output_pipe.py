@@ -16,12 +16,13 @@ GUARD = "import sys; from ipet.output_pipe import guard_output; guard_output({fi
 
 
 def without_reader(*command, cwd=ROOT, both=False):
-    """Run a command whose output nobody reads; ``both``: nor its errors. Returns the status and the errors."""
+    """Run a command whose output nobody reads; ``both``: nor its errors. Returns status and errors."""
     read, write = os.pipe()
     os.close(read)
     errors = write if both else subprocess.PIPE
     words = [sys.executable, *map(str, command)]
-    done = subprocess.run(words, cwd=cwd, stdout=write, stderr=errors, text=True, timeout=240)
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    done = subprocess.run(words, cwd=cwd, stdout=write, stderr=errors, text=True, timeout=240, env=env)
     os.close(write)
     return done.returncode, done.stderr or ""
 
