@@ -25,6 +25,7 @@ from torch import Tensor
 
 from ipet.audio import ClipError, Recordings, tile
 from ipet.lists import read_clips
+from ipet.noise_releases import find_recordings
 
 VERSIONS = ("clean", "reverberation", "speech", "music", "noise", "speech and music")
 NUM_FILES = {"speech": (3, 8), "music": (1, 1), "noise": (1, 1)}  # fewest, most
@@ -129,12 +130,17 @@ class Corruption:
 
 
 def listed(folder: Path, name: str, root: Path | None, release: str, flag: str) -> list[Path]:
-    """The files of one list of ``folder``."""
+    """Return the files of one list; those of the release itself where ``folder`` holds no list of it."""
     path = Path(folder) / f"{name}.json"
+    if root is not None and not any(Path(folder).glob("*.json")):
+        found = find_recordings(root, name)
+        if found:
+            return found
     if not path.is_file():
         raise FileNotFoundError(
-            f"{path}: no such list; python3 data/prepare.py {release} PATH writes it, and "
-            "-add_musan_rir False trains without noise and reverberation"
+            f"{path}: no such list; {flag} DIR takes the recordings of the extracted release, python3 "
+            f"data/prepare.py {release} PATH writes the list, and -add_musan_rir False trains without noise "
+            "and reverberation"
         )
     return [clip.path for clip in read_clips(path, root or folder, None, flag)]
 

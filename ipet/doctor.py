@@ -37,6 +37,12 @@ HELP = {  # what mends a finding, by its code
     "near_leakage": TAKES,
     "contradiction": "correct the labels, or give one recording all of them (a;b), and prepare again",
     "near_contradiction": "listen to them: correct the labels, or delete one of each, and prepare again",
+    "segment_leakage": "give all segments of a recording one list, as data/prepare.py folder does",
+    "spelling": "-fix_labels of data/prepare.py folder merges them",
+    "hidden_characters": "-fix_labels of data/prepare.py folder removes them",
+    "missing_label": "-missing_labels of data/prepare.py folder leaves them out, or makes clips of no class",
+    "textual_list": "-fix_labels of data/prepare.py folder reads them as several labels",
+    "split_as_class": "prepare the lists again: -layout parts of data/prepare.py folder takes them as lists",
     "untrained": "record some to train on, or leave the class out",
 }
 WIDTH = 100  # characters of a printed command's line
@@ -52,7 +58,8 @@ def propose(patient: Patient, content: str | None = None) -> dict:
         content: of ``CONTENTS``, what was recorded; None: backbones of both kinds are proposed.
     """
     lists, sound = patient.lists, patient.sound
-    clips = {clip.path: clip for name in lists.training for clip in lists.clips[name] if clip.path in sound}
+    clips = {clip.source: clip for name in lists.training for clip in lists.clips[name]}
+    clips = {source: clip for source, clip in clips.items() if source in sound}
     if not clips:
         return {}
     seconds = [sound[path].seconds for path in clips]
@@ -61,7 +68,7 @@ def propose(patient: Patient, content: str | None = None) -> dict:
     norm = (total.mean, total.std) if total.squares else None
     memory, kind = memory_at_hand()
     smallest = min(len(lists.clips[name]) for name in lists.training)
-    several = any(len(clip.classes) > 1 for clip in clips.values())
+    several = any(len(clip.classes) != 1 for clip in clips.values())
     backbones = [b for b in BACKBONES if content is None or b.kind == CONTENTS[content]]
     precision = fast_precision()
     proposal = {
@@ -116,9 +123,10 @@ def summarise(patient: Patient) -> dict:
     of_lists = {
         name: {
             "clips": len(clips),
-            "hours": sum(sound[c.path].seconds for c in clips if c.path in sound) / 3600,
+            "hours": sum(sound[c.source].seconds for c in clips if c.source in sound) / 3600,
             "classes": int(np.count_nonzero(counts[name])),
-            "unusable": sum(clip.path in patient.broken for clip in clips),
+            "unusable": sum(clip.source in patient.broken for clip in clips),
+            "no_class": sum(not clip.classes for clip in clips) if lists.has_classes(name) else 0,
         }
         for name, clips in lists.clips.items()
     }

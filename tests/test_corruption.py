@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from ipet.audio import ClipError
-from ipet.corruption import FLOOR, VERSIONS, Corruption, at_snr, reverberate
+from ipet.corruption import FLOOR, VERSIONS, Corruption, at_snr, listed, reverberate
 
 from helpers import write_wav
 
@@ -271,8 +271,9 @@ def test_a_missing_list_is_named_with_the_command_that_writes_it(releases, missi
     with pytest.raises(FileNotFoundError) as caught:
         from_lists(releases)
     assert str(caught.value) == (
-        f"{releases / missing}: no such list; python3 data/prepare.py {release} PATH writes it, and "
-        "-add_musan_rir False trains without noise and reverberation"
+        f"{releases / missing}: no such list; -path_{release.removesuffix('s')} DIR takes the recordings of "
+        f"the extracted release, python3 data/prepare.py {release} PATH writes the list, and -add_musan_rir "
+        "False trains without noise and reverberation"
     )
 
 
@@ -288,3 +289,40 @@ def test_without_a_root_paths_start_at_the_lists(releases):
         (releases / "aside" / name).rename(releases / "musan" / name)
     corrupt = from_lists(releases, root_musan=None)
     assert corrupt.files["music"][0] == releases / "musan" / "music" / "0.wav"
+
+
+@pytest.mark.parametrize("above", ["", "musan", "RIRS_NOISES"])
+def test_extracted_releases_are_used_without_lists_as_prepare_would_list_them(tmp_path, above):
+    """D3: -path_musan and -path_rir name the extracted releases; no list has to be written before."""
+    wanted = {
+        "music": ["music/fma/a.wav", "music/rfm/b.WAV"],
+        "noise": ["noise/free-sound/n.wav"],
+        "speech": ["speech/librivox/s.wav"],
+        "rirs": [f"simulated_rirs/{size}room/Room1/r.wav" for size in ("large", "medium", "small")],
+    }
+    root = tmp_path / above
+    for wav in [
+        *(wav for wavs in wanted.values() for wav in wavs),
+        "simulated_rirs/smallroom/Room1/._r.wav",
+        "music/README",
+    ]:
+        (root / wav).parent.mkdir(parents=True, exist_ok=True)
+        (root / wav).touch()
+    corrupt = from_lists(tmp_path / "no_lists", root_musan=tmp_path, root_rir=tmp_path)
+    found = {kind: [path.relative_to(root).as_posix() for path in corrupt.files[kind]] for kind in wanted}
+    assert found == wanted
+
+
+def test_a_list_of_noise_chooses_among_the_files_of_the_release(tmp_path):  # D3
+    (tmp_path / "data/noise").mkdir(parents=True)
+    (tmp_path / "data/music").mkdir()
+    for name in ("noise/a.wav", "noise/b.wav", "music/m.wav"):
+        (tmp_path / "data" / name).write_bytes(b"a recording")
+    (tmp_path / "musan").mkdir()
+    (tmp_path / "musan/noise.json").write_text('{"data": [{"wav": "noise/b.wav", "labels": "/m/noise"}]}')
+    flags = (tmp_path / "data", "musan", "-path_musan")
+    assert listed(tmp_path / "musan", "noise", *flags) == [tmp_path / "data/noise/b.wav"]
+    with pytest.raises(
+        FileNotFoundError, match=r"music\.json: no such list"
+    ):  # lists are there: it is missing
+        listed(tmp_path / "musan", "music", *flags)

@@ -160,7 +160,7 @@ class Sines:
     def length(self, path):
         return self.lengths[int(path.name)]
 
-    def read(self, path):
+    def read(self, path, start=0, num_samples=None):
         phase = (
             2 * torch.pi * (int(path.name) + 1) / 64 * torch.arange(self.length(path), dtype=torch.float64)
         )
@@ -268,7 +268,7 @@ def test_a_clip_that_cannot_be_used_is_named_by_list_number_and_path(clips, labe
     except ClipError as error:
         message = str(error)
         error.__traceback__ = None  # holds the loader, whose worker would end seconds later
-    assert message.startswith(f"train.json: clip 2: {clips[2].path}: not readable as WAV")
+    assert message.startswith(f"train.json: clip 2: {clips[2].path}: not readable as audio")
     assert "\n" not in message
 
 

@@ -59,7 +59,7 @@ def test_lists_are_written_though_nobody_reads_the_output(tmp_path):
 
 def test_report_is_written_though_nobody_reads_the_output(tmp_path):
     # B13
-    write_run(tmp_path / "runs/IPET/t/one")
+    write_run(tmp_path / "runs/IPET/t/one", "ast_gtzan", {"seed_7": result(0.5, 0.8)})
     command = ["-m", "ipet", "report", tmp_path / "runs", "-out", tmp_path / "out"]
     assert without_reader(*command) == (READER_GONE, "")
     assert (tmp_path / "out/table.md").is_file()

@@ -21,9 +21,10 @@ from ipet.datasets import Cut, EpochBatches, EvaluationClips, RankShare
 from ipet.description import check_description
 from ipet.features import segment_rows
 from ipet.inference import windows
-from ipet.lists import Clip, Labels, below, read_clips, read_labels, read_trials
+from ipet.lists import Clip, Labels, below, read_clips, read_labels
 from ipet.logbook import read_rows
 from ipet.printable import control_character, escaped
+from ipet.trials import read_trials
 
 from fuzz import DESCRIPTION, READERS, Reader, bounded, fuzz, readers
 from helpers import write_lists, write_wav

@@ -120,7 +120,7 @@ def test_a_long_recording_is_drawn_in_as_many_columns(loaded):
     "name, write, said",
     [
         ("empty.wav", lambda path: path.write_bytes(b""), "the file is empty"),
-        ("broken.wav", lambda path: path.write_bytes(b"RIFF" * 99), "not readable as WAV, FLAC, OGG or MP3"),
+        ("broken.wav", lambda path: path.write_bytes(b"RIFF" * 99), "not readable as audio"),
         ("silent.wav", lambda path: soundfile.write(path, np.zeros(9_000), 16_000), "silent, below -60 dB"),
         ("long.wav", lambda path: write_wav(path, 13), "0.2 minutes; at most 0.2 are heard here"),
         ("gone.wav", lambda path: None, "no such file"),
