@@ -37,6 +37,8 @@ from preparation.speech_commands import prepare_speech_commands
 from preparation.table import GIVEN_ROLES
 from preparation.voxceleb1 import prepare_voxceleb1
 
+from ipet.openmp import limit_spinning
+from ipet.output_pipe import guard_output
 from ipet.parsing import Parser, count, number, size
 from ipet.printable import escaped
 from ipet.releases import RELEASES
@@ -280,6 +282,8 @@ def next_command(name: str, lists: Lists, root: Path, folder: Path, norm: list[s
 
 def main(argv: list[str] | None = None) -> int:
     """Write a dataset's lists, print what was found, and return the exit status."""
+    if argv is None:
+        guard_output(finish=True)
     args, given = get_args(argv)
     root, norm = args.path, []
     try:
@@ -289,6 +293,7 @@ def main(argv: list[str] | None = None) -> int:
         if lists.report is not None:
             texts[REPORT] = json.dumps(lists.report.as_dict(), indent=2, ensure_ascii=False) + "\n"
         if args.stats:
+            limit_spinning()
             from preparation.stats import (
                 log_mel_stats,
                 norm_flags,

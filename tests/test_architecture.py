@@ -9,6 +9,7 @@ from helpers import ALL_EXPERIMENTS as EXPERIMENTS
 from helpers import ROOT
 
 LEVELS = [
+    {"openmp", "output_pipe"},
     {
         *("files", "limits", "printable", "kinds", "serve_gate", "input_report", "list_files"),
         *("noise_releases", "label_names", "clip_entries"),
@@ -70,6 +71,8 @@ LEVELS = [
 # Flags: they import modules of ipet without torch, and only commands import them.
 BESIDE = {"arguments", "argument_checks", "model_arguments", "original_arguments"}
 LIGHT = {
+    "openmp",
+    "output_pipe",
     "clip_entries",
     "limits",
     "kinds",
