@@ -191,13 +191,12 @@ def use_starting_lists(args) -> StartingLists:
     """
     found, message, error = None, None, None
     for turn in (distributed.is_main(), not distributed.is_main()):  # the main process tells what it wrote
-        try:
-            found = (
-                starting_lists(args.path_list, args.path_data, args.path_run / ".lists") if turn else found
-            )
-        except MENDABLE as raised:
-            error = raised
-            error.refused = True  # before the run was opened: nothing is written into it
+        if turn:
+            try:
+                found = starting_lists(args.path_list, args.path_data, args.path_run / ".lists")
+            except MENDABLE as raised:
+                error = raised
+                error.refused = True  # before the run was opened: nothing is written into it
         message = distributed.first_of_ranks(str(error) if error else None)
         if message is not None:
             break

@@ -23,16 +23,14 @@ from ipet.published_lists import (
     Published,
     check_fit,
     check_tables,
-    find_recordings,
     is_published,
-    listing,
     read_labels,
     read_list,
     read_published,
     read_text,
-    recordings_below,
     tables_in,
 )
+from ipet.recording_search import find_recordings, listing, recordings_below
 from ipet.releases import ORIGIN, RELEASES, DataRoot, below, data_root, release_of
 
 FEWEST_FOUND = 0.1  # share of the listed recordings: less is another folder, not an incomplete release
@@ -263,7 +261,7 @@ def convert(published: Published, root: Path, fallback: Path) -> StartingLists:
 
 def without_missing(path: Path, missing: Iterable[str], report: InputReport) -> str:
     """Return the text of a trial list without the trials of missing recordings, which are counted."""
-    missing = {shortened for wav in missing for shortened in (wav, "/".join(wav.split("/")[-3:]))}
+    missing = {end for wav in missing for end in path_ends(wav)}
     kept = []
     for line in read_text(path).splitlines(keepends=True):
         lacking = missing.intersection(line.split()[1:])
@@ -273,6 +271,12 @@ def without_missing(path: Path, missing: Iterable[str], report: InputReport) -> 
             kept.append(line)
     report.use("trials", len(kept))
     return "".join(kept)
+
+
+def path_ends(wav: str) -> list[str]:
+    """Return a path and every end of it: ``a/b/c.wav``, ``b/c.wav``, ``c.wav``."""
+    parts = wav.split("/")
+    return [wav, *("/".join(parts[start:]) for start in range(1, len(parts)))]
 
 
 def trial_clips(text: str) -> list[tuple[str, str]]:

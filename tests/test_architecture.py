@@ -10,8 +10,9 @@ from helpers import ROOT
 
 LEVELS = [
     {"files", "limits", "printable", "kinds", "serve_gate", "input_report"},
-    {"parsing", "published_lists"},
+    {"parsing", "recording_search"},
     {"releases"},
+    {"published_lists"},
     {"starting_lists"},
     {
         *("audio", "metrics", "mistakes", "calibration", "devices", "distributed", "dropout", "heads"),
