@@ -48,7 +48,7 @@ class Release(NamedTuple):
         title: Name for messages.
         parts: Folders of its recordings.
         example: Folder for example commands.
-        unpack: What to unpack where, one step each.
+        unpack: Commands, or comments, from an empty disk to ``example``, one a line.
         num_train: Clips of the training list where that is not shipped; 0: it is.
     """
 
@@ -65,7 +65,10 @@ RELEASES = {  # by their folder of data/
         "ESC-50",
         (Part("audio", ("audio", "audio_16k", ""), r"\d-\d+-[A-Z]-\d+\.(wav|flac)"),),
         "/data/ESC-50-master",
-        ("unpack https://github.com/karolpiczak/ESC-50/archive/master.zip in /data: ESC-50-master/audio/",),
+        (
+            "curl -L -o /data/ESC-50.zip https://github.com/karolpiczak/ESC-50/archive/master.zip",
+            "unzip /data/ESC-50.zip -d /data  # writes ESC-50-master/audio/",
+        ),
     ),
     "fsd50k": Release(
         "FSD50K",
@@ -83,21 +86,26 @@ RELEASES = {  # by their folder of data/
         ),
         "/data/FSD50K",
         (
-            "unpack https://zenodo.org/records/4060432 in /data/FSD50K: FSD50K.dev_audio/ and "
-            "FSD50K.eval_audio/",
+            "# download FSD50K.dev_audio.z* and FSD50K.eval_audio.z* from https://zenodo.org/records/4060432",
+            "for part in dev eval; do zip -s 0 FSD50K.${part}_audio.zip --out $part.zip; "
+            "unzip $part.zip -d /data/FSD50K; done",
         ),
     ),
     "gtzan": Release(
         "GTZAN",
         (Part("genres_original", ("genres_original", "Data/genres_original", "genres", ""), ""),),
         "/data/GTZAN",
-        ("unpack GTZAN (Tzanetakis and Cook 2002) in /data/GTZAN: genres_original/blues/ or genres/blues/",),
+        ("# unpack GTZAN (Tzanetakis and Cook 2002) to /data/GTZAN: genres_original/blues/ or genres/",),
     ),
     "speechcommands": Release(
         "Speech Commands V2",
         (Part("", ("",), ""),),
         "/data/speech_commands_v0.02",
-        ("unpack speech_commands_v0.02.tar.gz in /data/speech_commands_v0.02: backward/, bed/, ...",),
+        (
+            "mkdir -p /data/speech_commands_v0.02",
+            "curl -L http://download.tensorflow.org/data/speech_commands_v0.02.tar.gz | "
+            "tar -xz -C /data/speech_commands_v0.02",
+        ),
         num_train=84_843,
     ),
     "voxceleb": Release(
@@ -116,8 +124,9 @@ RELEASES = {  # by their folder of data/
         ),
         "/data/voxceleb1",
         (
-            "unpack vox1_dev_wav.zip of www.robots.ox.ac.uk/~vgg/data/voxceleb in /data/voxceleb1/dev",
-            "unpack vox1_test_wav.zip in /data/voxceleb1/test",
+            "# download both archives as https://www.robots.ox.ac.uk/~vgg/data/voxceleb says",
+            "unzip vox1_dev_wav.zip -d /data/voxceleb1/dev  # writes wav/",
+            "unzip vox1_test_wav.zip -d /data/voxceleb1/test",
         ),
         num_train=148_642,
     ),
