@@ -207,13 +207,17 @@ def use_starting_lists(args) -> StartingLists:
 
     Every process does it; an error stops all of them, and is told once.
     """
-    found, error = None, None
-    try:
-        found = starting_lists(args.path_list, args.path_data, args.path_run / ".lists")
-    except MENDABLE as raised:
-        error = raised
-        error.refused = True  # before the run was opened: nothing is written into it
-    message = distributed.first_of_ranks(str(error) if error else None)
+    found, message, error = None, None, None
+    for turn in (distributed.is_main(), not distributed.is_main()):  # the main process tells what it wrote
+        if turn:
+            try:
+                found = starting_lists(args.path_list, args.path_data, args.path_run / ".lists")
+            except MENDABLE as raised:
+                error = raised
+                error.refused = True  # before the run was opened: nothing is written into it
+        message = distributed.first_of_ranks(str(error) if error else None)
+        if message is not None:
+            break
     if message is not None:
         raise error or ValueError(message)
     if "path_trial" in args and args.path_trial == args.path_list / "trials.txt":

@@ -14,10 +14,10 @@ LEVELS = [
         *("files", "limits", "printable", "kinds", "serve_gate", "input_report", "list_files"),
         *("noise_releases", "label_names", "clip_entries"),
     },
-    {"parsing", "published_lists", "label_findings", "audio_formats", "mpeg"},
+    {"parsing", "recording_search", "label_findings", "audio_formats", "mpeg"},
     {"releases", "audio_structure"},
-    {"starting_lists", "audio_chunks", "audio_streams"},
-    {"audio_containers"},
+    {"published_lists", "audio_chunks", "audio_streams"},
+    {"starting_lists", "audio_containers"},
     {"audio_decoders"},
     {
         *(

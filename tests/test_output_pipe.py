@@ -10,7 +10,7 @@ import pytest
 from ipet.interruption import Stopped, StopRequest
 from ipet.output_pipe import READER_GONE, State
 
-from helpers import ROOT, tiny, write_lists, write_run, write_wav
+from helpers import ROOT, result, tiny, write_lists, write_run, write_wav
 
 GUARD = "import sys; from ipet.output_pipe import guard_output; guard_output({finish}); "
 
