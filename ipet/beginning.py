@@ -20,7 +20,7 @@ from ipet.devices import best_device, fast_precision
 from ipet.ending import MENDABLE
 from ipet.folds import next_fold
 from ipet.input_report import InputReport
-from ipet.list_digests import clips_sha256, datasets_sha256, hashed_names
+from ipet.list_digests import VERSION, clips_sha256, datasets_sha256, hashed_names
 from ipet.list_files import list_file
 from ipet.lists import Clip, check_disjoint, check_labelled, read_clips
 from ipet.logbook import lock_run, open_run, read_record
@@ -267,7 +267,7 @@ def check(
             arguments = json_values(args)
             arguments["experiment"] = Path(sys.argv[0]).resolve().parent.name
             arguments["cells"] = [cell_name(*cell) for cell in cells]
-            arguments["lists_sha256"] = digest.hexdigest()  # a run does not go on with other lists
+            arguments["lists_sha256"] = VERSION + digest.hexdigest()  # a run does not go on with other lists
             if args.init_adapter is not None:
                 arguments["init_adapter_sha256"] = adapter_sha256(args, folder)
             lock = lock_run(folder)

@@ -49,10 +49,10 @@ LEVELS = [
         *("features", "lists", "augment", "checkpoint", "memory", "methods", "recipe", "scoring"),
         *("layer_kinds", "insight", "folds", "shared_memory"),
     },
-    {"loggers", "results", "ending", "extension", "trials", "list_digests"},
+    {"loggers", "results", "original_metrics", "ending", "extension", "trials", "list_digests"},
     {
         *("datasets", "backbones", "multitask", "logbook", "cache", "corruption"),
-        *("moments", "fingerprint", "summary", "plots", "saved", "excerpts", "page"),
+        *("moments", "fingerprint", "summary", "epoch_losses", "plots", "saved", "excerpts", "page"),
     },
     {
         *("speaker_split", "models", "updates", "inference", "library", "report"),
