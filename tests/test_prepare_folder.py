@@ -61,7 +61,8 @@ def prepared(capsys, tmp_path, root, *flags):
     out = tmp_path / "lists"
     status, printed, error = run(capsys, "folder", root, "-out", out, *flags)
     assert (status, error) == (0, "")
-    lists = {path.stem: json.loads(path.read_text())["data"] for path in sorted(out.glob("*.json"))}
+    paths = (path for path in sorted(out.glob("*.json")) if path.name != "input_report.json")
+    lists = {path.stem: json.loads(path.read_text())["data"] for path in paths}
     return {name: {clip["wav"]: clip["labels"] for clip in clips} for name, clips in lists.items()}, printed
 
 
