@@ -233,6 +233,7 @@ def hear(name: str, flags: list[str]) -> None:
     import ipet
     from ipet.arguments import SEED
     from ipet.description import WEIGHTS
+    from ipet.experiment import run_folder
     from ipet.splits import Cell
     from ipet.summary import cell_name
 
@@ -243,7 +244,7 @@ def hear(name: str, flags: list[str]) -> None:
     args = get_args(flags)
     cell = Cell(*(args.rand_seed or [SEED])[:1], fold=1 if args.fold else None)
     datasets = build_datasets(args, cell)
-    folder = args.path_run / args.project / args.tags / args.name / cell_name(*cell)
+    folder = run_folder(vars(args), name) / cell_name(*cell)
     epoch = "best" if "test" in datasets.evaluation else "last"  # never the best on what is heard
     model = ipet.load(folder / epoch)
     print(f"\nHeard by a new model with {folder / epoch / WEIGHTS}:")

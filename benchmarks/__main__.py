@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 
 from benchmarks import (
+    coverage,
     determinism,
     evaluation,
     growth,
@@ -44,6 +45,7 @@ PARTS = {  # each: its flags, and what it measures, prints and returns
     "growth": growth,
     "loggers": loggers,
     "determinism": determinism,
+    "coverage": coverage,
 }
 
 

@@ -31,7 +31,7 @@ from preparation.labels import MISSING_CHOICES
 from preparation.layout import LAYOUTS
 from preparation.lists import Lists
 from preparation.musan import prepare_musan
-from preparation.output import describe, leftovers, write_files
+from preparation.output import describe, keeps_shipped, leftovers, write_files
 from preparation.rirs import prepare_rirs
 from preparation.speech_commands import prepare_speech_commands
 from preparation.table import GIVEN_ROLES
@@ -39,6 +39,7 @@ from preparation.voxceleb1 import prepare_voxceleb1
 
 from ipet.parsing import Parser, count, number, size
 from ipet.printable import escaped
+from ipet.releases import RELEASES
 
 HERE = Path(__file__).resolve().parent
 REPORT = "input_report.json"  # next to the lists: what was supplied, used and left out
@@ -69,6 +70,7 @@ DATASETS = {
         ),
     ),
 }
+SHIPPED = ("esc50", "fsd50k", "gtzan", "speech_commands", "voxceleb1")  # whose lists data/ holds
 EXAMPLES = """examples:
   python3 data/prepare.py esc50 ~/ESC-50-master
   python3 data/prepare.py voxceleb1 /data/voxceleb1 -trials ~/Downloads
@@ -173,7 +175,12 @@ def get_args(argv: list[str] | None = None) -> tuple[argparse.Namespace, dict]:
     add("-workers", type=size, metavar="N", help="of -stats: threads (default: one a core)")
     own = parser.add_argument_group("gtzan, voxceleb1, lists and folder")
     add = own.add_argument
-    add("-seed", type=count, metavar="N", help="gtzan, folder: of the random lists (default: 1234)")
+    add(
+        "-seed",
+        type=count,
+        metavar="N",
+        help="gtzan, folder: of random lists (default: gtzan's published, 1234)",
+    )
     add("-trials", type=absolute, metavar="DIR", help="voxceleb1: folder of the trial lists (default: PATH)")
     add(
         "-lists",
@@ -224,6 +231,37 @@ def lists_folder(name: str, root: Path) -> Path:
     return HERE / folder
 
 
+def without_shipped(folder: Path, lists: Lists, texts: dict[str, str], root: Path) -> dict[str, str]:
+    """Return the files to write into a folder of shipped lists, which stay as they are.
+
+    Args:
+        folder: Folder of ``data/``.
+        lists: Lists that were prepared; they get a note where recordings are lacking.
+        texts: Their files, by name.
+        root: Release that they were prepared from.
+
+    Raises:
+        ValueError: The prepared lists are not those of the release.
+    """
+    if not (folder / "labels.csv").is_file():
+        return texts
+    num_train = RELEASES[folder.name].num_train
+    own = [name for name in texts if name == "stats.json" or name.startswith("trials_")]
+    own += ["train.json"] if num_train else []
+    same, lacking = keeps_shipped(folder, {name: text for name, text in texts.items() if name not in own})
+    if not same or (num_train and len(lists.clips["train"]) != num_train):
+        raise ValueError(
+            f"{root}: its lists are not those of the whole release, which {folder} holds; name another "
+            f"folder: -out {HERE / root.name}"
+        )
+    if lacking:
+        lists.notes.append(
+            f"{folder} keeps its lists of the whole release; {lacking:,} recordings are not here or cannot "
+            "be read, and a training leaves them out"
+        )
+    return {name: text for name, text in texts.items() if name in own or not (folder / name).is_file()}
+
+
 def next_command(name: str, lists: Lists, root: Path, folder: Path, norm: list[str]) -> str:
     """The command that comes next: it trains on what was written, or examines it; or what to add to one."""
     if lists.mixed_in_by:
@@ -262,6 +300,9 @@ def main(argv: list[str] | None = None) -> int:
             workers = args.workers or os.cpu_count()
             stats = log_mel_stats(root, lists.training_clips(), num_frames=args.frames, workers=workers)
             texts["stats.json"], norm = stats_file(stats), norm_flags(stats)
+        names = list(texts)
+        if folder == HERE / DATASETS[args.name].folder and args.name in SHIPPED:
+            texts = without_shipped(folder, lists, texts, root)
         write_files(folder, texts)
     except (OSError, ValueError) as error:
         print(f"prepare.py {args.name}: {escaped(str(error))}", file=sys.stderr)
@@ -270,7 +311,7 @@ def main(argv: list[str] | None = None) -> int:
     if lists.mixed_in_by and folder.name != DATASETS[args.name].folder:
         lists.notes.append(f"experiments look for these lists in a folder {DATASETS[args.name].folder}/")
     print(f"{args.name}: {root}\n\n{describe(lists.table)}")
-    for note in lists.notes + leftovers(folder, texts):
+    for note in lists.notes + leftovers(folder, names):
         print(f"Note: {escaped(note)}.")
     if lists.report is not None:
         for line in lists.report.warnings():
@@ -279,7 +320,8 @@ def main(argv: list[str] | None = None) -> int:
         print(f"\nLog-mels of {stats['num_clips']:,} training clips, {stats['num_frames']:,} frames:")
         print(f"  {shlex.join(norm)}")
     what = "Training on VoxCeleb mixes them in with:" if lists.mixed_in_by else "Next:"
-    print(f"\nWrote {len(texts)} files to {folder}. {what}\n")
+    written = f"Wrote {len(texts)} files to {folder}." if texts else f"{folder} holds the same lists already."
+    print(f"\n{written} {what}\n")
     print(f"  {next_command(args.name, lists, root, folder, norm)}")
     return 0
 

@@ -3,7 +3,7 @@
 Every command of the ten experiments runs on it before, or without, the real recordings:
 
     python3 data/synthesize.py esc50 demo_data/esc50
-    python3 data/prepare.py esc50 demo_data/esc50
+    python3 data/prepare.py esc50 demo_data/esc50 -out demo_data/esc50_lists
 
 A set is one module of ``synth/``, with a function ``(size, seed) -> Plan``. The same name, size and
 seed make the same bytes on any number of cores.
@@ -97,7 +97,10 @@ def main(argv: list[str] | None = None) -> int:
     seconds = time.perf_counter() - started
     print(f"Wrote {num_clips:,} clips in {seconds:.0f} s to {args.folder}. Next:\n")
     prepare = os.path.relpath(HERE / "prepare.py")
-    print(f"  {shlex.join(['python3', prepare, args.name, str(args.folder)])}")
+    words = ["python3", prepare, args.name, str(args.folder)]
+    if args.name not in ("musan", "rirs"):  # data/ holds the lists of the real data sets
+        words += ["-out", f"{args.folder}_lists"]
+    print(f"  {shlex.join(words)}")
     return 0
 
 

@@ -9,7 +9,7 @@ import sys
 
 import ipet
 from ipet.commands_of_adapters import doctor, embed, export, inspect, migrate, predict, push, serve, verify
-from ipet.commands_of_runs import compare, report, rerun, sweep
+from ipet.commands_of_runs import compare, report, reproduce, rerun, sweep
 from ipet.parsing import suggest
 from ipet.printable import escaped
 
@@ -33,7 +33,7 @@ def run(argv: list[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     if not argv or argv[0] in ("-h", "--help"):
         print("usage: python3 -m ipet COMMAND [flags]      (COMMAND -h lists its flags)\n")
-        print("\n".join(f"  {name:<8} {command.__doc__}" for name, command in COMMANDS.items()))
+        print("\n".join(f"  {name:<9} {command.__doc__}" for name, command in COMMANDS.items()))
         print(f"\n{EXAMPLE}", end="")
         return 0 if argv else 2
     if argv[0] in ("-version", "--version"):
@@ -80,6 +80,7 @@ COMMANDS = {
     "report": report,
     "compare": compare,
     "rerun": rerun,
+    "reproduce": reproduce,
     "sweep": sweep,
     "predict": predict,
     "embed": embed,

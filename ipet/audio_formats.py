@@ -52,6 +52,17 @@ RECORDINGS, OTHER_FILES, HIDDEN_FILES, FOLDERS = "recordings", "other files", "h
 INSTALL = "install ffmpeg (https://ffmpeg.org) or python3 -m pip install torchcodec"
 
 
+class ClipError(ValueError):
+    """A recording that cannot be used; the message says which, what was found and what is accepted.
+
+    A DataLoader worker raises it again with its own traceback as the message: only the text after the last
+    ``ClipError: `` is kept, so that the error stays one line.
+    """
+
+    def __init__(self, message: str):
+        super().__init__(escaped(message.rsplit("ClipError: ", 1)[-1].strip()))
+
+
 def has_ffmpeg() -> bool:
     """Return whether the ``ffmpeg`` program is on the path."""
     return shutil.which("ffmpeg") is not None

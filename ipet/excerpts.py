@@ -9,8 +9,9 @@ import soundfile
 
 from ipet.audio import SAMPLE_RATE, Recordings
 from ipet.checkpoint import file_sha256, write_atomically
-from ipet.lists import read_clips, read_labels, read_trials, utterance_key
+from ipet.lists import read_clips, read_labels
 from ipet.segments import Segment, sample_span
+from ipet.trials import read_clip_trials
 
 SECONDS = 10  # of an excerpt, at most
 
@@ -63,12 +64,11 @@ def trial_clips(
         targets: [N] of the predictions.
     """
     lists = [check_list(folder / name, sha256) for name in ("train.json", "test.json")]
-    known = [clip.path for path in lists for clip in read_clips(path, root, None, check_files=False)]
-    position = {utterance_key(path): i for i, path in enumerate(known)}
-    pairs, found = read_trials(check_list(path_trial, sha256), position)
+    known = [clip for path in lists for clip in read_clips(path, root, None, check_files=False)]
+    pairs, found = read_clip_trials(check_list(path_trial, sha256), known, root)
     if not np.array_equal(found, targets.astype(bool)):
         raise ValueError(f"{path_trial}: the list is another one than in training")
-    return [(known[a], known[b]) for a, b in pairs]
+    return [(known[a].path, known[b].path) for a, b in pairs]
 
 
 def write_excerpt(path: Path, recording: Path | Segment) -> float:

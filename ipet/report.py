@@ -4,7 +4,7 @@ import csv
 import io
 import sys
 import zipfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -13,11 +13,12 @@ import numpy as np
 
 from ipet import plots
 from ipet.checkpoint import read_json, write_atomically
-from ipet.metrics import average_precision, confusion, det_curve
+from ipet.metrics import average_precision, confusion
 from ipet.printable import escaped, folder_name
 from ipet.results import read_result
 from ipet.saved import files_of
 from ipet.summary import NESTED, TITLES, cell_order, check_agrees, in_percent, summarise, table
+from ipet.verification_metrics import det_curve
 
 COSTS = ("trainable_parameters", "all_parameters", "seconds", "peak_memory_bytes")
 RAW = (  # columns of the CSV: values as they are, for programs
@@ -283,14 +284,20 @@ def notes_of(runs: Sequence[Run], protocol: str | None) -> list[str]:
 
 
 def as_text(rows: Sequence[Mapping], notes: Sequence[str]) -> str:
-    """Columns of plain text."""
-    head, body = columns(rows)
+    """Return the table as plain text."""
+    return text_table(*columns(rows), notes)
+
+
+def text_table(
+    head: Sequence[str], body: Sequence[Sequence[str]], notes: Sequence[str], words: Collection[str] = WORDS
+) -> str:
+    """Return columns of plain text; those of ``words`` are set to the left."""
     widths = [max(map(len, column)) for column in zip(head, *body)]
 
     def line(values: Sequence[str]) -> str:
         """A row, words to the left and numbers to the right."""
         aligned = [
-            value.ljust(width) if name in WORDS else value.rjust(width)
+            value.ljust(width) if name in words else value.rjust(width)
             for name, value, width in zip(head, values, widths)
         ]
         return "  ".join(aligned).rstrip()
@@ -299,9 +306,15 @@ def as_text(rows: Sequence[Mapping], notes: Sequence[str]) -> str:
 
 
 def as_markdown(rows: Sequence[Mapping], notes: Sequence[str]) -> str:
-    """A table of GitHub's Markdown."""
-    head, body = columns(rows)
-    rule = ["---" if name in WORDS else "---:" for name in head]
+    """Return the table as GitHub's Markdown."""
+    return markdown_table(*columns(rows), notes)
+
+
+def markdown_table(
+    head: Sequence[str], body: Sequence[Sequence[str]], notes: Sequence[str], words: Collection[str] = WORDS
+) -> str:
+    """Return a table of GitHub's Markdown; the columns of ``words`` are set to the left."""
+    rule = ["---" if name in words else "---:" for name in head]
     lines = [
         "| " + " | ".join(v.replace("|", "\\|") for v in values) + " |" for values in (head, rule, *body)
     ]
@@ -318,14 +331,20 @@ def as_csv(rows: Sequence[Mapping], notes: Sequence[str]) -> str:
 
 
 def as_latex(rows: Sequence[Mapping], notes: Sequence[str]) -> str:
-    """A tabular with the rules of the booktabs package."""
-    head, body = columns(rows)
+    """Return the table as a tabular of LaTeX."""
+    return latex_table(*columns(rows), notes)
+
+
+def latex_table(
+    head: Sequence[str], body: Sequence[Sequence[str]], notes: Sequence[str], words: Collection[str] = WORDS
+) -> str:
+    """Return a tabular with the rules of the booktabs package; ``words`` name the columns of text."""
 
     def line(values: Sequence[str]) -> str:
         """A row of a tabular."""
         return " & ".join(v.translate(LATEX).replace(" - ", "--") for v in values) + r" \\"
 
-    alignment = "".join("l" if name in WORDS else "r" for name in head)
+    alignment = "".join("l" if name in words else "r" for name in head)
     rules = [r"\begin{tabular}{" + alignment + "}", r"\toprule", line(head), r"\midrule"]
     return "\n".join(
         [*(f"% {note}" for note in notes), *rules, *map(line, body), r"\bottomrule", r"\end{tabular}"]
@@ -461,6 +480,21 @@ def read_predictions(path: Path) -> tuple[np.ndarray, np.ndarray]:
             return arrays["scores"], arrays["targets"]
     except FileNotFoundError:
         raise FileNotFoundError(f"{path}: no such file; what needs its scores is left out") from None
+    except DAMAGE as error:
+        raise ValueError(told(path, error)) from None
+
+
+def read_speakers(path: Path) -> np.ndarray | None:
+    """Return the speakers [N, 2] of a cell's trials; None where it has no trials, or they are not known.
+
+    Raises:
+        FileNotFoundError, ValueError: The file is missing or damaged; the message names it.
+    """
+    try:
+        with np.load(path) as arrays:
+            return arrays.get("speakers")
+    except FileNotFoundError:
+        raise
     except DAMAGE as error:
         raise ValueError(told(path, error)) from None
 

@@ -12,7 +12,6 @@ from ipet import plots
 from ipet.checkpoint import read_json
 from ipet.compare import flat, title_of
 from ipet.excerpts import SECONDS, evaluated_clips, trial_clips, write_excerpt
-from ipet.metrics import det_curve
 from ipet.mistakes import Row, confused_pairs, hardest_trials, surest_mistakes
 from ipet.page import Figure, Page, Section, Sound, Table, Text, drawn
 from ipet.passport import read_passport
@@ -29,6 +28,7 @@ from ipet.report import (
 )
 from ipet.segments import Segment, source_name
 from ipet.summary import SHARES, TITLES, cell_order, in_percent, notes_of
+from ipet.verification_metrics import det_curve
 
 MOST_PAIRS = 15  # of classes, clips or trials in a table of mistakes
 CLIPS_A_PAIR = 2

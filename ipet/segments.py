@@ -1,8 +1,6 @@
 """Parts of recordings: from ``start`` to ``end`` in seconds."""
 
-import json
 import math
-from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -49,19 +47,3 @@ def read_source(source: Path | Segment) -> Tensor:
     if isinstance(source, Segment):
         return Recordings().read(source.path, *sample_span(source.start, source.end))
     return read_audio(source)
-
-
-def read_times(entry: Mapping, where: str) -> tuple[float, float]:
-    """Return start and end of an entry in seconds; 0 and infinity for a whole recording.
-
-    Raises:
-        ValueError: One of them is no number of at least 0, or the end is not after the start.
-    """
-    times = {"start": entry.get("start", 0.0), "end": entry.get("end", math.inf)}
-    for key, value in times.items():
-        number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        if not number or not value >= 0 or (key in entry and math.isinf(value)):
-            raise ValueError(f"{where}: {key!r} is {json.dumps(value)[:80]}; expected seconds of at least 0")
-    if times["end"] <= times["start"]:
-        raise ValueError(f"{where}: ends at {times['end']} s and starts at {times['start']} s")
-    return float(times["start"]), float(times["end"])

@@ -76,6 +76,7 @@ def sweep(
             load_if_exists=True,
         )
         check_same(study, task)
+        task.metric = study.user_attrs.get("metric", task.metric)
         if retry:
             for trial in current_trials(study):
                 if trial.state == optuna.trial.TrialState.FAIL:
@@ -164,6 +165,7 @@ def check_same(study, task: Sweep) -> None:
         ValueError: it is not.
     """
     kept = VOLATILE | FIXED | set(task.distributions)
+    trials = [task.settings.get("path_trial"), *(task.settings.get("more_trials") or ())]
     about = {
         "experiment": task.experiment.name,
         "grid": task.grid,
@@ -171,7 +173,7 @@ def check_same(study, task: Sweep) -> None:
         **{f"-{name}": str(value) for name, value in task.settings.items() if name not in kept},
         "-rand_seed": str(task.settings["rand_seed"]),
         "-fold": str(task.settings["fold"]),
-        "lists_sha256": lists_sha256(task.settings["path_list"]),
+        "lists_sha256": lists_sha256(task.settings["path_list"], [path for path in trials if path]),
     }
     before = study.user_attrs.get("about")
     if before is None:
@@ -262,6 +264,7 @@ def run_trial(study, trial, task: Sweep) -> None:
     try:
         follow(trial, task, folder)
         value = value_of_run(folder, task)
+        study.set_user_attr("metric", task.metric)
         told = study.tell(trial, value, skip_if_finished=True)
         ended = f"{task.metric} {100 * value:.2f} % on validation data"
         if told.state != TrialState.COMPLETE:

@@ -24,9 +24,10 @@ from sklearn.preprocessing import StandardScaler, normalize
 from tqdm import tqdm
 
 from ipet.datasets import Datasets, EvaluationClips, RankShare, evaluation_loader
-from ipet.metrics import accuracy, eer, mean_average_precision
+from ipet.metrics import accuracy, mean_average_precision
 from ipet.scoring import score_trials
 from ipet.splits import Cell
+from ipet.verification_metrics import eer
 
 ROOT = Path(__file__).resolve().parents[1]
 PENALTIES = np.logspace(-3, 1, 5)

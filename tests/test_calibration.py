@@ -9,7 +9,7 @@ from scipy.special import softmax
 from sklearn.metrics import f1_score
 
 from ipet import inference
-from ipet.calibration import best_thresholds, calibration_error, fit_temperature, probabilities
+from ipet.calibration import best_thresholds, calibration_error, clip_scores, fit_temperature, probabilities
 from ipet.trainer import Trainer
 
 from helpers import run_here, tiny, write_lists
@@ -42,9 +42,30 @@ def test_the_temperature_undoes_what_made_the_logits_too_sure(loss, sharpness):
 
 def test_probabilities_are_those_of_torch_and_their_mean_over_segments():
     outputs = RNG.normal(size=(7, 3, 4))
-    logits = torch.from_numpy(outputs) / 2
-    np.testing.assert_allclose(probabilities(outputs, "cce", 2.0), logits.softmax(-1).mean(1))
-    np.testing.assert_allclose(probabilities(outputs, "bce", 2.0), logits.sigmoid().mean(1))
+    logits = torch.from_numpy(outputs)
+    np.testing.assert_allclose(probabilities(outputs, "cce"), logits.softmax(-1).mean(1))
+    np.testing.assert_allclose(probabilities(outputs, "bce"), logits.sigmoid().mean(1))
+    one = outputs[:, :1]
+    np.testing.assert_allclose(probabilities(one, "cce", 2.0), (logits[:, 0] / 2).softmax(-1))
+    np.testing.assert_allclose(probabilities(one, "bce", 2.0), (logits[:, 0] / 2).sigmoid())
+
+
+@pytest.mark.parametrize("loss", ["cce", "bce"])
+def test_a_temperature_changes_no_clip_s_answer_of_several_segments(loss):  # A5
+    outputs = 5 * RNG.normal(size=(500, 4, 6))
+    answers = clip_scores(outputs, loss).argmax(axis=1)
+    for temperature in (0.3, 1, 4):
+        np.testing.assert_array_equal(probabilities(outputs, loss, temperature).argmax(axis=1), answers)
+        ranks = np.argsort(probabilities(outputs, "bce", temperature), axis=0)
+        np.testing.assert_array_equal(ranks, np.argsort(clip_scores(outputs, "bce"), axis=0))
+
+
+@pytest.mark.parametrize("loss", ["cce", "bce"])
+def test_scores_of_very_sure_segments_are_finite_and_apart(loss):
+    outputs = np.array([[[90.0, -90, 0], [80, -80, 0]], [[91.0, -90, 0], [80, -80, 0]]], dtype=np.float32)
+    scores = clip_scores(outputs, loss)
+    assert np.isfinite(scores).all() and scores[1, 1] < scores[0, 1] + 1e-9
+    assert (scores.argmax(axis=1) == 0).all()
 
 
 def test_the_calibration_error_is_that_of_the_bins():
@@ -84,6 +105,7 @@ def test_a_run_with_a_validation_list_is_calibrated_and_its_adapter_says_so(tmp_
 def test_what_was_evaluated_at_the_best_epoch_is_not_evaluated_again(tmp_path, monkeypatch, best):
     lists = write_lists(tmp_path / "lists", train=8, valid=6, test=5)
     flags = ["-frame_length", 40, "-epoch", 2, "-batch_size", 4, "-frozen_dropout", "False"]
+    flags += ["-test_every_epoch", "False"]
     heard, predict, evaluate = [], Trainer.predict, Trainer.evaluate
 
     def chosen(self, name):

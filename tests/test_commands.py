@@ -65,6 +65,7 @@ WRONG = {  # behind each command: what is not there
     "-m ipet report": ["nowhere"],
     "-m ipet compare": ["nowhere", "elsewhere"],
     "-m ipet rerun": ["nowhere/passport.json"],
+    "-m ipet reproduce": ["ast_nothing"],
     "-m ipet sweep": ["ast_nothing", "-grid", "lr=1e-3,1e-4"],
     "-m ipet predict": ["nowhere/at/all", THERE],
     "-m ipet embed": ["nowhere/at/all", THERE, "-out", "a.npz"],

@@ -242,7 +242,7 @@ def test_a_training_leaves_out_all_of_them_and_goes_on_in_the_same_order(tmp_pat
         folder = run_here("ast_esc50", *flags, "-name", name)
         losses.append(rows(folder / "seed_1234/fold_1", "step"))
     assert losses[0] == losses[1] and len(losses[0]) == -(-len([*content, *whole]) // 64)
-    skipped = json.loads((tmp_path / "IPET/t/mixed/skipped_clips.json").read_text())
+    skipped = json.loads((tmp_path / "IPET/t/ast_esc50/mixed/skipped_clips.json").read_text())
     assert len(skipped) == len(REFUSED)
     assert f"note: {len(REFUSED)} recordings cannot be used" in capsys.readouterr().out
 

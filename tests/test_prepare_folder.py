@@ -369,7 +369,7 @@ def test_a_recording_that_cannot_be_opened_is_named_with_the_reason(capsys, tmp_
     root = class_folders(tmp_path / "drums", kick=5)
     (root / "kick/kick_3.wav").write_bytes(b"no audio at all")
     error = complaint(capsys, tmp_path, root)
-    assert "1 of 5 recordings cannot be opened: kick/kick_3.wav (not readable as WAV" in error
+    assert "1 of 5 recordings cannot be opened: kick/kick_3.wav (not readable as audio" in error
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,12 @@
 
 import csv
 import io
-import json
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from ipet.clip_entries import ListedClip as Clip
+from ipet.clip_entries import list_text
 from ipet.input_report import InputReport
 from ipet.printable import control_character
 
@@ -19,21 +19,6 @@ class Label(NamedTuple):
 
     mid: str
     display_name: str
-
-
-class Clip(NamedTuple):
-    """One entry of a clip list."""
-
-    wav: str  # path relative to the data root
-    labels: str  # mids, with commas between them; empty: no class
-    start: float = 0.0  # seconds
-    end: float = math.inf  # seconds; infinity: the end of the recording
-
-    def entry(self) -> dict:
-        """Return the JSON object of the clip; only a part of a recording has times."""
-        times = {"start": self.start} if self.start > 0 else {}
-        times |= {"end": self.end} if self.end < math.inf else {}
-        return {"wav": self.wav, **times, "labels": self.labels}
 
 
 class Row(NamedTuple):
@@ -71,7 +56,7 @@ class Lists:
         odd = next((word for word in words if control_character(word) is not None), None)
         if odd is not None:
             raise ValueError(f"{odd[:200]!r} holds a control character; rename it: expected text in one line")
-        lists = {f"{name}.json": clip_list(clips) for name, clips in self.clips.items()}
+        lists = {f"{name}.json": list_text(clips) for name, clips in self.clips.items()}
         return {"labels.csv": label_table(self.labels), **lists, **self.texts}
 
     def training_clips(self) -> list[Clip]:
@@ -94,12 +79,6 @@ def fold_lists(fold_of: dict[Clip, int]) -> dict[str, list[Clip]]:
         lists[f"train_{k}"] = sorted(clip for clip, fold in fold_of.items() if fold != k)
         lists[f"eval_{k}"] = sorted(clip for clip, fold in fold_of.items() if fold == k)
     return lists
-
-
-def clip_list(clips: list[Clip]) -> str:
-    """The JSON text of a clip list, one clip a line."""
-    lines = ",\n".join(json.dumps(clip.entry()) for clip in clips)
-    return f'{{"data": [\n{lines}\n]}}\n'
 
 
 def label_table(labels: list[Label]) -> str:
