@@ -37,6 +37,7 @@ FILLERS = {
     "samples",
 }
 FILLERS |= {"folder", "recordings", "sounds", "part", "the", "clean", "other"}
+FOLD_WORDS = ("fold", "cv")  # that mean nothing else
 FOLD_PREFIXES = ("fold", "folds", "cv", "split", "part", "partition", "set", "subset", "k", "f", "group", "")
 
 
@@ -168,5 +169,5 @@ def split_names(names: Iterable[str]) -> list[str]:
     parts = [name for name in names if part_of(name)]
     if len({part_of(name) for name in parts}) > 1:
         return parts
-    folds = fold_folders(name for name in names if (fold_of(name) or ("",))[0] in ("fold", "cv"))
+    folds = fold_folders(name for name in names if (fold_of(name) or ("",))[0] in FOLD_WORDS)
     return list(folds)

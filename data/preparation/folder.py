@@ -4,17 +4,16 @@ import re
 from pathlib import Path
 
 from ipet.input_report import InputReport
+from ipet.segments import lies_outside
 from preparation.checking import check_classes
 from preparation.contents import duplicates as same_content
 from preparation.contents import lengths, unusable
 from preparation.labels import LabelRules
 from preparation.layout import SPLITS
 from preparation.lists import Clip, Label, Lists, Row, fold_lists, listing
-from preparation.parts import given_places
+from preparation.parts import given_places, redraw
 from preparation.recordings import Found, Recording, from_folders, from_table
 from preparation.splits import check_enough, place_recordings
-
-ROUNDING = 0.1  # seconds by which an event may end after its recording: annotations are rounded
 
 
 def label_classes(names: list[str]) -> list[Label]:
@@ -77,13 +76,13 @@ def check_times(recordings: list[Recording], root: Path, source: Path) -> None:
     outside = [
         f"{one.name} of {length[one.wav]:.2f} s"
         for one in segments
-        if one.start >= length[one.wav] or (one.end < float("inf") and one.end > length[one.wav] + ROUNDING)
+        if lies_outside(one.start, one.end, length[one.wav])
     ]
     if outside:
         raise ValueError(
             f"{source}: {len(outside):,} of {len(segments):,} events lie outside their recordings: "
-            f"{listing(outside)}; if the times are of other files, leave them out by -columns ignore=START "
-            "ignore=END"
+            f"{listing(outside)}; start and end are in seconds; -columns ignore=START ignore=END leaves the "
+            "times out"
         )
 
 
@@ -137,11 +136,10 @@ def place_clips(
         if folds or split:
             given = "-folds" if folds else "-split"
             raise ValueError(
-                f"{source}: has a split, which is used as it is; leave out {given}, or leave out the split "
-                "by "
-                "-columns ignore=COLUMN, for folders by -layout pooled"
+                f"{source}: has a split, which is used as it is; leave out {given}, or "
+                f"{redraw(found.divided)}"
             )
-        return given_places(recordings, source, found.notes)
+        return given_places(recordings, source, found.notes, found.divided)
     segments = any(one.is_segment for one in recordings)
     if segments and not grouped:
         recordings = [one._replace(group=one.wav) for one in recordings]

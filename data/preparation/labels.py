@@ -112,10 +112,9 @@ def split_cells(
     as_text = [cell for cell, of in zip(cells, lists) if of is not None]
     if as_text and not rules.fix:
         raise ValueError(
-            f"{source}: {len(as_text):,} of {len(cells):,} labels are lists that were written as text, "
-            "such as "
-            f"{as_text[0].text[:80]} ({row_ranges(cell.row for cell in as_text)}); -fix_labels reads them as "
-            "several labels"
+            f"{source}: {len(as_text):,} of {len(cells):,} labels are lists that were written as text, such "
+            f"as {as_text[0].text[:80]} ({row_ranges(cell.row for cell in as_text)}); -fix_labels reads them "
+            "as several labels"
         )
     plain = [cell for cell, of in zip(cells, lists) if of is None]
     separators = separators_of(plain, rules, source, report)
@@ -148,9 +147,8 @@ def separators_of(cells: list[Cell], rules: LabelRules, source: str, report: Inp
     if commas:
         raise ValueError(
             f"{source}: {len(commas):,} of {len(cells):,} labels hold commas, such as "
-            f"{commas[0].text.strip()[:80]!r} ({row_ranges(cell.row for cell in commas)}): one label or "
-            "several; "
-            "-label_separator none keeps them whole, -label_separator , separates them"
+            f"{commas[0].text.strip()[:80]!r} ({row_ranges(cell.row for cell in commas)}), and may be one "
+            "label or several; -label_separator none keeps them whole, -label_separator , separates them"
         )
     return (";", "|")
 
@@ -183,8 +181,7 @@ def drop_missing(
             where = f"{source}, line {cell.row}" if cell.row else source
             raise ValueError(
                 f"{where}: has the label {listing(kept)} and {listing(set(names) - set(kept))}, which "
-                "-no_label "
-                "says means none"
+                "-no_label says means none"
             )
         missing = [name for name in kept if is_missing(name)]
         if missing and (rules.missing == "refuse" or (rules.missing == "class" and "" in missing)):

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from ipet.label_names import fold_folders, fold_of, may_be_part, part_of
+from ipet.label_names import FOLD_WORDS, fold_folders, fold_of, may_be_part, part_of
 from preparation.lists import listing
 
 SPLITS = ("train", "valid", "test")
@@ -24,8 +24,7 @@ WRAPPERS = {
 LAYOUTS = ("classes", "parts", "pooled")
 HELP = (
     "-layout classes takes every folder as a class, or -csv FILE with the columns path, label and split "
-    "names "
-    "the lists"
+    "names the lists"
 )
 
 
@@ -70,7 +69,7 @@ def split_layout(root: Path, folders: dict[str, tuple[str, ...]], chosen: str) -
         check_class_folders(root, folders, parts)
         return 0, parts
     folds = fold_folders(tops)
-    if folds and (any(fold_of(name)[0] for name in folds) or chosen):
+    if folds and (all(fold_of(name)[0] in FOLD_WORDS for name in folds) or chosen):
         check_class_folders(root, folders, folds)
         return 0, {name: str(number) for name, number in folds.items()}
     check_numbers(root, folders, tops, folds)
@@ -87,20 +86,18 @@ def inner_layout(root: Path, folders: dict[str, tuple[str, ...]], chosen: str) -
     for depth in range(1, max(map(len, folders.values()))):
         names = {of[depth] for of in folders.values() if len(of) > depth}
         parts = {name: part_of(name) for name in names if part_of(name)}
-        folds = fold_folders(name for name in names if (fold_of(name) or ("",))[0] in ("fold", "cv"))
+        folds = fold_folders(name for name in names if (fold_of(name) or ("",))[0] in FOLD_WORDS)
         if len(set(parts.values())) > 1 or folds:
             if depth > 1:
                 raise ValueError(
-                    f"{root}: the folders {listing(sorted(parts or folds))} lie {depth} levels deep and "
-                    "may be "
-                    f"parts of a split; {HELP}"
+                    f"{root}: the folders {listing(sorted(parts or folds))} lie {depth} levels deep and may "
+                    f"be parts of a split; {HELP}"
                 )
             return 1, parts if len(set(parts.values())) > 1 else {n: str(k) for n, k in folds.items()}
     if chosen:
         raise ValueError(
             f"{root}: -layout {chosen} expects folders such as train, valid and test, or fold1 and fold2; "
-            "found "
-            f"{listing(sorted({of[0] for of in folders.values()}))}"
+            f"found {listing(sorted({of[0] for of in folders.values()}))}"
         )
     return -1, {}
 
@@ -109,8 +106,7 @@ def check_class_folders(root: Path, folders: dict[str, tuple[str, ...]], parts: 
     """Raise ValueError where no part of a split holds class folders."""
     if not any(inner_names(folders.values(), name) for name in parts):
         raise ValueError(
-            f"{root}: its folders {listing(sorted(parts))} are parts of a split and hold no class folders, "
-            "so "
+            f"{root}: its folders {listing(sorted(parts))} are parts of a split and hold no class folders: "
             f"nothing tells the labels; {HELP}"
         )
 
@@ -128,8 +124,7 @@ def check_numbers(
     )
     raise ValueError(
         f"{root}: the numbered folders {listing(sorted(folds, key=folds.get))} may be classes or folds; "
-        "-layout "
-        f"classes takes every folder as a class, {remedy}"
+        f"-layout classes takes every folder as a class, {remedy}"
     )
 
 

@@ -56,8 +56,9 @@ class Finder:
             ValueError: Several recordings fit.
         """
         text = written.strip()
-        if os.path.isfile(self.root / text):
-            return relative_to_root(self.root, text), ""
+        for exact in (written, text):
+            if os.path.isfile(self.root / exact):
+                return relative_to_root(self.root, exact), ""
         slashed = re.sub(r"^file://", "", text).replace("\\", "/")
         if slashed != text and os.path.isfile(self.root / slashed):
             return relative_to_root(self.root, slashed), "backslashes read as slashes"
@@ -139,8 +140,7 @@ def resolve_paths(
         names = list(dict.fromkeys(missing))
         raise FileNotFoundError(
             f"{source}: {len(names):,} of its {len({written for _, written in rows}):,} recordings are not "
-            "in "
-            f"{root}: {listing(names)}"
+            f"in {root}: {listing(names)}"
         )
     for way, examples in how.items():
         notes.append(f"{len(examples):,} of {len(rows):,} paths: {way}, such as {examples[0]}")

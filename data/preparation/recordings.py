@@ -63,6 +63,7 @@ class Found(NamedTuple):
     recordings: list[Recording]
     notes: list[str]
     grouped: str = ""  # what tells the groups: a column or an expression
+    divided: str = ""  # the column that tells a split; empty: folders do, or there is none
 
 
 # Class folders ------------------------------------------------------------------------------------
@@ -117,8 +118,7 @@ def check_speech_commands(root: Path) -> None:
             best = root.parent if folder == root.parent else root
             raise ValueError(
                 f"{root}: {folder} holds {' and '.join(KAGGLE)}, the lists of Speech Commands; use them: "
-                "python3 "
-                f"data/prepare.py speech_commands {best}"
+                f"python3 data/prepare.py speech_commands {best}"
             )
 
 
@@ -142,27 +142,41 @@ def place_by_folders(
         if isinstance(one, Placed):
             placed.append(one)
         else:
-            report.leave_out(
-                "recordings", wav, one, "-layout classes, or -csv FILE that names every recording"
-            )
+            remedy = "move them, or name every recording by -csv FILE"
+            report.leave_out("recordings", wav, one, remedy, requested=bool(layout))
     if depth != 0:
         check_not_empty(root, set(names) - {of[0] for of in folders.values()})
     notes = []
+    if depth >= 0 and not layout:
+        check_outside(root, folders, depth, parts)
     if depth >= 0:
         kinds = "folds" if all(part.isdigit() for part in parts.values()) else "parts of a split"
         used = sorted(parts, key=lambda name: (parts[name].zfill(9), name))
         notes.append(
             f"the folders {listing(used)} are taken as {kinds}; -layout pooled draws new lists from all of "
-            "them, "
-            "-layout classes takes them as classes"
+            "them, -layout classes takes them as classes"
         )
         others = sorted(set(names) - set(parts)) if depth == 0 else []
         for name in others:
-            report.leave_out("folders", name, "beside the folders of the split", "-layout classes")
+            report.leave_out(
+                "folders", name, "beside the folders of the split", "-layout classes", bool(layout)
+            )
         report.use("folders", len(parts))
     else:
         report.use("folders", len({one.name for one in placed}))
     return placed, notes
+
+
+def check_outside(root: Path, folders: dict[str, tuple[str, ...]], depth: int, parts: dict[str, str]) -> None:
+    """Raise ValueError where recordings lie in folders beside those of a split: nothing tells their list."""
+    outside = [of for of in folders.values() if len(of) <= depth or of[depth] not in parts]
+    if outside:
+        names = sorted({"/".join(of[: depth + 1]) for of in outside})
+        raise ValueError(
+            f"{root}: the folders {listing(sorted(parts))} are parts of a split, and {listing(names)} with "
+            f"{len(outside):,} recordings beside them are not; -layout parts uses the split and leaves them "
+            "out, -layout pooled draws new lists without them, -layout classes takes every folder as a class"
+        )
 
 
 def check_not_empty(root: Path, empty: set[str]) -> None:
@@ -265,9 +279,8 @@ def from_table(
         if key in found:
             if not merge_rows or found[key]._replace(classes=names) != one:
                 raise ValueError(
-                    f"{path}, line {line}: {one.name} is listed twice; several labels stand in one row: "
-                    "a;b, or "
-                    "-merge_rows unites the labels of its rows"
+                    f"{path}, line {line}: {one.name} is listed twice; several labels stand in one row, a;b, "
+                    "or -merge_rows unites the labels of its rows"
                 )
             one = one._replace(classes=tuple(dict.fromkeys(found[key].classes + names)))
         report.use("rows")
@@ -278,7 +291,7 @@ def from_table(
     check_groups(recordings, path, grouped)
     report.use("recordings", len({one.wav for one in recordings}))
     finder.report_unlisted(wavs, report)
-    return Found(recordings, notes, grouped)
+    return Found(recordings, notes, grouped, roles.get("split", ""))
 
 
 def group_column(
@@ -292,19 +305,33 @@ def group_column(
     if "group" in roles:
         return roles["group"]
     free = [name for name in table.columns if name not in roles.values() and header_key(name) not in ignored]
-    named = [name for name in free if knows(name, "group")]
-    if len(named) != 1:
-        return ""  # none, or several: each is reported as a column that is not used
-    values = [row[named[0]] for _, row in table.rows]
-    if len({*zip(values, classes)}) == len({*classes}) or len({*values}) < 2:
-        return ""  # the label itself, such as the speaker of a set for speaker identification
-    roles["group"] = named[0]
+    values = {name: [clean_name(row[name]) for _, row in table.rows] for name in free if knows(name, "group")}
+    # A column that follows from the label is the label itself, such as the speaker to be identified.
+    values = {
+        name: of
+        for name, of in values.items()
+        if len({*zip(of, classes)}) > len({*classes}) and len({*of}) > 1
+    }
+    if not values:
+        return ""
+    # Of several columns the one that the others follow: one speaker of many sessions, say.
+    coarse = [
+        name
+        for name, of in values.items()
+        if all(len({*zip(of, other)}) == len({*other}) for other in values.values())
+    ]
+    if not coarse:
+        raise ValueError(
+            f"{table.path}: the columns {listing(values)} could each tell which clips stay together; choose "
+            f"by -group {next(iter(values))}, or leave one out by -columns ignore={[*values][-1]}"
+        )
+    [chosen, *_] = coarse
+    roles["group"] = chosen
     notes.append(
-        f"clips of one {header_key(named[0])} stay in one list; -columns ignore={named[0]} does not keep "
-        "them "
+        f"clips of one {header_key(chosen)} stay in one list; -columns ignore={chosen} does not keep them "
         "together"
     )
-    return named[0]
+    return chosen
 
 
 def check_groups(recordings: list[Recording], path: Path, grouped: str) -> None:

@@ -21,9 +21,11 @@ ROLES = {
     "fold_nr "
     "cv cv_fold data_split dataset_split split_name train_test train_test_split train_val_test part",
     "group": "group groups group_id speaker speakers speaker_id speakerid speaker_name spk spk_id spkid "
-    "client_id subject subject_id participant participant_id patient patient_id singer recordist",
-    "start": "start begin onset start_time begin_time onset_time t_start tmin min_t time_start starttime",
-    "end": "end stop end_time stop_time offset_time t_end tmax max_t time_end endtime",
+    "client_id subject subject_id participant participant_id patient patient_id singer recordist actor "
+    "actor_id person person_id talker talker_id performer artist donor_id user_id userid reader_id",
+    "start": "start begin from onset start_time begin_time onset_time t_start t0 tmin min_t time_start "
+    "starttime",
+    "end": "end stop to until end_time stop_time offset_time t_end t1 tmax max_t time_end endtime",
     "duration": "duration dur event_duration segment_duration",
 }
 ROLES = {role: tuple(names.split()) for role, names in ROLES.items()}
