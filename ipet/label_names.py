@@ -1,6 +1,7 @@
 """Faults in class names: missing values, invisible characters, and spellings that differ but look alike."""
 
 import ast
+import itertools
 import re
 import unicodedata
 from collections.abc import Iterable
@@ -62,8 +63,7 @@ def spelling_key(name: str) -> str:
     """Return what names share that differ only in case, blanks, separators, Unicode form or look-alikes."""
     text = unicodedata.normalize("NFKC", clean_name(name)).casefold()
     text = SEPARATORS.sub("", text.translate(LOOK_ALIKES)) or text
-    number = re.fullmatch(r"0*(\d+)(?:\.0*)?", text)
-    return number[1] if number else text
+    return plain_number(text)
 
 
 def spelling_groups(names: Iterable[str]) -> list[list[str]]:
@@ -74,20 +74,39 @@ def spelling_groups(names: Iterable[str]) -> list[list[str]]:
     return [group for group in groups.values() if len(group) > 1]
 
 
+def without_look_alikes(name: str) -> str:
+    """Return a name with Latin letters for those of other alphabets that look like them."""
+    upper = {ord(chr(k).upper()): chr(v).upper() for k, v in LOOK_ALIKES.items()}
+    return name.translate(LOOK_ALIKES | upper)
+
+
+def plain_number(name: str) -> str:
+    """Return a whole number without leading zeros and decimals; any other name as it is."""
+    number = re.fullmatch(r"0*(\d+)(?:\.0*)?", name.strip())
+    return number[1] if number else name
+
+
+DIFFERENCES = (
+    ("invisible characters or blanks", lambda name: " ".join(INVISIBLE.sub("", name).split())),
+    ("Unicode normal forms", lambda name: unicodedata.normalize("NFKC", name)),
+    ("upper and lower case", str.casefold),
+    ("separators", lambda name: SEPARATORS.sub("", name)),
+    ("look-alike characters", without_look_alikes),
+    ("the way a number is written", plain_number),
+)
+
+
 def difference(names: Iterable[str]) -> str:
-    """Return in words how names of one spelling group differ."""
-    steps = (
-        ("invisible characters or blanks", lambda name: " ".join(INVISIBLE.sub("", name).split())),
-        ("Unicode normal forms", clean_name),
-        ("upper and lower case", lambda name: clean_name(name).casefold()),
-        ("separators", lambda name: SEPARATORS.sub("", clean_name(name).casefold())),
-    )
-    found, distinct = [], set(names)
-    for what, step in steps:
-        reduced = {step(name) for name in distinct}
-        found += [what] * (len(reduced) < len(distinct))
-        distinct = reduced
-    return " and ".join(found if len(distinct) == 1 else [*found, "look-alike characters"])
+    """Return in words how names of one spelling group differ: the fewest kinds that explain it."""
+    distinct = set(names)
+    for number in range(1, len(DIFFERENCES) + 1):
+        for chosen in itertools.combinations(DIFFERENCES, number):
+            reduced = distinct
+            for _, step in chosen:
+                reduced = set(map(step, reduced))
+            if len(reduced) == 1:
+                return " and ".join(what for what, _ in chosen)
+    return "spelling"
 
 
 def textual_list(cell: str) -> list[str] | None:

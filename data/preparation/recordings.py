@@ -143,7 +143,7 @@ def place_by_folders(
             placed.append(one)
         else:
             remedy = "move them, or name every recording by -csv FILE"
-            report.leave_out("recordings", wav, one, remedy, requested=bool(layout))
+            report.leave_out("recordings", wav, one, remedy)
     if depth != 0:
         check_not_empty(root, set(names) - {of[0] for of in folders.values()})
     notes = []
@@ -158,9 +158,7 @@ def place_by_folders(
         )
         others = sorted(set(names) - set(parts)) if depth == 0 else []
         for name in others:
-            report.leave_out(
-                "folders", name, "beside the folders of the split", "-layout classes", bool(layout)
-            )
+            report.leave_out("folders", name, "beside the folders of the split", "-layout classes")
         report.use("folders", len(parts))
     else:
         report.use("folders", len({one.name for one in placed}))
@@ -173,9 +171,9 @@ def check_outside(root: Path, folders: dict[str, tuple[str, ...]], depth: int, p
     if outside:
         names = sorted({"/".join(of[: depth + 1]) for of in outside})
         raise ValueError(
-            f"{root}: the folders {listing(sorted(parts))} are parts of a split, and {listing(names)} with "
-            f"{len(outside):,} recordings beside them are not; -layout parts uses the split and leaves them "
-            "out, -layout pooled draws new lists without them, -layout classes takes every folder as a class"
+            f"{root}: the folders {listing(sorted(parts))} are parts of a split, and {len(outside):,} "
+            f"recordings lie beside them ({listing(names)}); -layout parts leaves these out, -layout pooled "
+            "draws new lists without them, -layout classes takes every folder as a class"
         )
 
 
