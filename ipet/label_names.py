@@ -114,13 +114,15 @@ def textual_list(cell: str) -> list[str] | None:
     text = cell.strip()
     if len(text) < 2 or text[0] + text[-1] not in ("[]", "()", "{}"):
         return None
+    quoted = re.findall(r"'([^']*)'|\"([^\"]*)\"", text[1:-1])
+    if re.search(r"(['\"])\s+\1", text):  # NumPy writes no commas, and Python would join ['dog' 'cat']
+        return [one or other for one, other in quoted]
     try:
         value = ast.literal_eval(text)
     except (ValueError, SyntaxError, MemoryError, RecursionError):
         value = None
     if isinstance(value, (list, tuple, set, frozenset, dict)):
         return [str(item) for item in (sorted(value, key=str) if isinstance(value, set) else value)]
-    quoted = re.findall(r"'([^']*)'|\"([^\"]*)\"", text[1:-1])  # NumPy writes no commas: ['dog' 'cat']
     if quoted:
         return [one or other for one, other in quoted]
     if text[0] == "[":
