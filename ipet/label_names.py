@@ -1,4 +1,4 @@
-"""Faults in class names: missing values, invisible characters, and spellings that differ but look alike."""
+"""Faults in class names: missing values, invisible characters, and several spellings of one name."""
 
 import ast
 import itertools
@@ -171,7 +171,7 @@ def fold_of(name: str) -> tuple[str, int] | None:
 
 
 def fold_folders(names: Iterable[str]) -> dict[str, int]:
-    """Return the names that are numbered alike, with their numbers, if there are at least two."""
+    """Return the names of one prefix, with their numbers, if there are at least two."""
     by_prefix: dict[str, dict[str, int]] = {}
     for name in names:
         found = fold_of(name)

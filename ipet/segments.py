@@ -55,7 +55,7 @@ def read_source(source: Path | Segment) -> Tensor:
 
 
 def check_segments(clips: Iterable) -> None:
-    """Raise ClipError where a part lies outside its recording; unreadable recordings are skipped.
+    """Raise ClipError where a part is outside its recording; unreadable recordings are skipped.
 
     Args:
         clips: Clips of lists (``ipet.lists.Clip``).
@@ -68,7 +68,7 @@ def check_segments(clips: Iterable) -> None:
     if outside:
         first = outside[0]
         raise ClipError(
-            f"{first.where}: {first.source} lies outside its recording of {seconds[first.path]:.2f} s, as "
+            f"{first.where}: {first.source} is outside its recording of {seconds[first.path]:.2f} s, as "
             f"{len(outside):,} of {len(segments):,} clips with times do; start and end are in seconds"
         )
 

@@ -143,7 +143,7 @@ def test_recordings_of_any_kind_may_lie_deep_in_a_class_folder(capsys, tmp_path)
         "wren/wren_0.wav",
         "wren/wren_1.wav",
     ]
-    assert "1 of 6 recordings left out: beside the class folders (stray.wav)" in printed
+    assert "1 of 6 recordings left out: next to the class folders (stray.wav)" in printed
     assert "1 of 1 hidden files left out" in printed and "1 of 1 other files left out" in printed
 
 
@@ -388,7 +388,7 @@ def test_a_recording_that_cannot_be_opened_is_named_with_the_reason(capsys, tmp_
         (
             {"train": 5, "test": 4},
             (),
-            "its folders test, train are parts of a split and hold no class folders: nothing tells the",
+            "its folders test, train are parts of a split and hold no class folders with the",
         ),
         ({"kick": 5}, ("-group", "kit"), "-group 'kit' has 0 capturing groups; expected one"),
         ({"kick": 5}, ("-group", "(kit"), "-group '(kit' is no regular expression"),

@@ -157,8 +157,8 @@ def test_events_of_one_recording_stay_in_one_list_and_are_all_used(read):  # C
     ("header", "times", "said"),
     [
         ("start,end", "0.75,0.25", "the event ends at 0.25 s and starts at 0.75 s"),
-        ("start,end", "0.5,1.5", "lie outside their recordings"),
-        ("start,end", "2,3", "lie outside their recordings"),
+        ("start,end", "0.5,1.5", "are outside their recordings"),
+        ("start,end", "2,3", "are outside their recordings"),
         ("start,end", "soon,0.5", "start is 'soon'; expected seconds"),
         ("start,end", "-1,0.5", "start is '-1'; expected seconds"),
         ("start_sample,end_sample", "0,8000", "counts sample; expected seconds or milliseconds"),
@@ -254,7 +254,7 @@ def test_the_coarsest_of_several_columns_of_speakers_is_used(read):  # C
     speakers = [{int(clip["wav"][2:4]) // 2 for clip in clips} for clips in done.lists.values()]
     assert sum(map(len, speakers)) == 6
     crossed = [f"w/{i:02d}.wav,{'ab'[i % 2]},s{i // 2},p{i % 3}" for i in range(12)]
-    assert "could each tell which clips stay together" in read("path,label,speaker,person", crossed).refusal()
+    assert "could each be the group" in read("path,label,speaker,person", crossed).refusal()
 
 
 def test_the_speaker_as_the_label_is_no_group(read):  # C
@@ -572,7 +572,7 @@ def test_a_folder_beside_those_of_a_split_is_refused_until_a_flag_decides(read_f
     paths = [*PARTS, *below(beside, 3)]
     top = beside.split("/")[0]
     error = read_folder(paths).refusal()
-    assert f"3 recordings lie beside them ({top})" in error
+    assert f"3 recordings are next to them ({top})" in error
     assert "-layout parts" in error and "-layout pooled" in error and "-layout classes" in error
     parts = read_folder(paths, "-layout", "parts")
     assert parts.names == ("a", "b") and parts.report["supplied"]["recordings"] == 15
@@ -622,7 +622,7 @@ def test_a_class_that_is_called_like_a_part_is_a_class(read_folder, names):  # C
 
 def test_one_part_with_class_folders_is_refused(read_folder):  # C
     error = read_folder([*below("train/a"), *below("train/b"), *below("other")]).refusal()
-    assert "the folder train may be a part of a split or a class beside other" in error
+    assert "the folder train may be a part of a split or a class next to other" in error
     assert "holds the one folder audio" in read_folder([*below("audio/a"), *below("audio/b")]).refusal()
 
 
@@ -661,7 +661,7 @@ def test_every_file_of_a_folder_is_counted(read_folder, capsys, tmp_path):  # C
     (done.root / "a/.hidden.wav").write_bytes(b"")
     done = Prepared(capsys, tmp_path / "again", done.root)
     assert done.report["supplied"]["recordings"] == 13 and done.report["used"]["recordings"] == 12
-    assert done.left_out("recordings") == {"beside the class folders": 1}
+    assert done.left_out("recordings") == {"next to the class folders": 1}
     assert done.left_out("other files") == {"not audio by their suffix": 1} and "hidden files" in done.error
 
 

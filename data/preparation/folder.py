@@ -39,8 +39,8 @@ def check_leaks(recordings: list[Recording], places: list, grouped: str, keep: b
     Args:
         recordings: The clips.
         places: The list of each clip.
-        grouped: What tells the groups; empty: nothing does.
-        keep: Whether shared recordings and equal content are noted instead.
+        grouped: Column or expression of the groups; empty: there are no groups.
+        keep: Flag to note shared recordings and equal content instead.
         root: The data root.
     """
     groups: dict[str, set] = {}
@@ -70,7 +70,7 @@ def check_leaks(recordings: list[Recording], places: list, grouped: str, keep: b
 
 
 def check_times(recordings: list[Recording], root: Path, source: Path) -> None:
-    """Raise ValueError where an event lies outside its recording: it is then of another file."""
+    """Raise ValueError where an event is outside its recording: it is then of another file."""
     segments = [one for one in recordings if one.is_segment]
     length = lengths(root, {one.wav for one in segments})
     outside = [
@@ -80,7 +80,7 @@ def check_times(recordings: list[Recording], root: Path, source: Path) -> None:
     ]
     if outside:
         raise ValueError(
-            f"{source}: {len(outside):,} of {len(segments):,} events lie outside their recordings: "
+            f"{source}: {len(outside):,} of {len(segments):,} events are outside their recordings: "
             f"{listing(outside)}; start and end are in seconds; -columns ignore=START ignore=END leaves the "
             "times out"
         )
@@ -176,15 +176,15 @@ def prepare_folder(
     Args:
         root: One folder for each class, or where the paths of ``csv`` start.
         csv: Table with a path and a label in each row, and perhaps times, a split and groups.
-        group: What stays together: a column of ``csv``, or a regular expression with one group.
+        group: Column of ``csv``, or regular expression with one group, of clips that stay in one list.
         folds: Number of folds; otherwise ``train``, ``valid`` and ``test``.
         split: Shares of these three; 0.7, 0.15 and 0.15 if not given.
-        seed: Of the draw.
+        seed: Seed of the draw.
         duplicates: ``refuse`` or ``keep`` the same content in several lists.
         columns: Pairs of a role and a column of ``csv``.
-        layout: What the folders are: see ``layout.LAYOUTS``; empty: found out.
-        label_separator, fix_labels, missing_labels, no_label: See ``LabelRules``.
-        merge_rows: Whether the labels of several rows of one clip are united.
+        layout: Meaning of the folders, of ``layout.LAYOUTS``; empty: by their names.
+        label_separator, fix_labels, missing_labels, no_label: Fields of ``LabelRules``.
+        merge_rows: Flag to unite the labels of several rows of one clip.
 
     Raises:
         FileNotFoundError: Recordings are missing.

@@ -16,7 +16,7 @@ def redraw(column: str) -> str:
     """Return how a split that the user gave is left out.
 
     Args:
-        column: Column of the table that tells it; empty: folders tell it.
+        column: Column of the table; empty: the split is one of folders.
     """
     if column:
         return f"leave the split out by -columns ignore={column}"
@@ -31,8 +31,8 @@ def given_places(
     Args:
         recordings: Clips with a ``part`` each.
         source: The table or the data root, for errors.
-        notes: What was decided; it is added to.
-        column: See ``redraw``.
+        notes: Decisions so far; new ones are appended.
+        column: Column of the split; empty: folders.
 
     Returns:
         ``train``, ``valid`` or ``test`` of each clip and 0; or its fold from 1 and their number. A split

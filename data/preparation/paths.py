@@ -19,7 +19,7 @@ def plain(path: str) -> str:
 
 
 def relative_to_root(root: Path, path: str | Path) -> str:
-    """Return a path as a list has it: relative to the data root, or absolute outside it."""
+    """Return a path in the form of a list: relative to the data root, or absolute outside it."""
     full = Path(os.path.normpath(root / path))
     return (full.relative_to(root) if full.is_relative_to(root) else full).as_posix()
 
@@ -86,7 +86,7 @@ class Finder:
 
     @staticmethod
     def shared(wav: str, parts: list[str]) -> int:
-        """Return how many parts two paths have alike from their ends, the last one with or without suffix."""
+        """Return how many parts two paths share from their ends, the last one with or without suffix."""
         count = 1
         for one, other in zip(reversed(plain(wav).split("/")[:-1]), reversed(parts[:-1])):
             if one != other:
@@ -113,10 +113,10 @@ def resolve_paths(
     """Return the recording of each row, relative to the data root or absolute outside it.
 
     Args:
-        root: Where relative paths start.
+        root: Folder that relative paths start from.
         rows: Line and written path.
         source: The table, for errors.
-        notes: What was decided; it is added to.
+        notes: Decisions so far; new ones are appended.
 
     Raises:
         FileNotFoundError: Recordings are missing.

@@ -45,7 +45,7 @@ class Recording(NamedTuple):
 
     @property
     def is_segment(self) -> bool:
-        """Whether the clip is a part of its recording."""
+        """True for a clip that is a part of its recording."""
         return self.start > 0 or self.end < math.inf
 
     @property
@@ -58,12 +58,12 @@ class Recording(NamedTuple):
 
 
 class Found(NamedTuple):
-    """What was read: the clips, and how they are to be kept together."""
+    """The clips of a folder or a table, and their groups and split."""
 
     recordings: list[Recording]
     notes: list[str]
-    grouped: str = ""  # what tells the groups: a column or an expression
-    divided: str = ""  # the column that tells a split; empty: folders do, or there is none
+    grouped: str = ""  # the column or expression of the groups
+    divided: str = ""  # the column of the split; empty: folders, or no split
 
 
 # Class folders ------------------------------------------------------------------------------------
@@ -75,8 +75,8 @@ def from_folders(root: Path, group: str | None, rules: LabelRules, layout: str, 
     Args:
         root: The data root, with one folder for each class, or with folders of a split that hold these.
         group: Regular expression; its one group, searched in the relative path, is the recording's.
-        rules: How the names of the folders are read.
-        layout: Of ``LAYOUTS``; empty: found out.
+        rules: Rules for reading the names of the folders.
+        layout: Meaning of the folders, of ``LAYOUTS``; empty: by their names.
         report: Account of what is used and left out.
 
     Raises:
@@ -132,7 +132,7 @@ def place_by_folders(
     """
     beside = [wav for wav in wavs if "/" not in wav]
     for wav in beside:
-        report.leave_out("recordings", wav, "beside the class folders", "move them into a class folder")
+        report.leave_out("recordings", wav, "next to the class folders", "move them into a class folder")
     folders = folders_of(wav for wav in wavs if "/" in wav)
     depth, parts = split_layout(root, folders, layout) if folders else (-1, {})
     wrapped = wrapped_parts(folders, parts) if depth == 0 else set()
@@ -158,7 +158,7 @@ def place_by_folders(
         )
         others = sorted(set(names) - set(parts)) if depth == 0 else []
         for name in others:
-            report.leave_out("folders", name, "beside the folders of the split", "-layout classes")
+            report.leave_out("folders", name, "next to the folders of the split", "-layout classes")
         report.use("folders", len(parts))
     else:
         report.use("folders", len({one.name for one in placed}))
@@ -166,13 +166,13 @@ def place_by_folders(
 
 
 def check_outside(root: Path, folders: dict[str, tuple[str, ...]], depth: int, parts: dict[str, str]) -> None:
-    """Raise ValueError where recordings lie in folders beside those of a split: nothing tells their list."""
+    """Raise ValueError where recordings are in folders that are no part of a split."""
     outside = [of for of in folders.values() if len(of) <= depth or of[depth] not in parts]
     if outside:
         names = sorted({"/".join(of[: depth + 1]) for of in outside})
         raise ValueError(
             f"{root}: the folders {listing(sorted(parts))} are parts of a split, and {len(outside):,} "
-            f"recordings lie beside them ({listing(names)}); -layout parts leaves these out, -layout pooled "
+            f"recordings are next to them ({listing(names)}); -layout parts leaves these out, -layout pooled "
             "draws new lists without them, -layout classes takes every folder as a class"
         )
 
@@ -234,12 +234,12 @@ def from_table(
     """Return the clips of a table with a path and a label in each row.
 
     Args:
-        root: Where relative paths start.
+        root: Folder that relative paths start from.
         path: The table. Its times of events, its split or folds and its groups are used, if it has them.
         group: Column of the groups.
-        rules: How labels are read.
+        rules: Rules for reading labels.
         columns: Pairs of a role and a column, by the user.
-        merge_rows: Whether the labels of several rows of one clip are united.
+        merge_rows: Flag to unite the labels of several rows of one clip.
         report: Account of what is used and left out.
 
     Raises:
@@ -320,7 +320,7 @@ def group_column(
     ]
     if not coarse:
         raise ValueError(
-            f"{table.path}: the columns {listing(values)} could each tell which clips stay together; choose "
+            f"{table.path}: the columns {listing(values)} could each be the group; choose "
             f"by -group {next(iter(values))}, or leave one out by -columns ignore={[*values][-1]}"
         )
     [chosen, *_] = coarse

@@ -282,10 +282,10 @@ def assign_roles(table: Table, given: tuple[tuple[str, str], ...], group: str | 
 
 
 def find_offset(table: Table, roles: dict[str, str], taken: set[str]) -> None:
-    """Enter a column ``offset``: the end beside an onset, the start beside a duration.
+    """Enter a column ``offset``: the end of an onset, or the start of a duration.
 
     Raises:
-        ValueError: It is beside neither.
+        ValueError: There is neither.
     """
     names = [
         n
@@ -339,7 +339,7 @@ def unit_of(table: Table, column: str) -> float:
     """Return the seconds of one unit of a column of times.
 
     Raises:
-        ValueError: Its name tells samples or frames, whose rate is unknown.
+        ValueError: It counts samples or frames, whose rate is unknown.
     """
     unit = header_key(column).rpartition("_")[2]
     if unit in UNREAD_UNITS:
@@ -374,7 +374,7 @@ def seconds(text: str, unit: float, where: str, column: str) -> float | None:
 def span(
     row: dict[str, str], roles: dict[str, str], units: dict[str, float], where: str
 ) -> tuple[float, float]:
-    """Return start and end of a row's event in seconds; 0 and infinity where the row tells no times.
+    """Return start and end of a row's event in seconds; 0 and infinity where the row has no times.
 
     Raises:
         ValueError: A cell is no time, or the event does not end after its start.
