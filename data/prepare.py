@@ -37,6 +37,8 @@ from preparation.speech_commands import prepare_speech_commands
 from preparation.table import GIVEN_ROLES
 from preparation.voxceleb1 import prepare_voxceleb1
 
+from ipet.openmp import limit_spinning
+from ipet.output_pipe import guard_output
 from ipet.parsing import Parser, count, number, size
 from ipet.printable import escaped
 from ipet.releases import RELEASES
@@ -121,13 +123,12 @@ def add_reading_flags(group) -> None:
         "-layout",
         choices=LAYOUTS,
         help="folder: what the folders are: classes; parts (train, valid, test or folds, with class "
-        "folders in "
-        "them); or pooled, parts whose recordings are drawn into new lists (default: found out)",
+        "folders in them); or pooled, parts whose recordings are drawn into new lists (default: found out)",
     )
     add(
         "-label_separator",
         metavar="TEXT",
-        help="folder: what separates several labels of a cell, or none (default: ; and |, a comma is an "
+        help="folder: what separates several labels of a cell, or none (default: ; and |; a comma is an "
         "error)",
     )
     add(
@@ -135,15 +136,13 @@ def add_reading_flags(group) -> None:
         action="store_const",
         const=True,
         help="folder: merge names that differ only in case, blanks, separators, Unicode form or "
-        "look-alikes, and "
-        "read labels such as ['a', 'b']",
+        "look-alikes, and read labels such as ['a', 'b']",
     )
     add(
         "-missing_labels",
         choices=MISSING_CHOICES,
         help="folder: for cells that are empty, nan, None, N/A, - or ?: refuse, drop the row, keep the "
-        "word as a "
-        "class, or none: a clip of no class (default: refuse)",
+        "word as a class, or none: a clip of no class (default: refuse)",
     )
     add(
         "-no_label",
@@ -280,6 +279,8 @@ def next_command(name: str, lists: Lists, root: Path, folder: Path, norm: list[s
 
 def main(argv: list[str] | None = None) -> int:
     """Write a dataset's lists, print what was found, and return the exit status."""
+    if argv is None:
+        guard_output(finish=True)
     args, given = get_args(argv)
     root, norm = args.path, []
     try:
@@ -289,6 +290,7 @@ def main(argv: list[str] | None = None) -> int:
         if lists.report is not None:
             texts[REPORT] = json.dumps(lists.report.as_dict(), indent=2, ensure_ascii=False) + "\n"
         if args.stats:
+            limit_spinning()
             from preparation.stats import (
                 log_mel_stats,
                 norm_flags,

@@ -21,7 +21,9 @@ from ipet.argument_checks import (
 from ipet.kinds import kinds_that_hear
 from ipet.list_files import FLAGS, count_list_files, list_file
 from ipet.model_arguments import add_ast, add_verification, add_wav2vec2
+from ipet.openmp import limit_spinning
 from ipet.original_arguments import add_original_ast, add_original_speech, translate
+from ipet.output_pipe import guard_output
 from ipet.parsing import (
     LOGGERS,
     REPOSITORY,
@@ -439,7 +441,13 @@ AUTHORS = {  # what -authors True sets, where the command line does not
 
 
 def parse(argv, add_groups, defaults: dict) -> argparse.Namespace:
-    """The flags of an experiment, with its defaults; see ``ast_arguments``."""
+    """Parse the flags of an experiment, with its defaults; see ``ast_arguments``.
+
+    The command line itself (``argv`` None) begins a process, whose output and threads are set up here: before
+    anything is printed, and before torch is imported.
+    """
+    if argv is None:
+        guard_output()
     defaults = dict(defaults)
     lr, lr_finetune = defaults.pop("lr", None), defaults.pop("lr_finetune", None)
     parser = Parser(usage="python3 main.py -name NAME [flags]", formatter_class=Help, epilog=EXAMPLE)
@@ -490,6 +498,7 @@ def parse(argv, add_groups, defaults: dict) -> argparse.Namespace:
             parser.error("-more_trials: lists are told apart by their names; two have the same")
     if argv is None:  # the command line is answered before torch is loaded
         check_data(parser, args, given)
+        limit_spinning()
     return args
 
 

@@ -22,7 +22,7 @@ from ipet.audio import CROPS, ClipError, Recordings, crop_or_tile, open_whole, r
 from ipet.augment import MIXUP_BETA, mix
 from ipet.interruption import begin_reader
 from ipet.lists import Clip, Labels, multi_hot
-from ipet.shared_memory import ByValue, hand_over
+from ipet.shared_memory import ByValue, check_semaphores, hand_over
 
 MOST_LEFT_OUT = 0.1  # share of a list whose recordings may be unusable
 HEADER_READERS = 8  # threads
@@ -592,6 +592,7 @@ def untouched() -> torch.Generator:
 
 def train_loader(clips: TrainClips, batches: EpochBatches, num_workers: int, pin: bool) -> DataLoader:
     """Batches of this rank's share of an epoch."""
+    check_semaphores(num_workers)
     return DataLoader(
         clips,
         batch_sampler=batches,
@@ -608,6 +609,7 @@ def evaluation_loader(
     clips: EvaluationClips, share: RankShare, batch_size: int, num_workers: int, pin: bool
 ) -> DataLoader:
     """Batches of this rank's share of a list, in the share's order."""
+    check_semaphores(num_workers)
     return DataLoader(
         clips,
         batch_size,

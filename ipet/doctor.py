@@ -28,6 +28,7 @@ from ipet.proposals import (
     padding,
     training_command,
 )
+from ipet.segments import Segment
 
 SHOWN, CLASSES_SHOWN = 3, 32
 TAKES = "-group of data/prepare.py keeps takes of one source, such as a kit or a speaker, in one list"
@@ -184,18 +185,16 @@ def class_table(lists: Lists, classes: dict) -> list[list]:
 def written(patient: Patient, summary: dict, findings: list[Finding], proposal: dict) -> str:
     """The report as text."""
     lists, all_of = patient.lists, summary["recordings"]
+    none = any(of["no_class"] for of in summary["lists"].values())
+    rows = [["list", "clips", "hours", "classes", "unusable", *["no class"] * none]]
+    for name, of in summary["lists"].items():
+        counts = [of["clips"], f"{of['hours']:.2f}", of["classes"], of["unusable"]]
+        rows.append([name, *counts, *[of["no_class"]] * none])
+    segments = " and segments" if any(isinstance(place, Segment) for place in patient.places) else ""
     parts = [
-        f"{lists.folder}: {all_of['number']:,} recordings, {all_of['hours']:.2f} hours, "
+        f"{lists.folder}: {all_of['number']:,} recordings{segments}, {all_of['hours']:.2f} hours, "
         f"{len(lists.labels)} classes",
-        aligned(
-            [
-                ["list", "clips", "hours", "classes", "unusable"],
-                *(
-                    [n, v["clips"], f"{v['hours']:.2f}", v["classes"], v["unusable"]]
-                    for n, v in summary["lists"].items()
-                ),
-            ]
-        ),
+        aligned(rows),
         aligned(class_table(lists, summary["classes"])),
     ]
     spread = ", ".join(f"{name} {value:.2f}" for name, value in all_of["seconds"].items())

@@ -13,6 +13,7 @@ import torch
 from ipet import distributed
 from ipet.checkpoint import write_atomically
 from ipet.interruption import end_readers
+from ipet.output_pipe import READER_GONE, flush_output
 from ipet.shared_memory import REMEDY, describe_free, is_out_of_shared_memory
 
 # What a user can mend: one line. Anything else is a defect of ours and shows its traceback.
@@ -84,6 +85,4 @@ def end(status: int = 0) -> None:
     if distributed.world_size() == 1:
         sys.exit(status)
     end_readers()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(status)
+    os._exit(READER_GONE if flush_output() else status)

@@ -7,6 +7,7 @@ ever. Here a worker asks first, and sends such a batch by value: slower, with th
 
 import errno
 import functools
+import multiprocessing
 import os
 import sys
 from pathlib import Path
@@ -35,6 +36,12 @@ def describe_free() -> str:
     """Return what is known of the shared memory: its folder, and how much of it is free."""
     free = free_bytes()
     return f"{FOLDER}" if free is None else f"{FOLDER}, of which {free / 2**20:.0f} MiB are free"
+
+
+def check_semaphores(num_workers: int) -> None:
+    """Raise OSError if the queues of a loader's workers have no room, before the loader fails half-way."""
+    if num_workers:
+        multiprocessing.Lock()
 
 
 class ByValue:

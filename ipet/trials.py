@@ -102,6 +102,12 @@ def read_clip_trials(
     Returns:
         [N, 2] positions in ``clips`` and [N] bool, True for targets.
     """
+    parts = [clip for clip in clips if clip.is_segment]
+    if parts:
+        raise ValueError(
+            f"{parts[0].where}: {parts[0].source} is a part of a recording, as {len(parts):,} of "
+            f"{len(clips):,} clips; trials name whole recordings: remove start and end"
+        )
     first = {clip.path: i for i, clip in reversed(list(enumerate(clips)))}
     return read_trials(path, {clip.name: first[clip.path] for clip in clips}, root)
 

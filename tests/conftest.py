@@ -6,6 +6,9 @@ import pytest
 
 from browser import browser, browser_page, chromium  # noqa: F401
 
+# A user's choice: no command under test measures this machine's load and prints what it found.
+os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+
 
 def pytest_collection_modifyitems(items):
     """Skip tests that are marked as long, unless the environment variable ``IPET_TORTURE`` is set."""

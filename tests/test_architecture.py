@@ -9,14 +9,15 @@ from helpers import ALL_EXPERIMENTS as EXPERIMENTS
 from helpers import ROOT
 
 LEVELS = [
+    {"openmp", "output_pipe"},
     {
         *("files", "limits", "printable", "kinds", "serve_gate", "input_report", "list_files"),
         *("noise_releases", "label_names", "clip_entries"),
     },
-    {"parsing", "published_lists", "label_findings", "audio_formats", "mpeg"},
+    {"parsing", "recording_search", "label_findings", "audio_formats", "mpeg"},
     {"releases", "audio_structure"},
-    {"starting_lists", "audio_chunks", "audio_streams"},
-    {"audio_containers"},
+    {"published_lists", "audio_chunks", "audio_streams"},
+    {"starting_lists", "audio_containers"},
     {"audio_decoders"},
     {
         *(
@@ -32,7 +33,17 @@ LEVELS = [
         ),
         *("interruption", "kept", "loopback", "precision", "schedule"),
     },
-    {"attention", "description", "names", "experiment", "intervals", "sharded", "ast_weights", "segments"},
+    {
+        "attention",
+        "description",
+        "names",
+        "experiment",
+        "intervals",
+        "sharded",
+        "ast_weights",
+        "segments",
+        "frozen_norms",
+    },
     {"tuning"},
     {
         *("features", "lists", "augment", "checkpoint", "memory", "methods", "recipe", "scoring"),
@@ -60,6 +71,8 @@ LEVELS = [
 # Flags: they import modules of ipet without torch, and only commands import them.
 BESIDE = {"arguments", "argument_checks", "model_arguments", "original_arguments"}
 LIGHT = {
+    "openmp",
+    "output_pipe",
     "clip_entries",
     "limits",
     "kinds",

@@ -24,7 +24,7 @@ from ipet.trainer import Trainer
 
 from helpers import ROOT, rows, run_here, tiny, write_lists
 
-LABELS = Labels(Path("labels.csv"), ("/m/a", "/m/b"), ("a", "b"))
+LABELS = Labels(Path("labels.csv"), ("a", "b"), ("a", "b"))
 
 
 @pytest.fixture
@@ -117,30 +117,29 @@ def test_signal_ends_a_training_whose_worker_is_stuck(tmp_path, monkeypatch):
 STUCK = threading.Event()
 
 
+class StuckLoader:
+    """A loader that hands on some batches, and then nothing for ever."""
+
+    def __init__(self, loader, number):
+        self.loader, self.number = loader, number
+
+    def __len__(self):
+        return len(self.loader)
+
+    def __iter__(self):
+        for i, batch in enumerate(self.loader):
+            if i == self.number:
+                STUCK.set()
+                time.sleep(120)
+            yield batch
+
+
 def stuck_after(number, read):
-    """Replace a trainer's loader by one that hands on some batches, and then nothing for ever."""
-
-    class Loader:
-        def __init__(self, whole):
-            self.whole = whole
-
-        def __len__(self):
-            return len(self.whole)
-
-        def __iter__(self):
-            for i, batch in enumerate(self.whole):
-                if i == number:
-                    STUCK.set()
-                    time.sleep(120)
-                yield batch
+    """Give a trainer a loader that is stuck after some batches."""
 
     def batches_as_read(self, pending):
-        whole = self.loader
-        self.loader = Loader(whole)
-        try:
-            yield from read(self, pending)
-        finally:
-            self.loader = whole
+        self.loader = StuckLoader(self.loader, number)
+        yield from read(self, pending)
 
     return batches_as_read
 
