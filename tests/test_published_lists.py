@@ -10,7 +10,7 @@ from ipet.recording_search import find_recordings
 from ipet.releases import is_lenient
 from ipet.starting_lists import starting_lists
 
-from helpers import ROOT, experiment, load_script, write_wav
+from helpers import ROOT, experiment, load_script, run_here, write_wav
 
 prepare = load_script(ROOT / "data" / "prepare.py", "prepare_for_published_lists")
 THERE = "/data/somebody/audio"
@@ -127,6 +127,24 @@ def test_lists_as_published_train_without_edits(tmp_path, name):
     if name == "esc50":
         [report] = found.reports
         assert "esc_all_data.json" in report.warnings()[0] and report.num_left_out("lists") == 1
+
+
+TINY = ["-pretrained", "random", "-size", "tiny", "-frame_length", 32, "-batch_size", 4, "-epoch", 1]
+TINY += ["-num_workers", 0, "-logger="]
+
+
+@pytest.mark.parametrize("backbone", ["ast", "w2v"])
+@pytest.mark.parametrize("name", CLASSES)
+def test_an_experiment_trains_on_published_lists(tmp_path, name, backbone):
+    lists, root = publish(tmp_path, name)
+    flags = ["-name", "exp", "-tags", "tags", "-path_list", lists, "-path_data", root, "-path_run", tmp_path]
+    flags += ["-fold", 2] if name in ("esc50", "gtzan") else []
+    flags += ["-freqm", 0, "-timem", 0] if backbone == "ast" else []
+    flags += ["-add_musan_rir", False] if (backbone, name) == ("w2v", "voxceleb") else []
+    run = run_here(f"{backbone}_{name}", *flags, *TINY)
+    summary = json.loads((run / "summary.json").read_text())
+    assert len(list(run.rglob("result.json"))) == (2 if "-fold" in flags else 1) and summary["protocols"]
+    assert not (lists / "labels.csv").exists()  # nothing is written next to them
 
 
 def test_lists_published_on_this_machine_need_no_root(tmp_path):
