@@ -154,8 +154,8 @@ def add_data(parser: Parser) -> None:
         "-path_data",
         type=Path,
         metavar="DIR",
-        help="where the lists' paths start; of the five data sets the folder of the release, the one above "
-        "it or its folder of recordings; default: -path_list",
+        help="where the lists' paths start; of the five data sets the folder of the release, one above it "
+        "or one in it; default: -path_list",
     )
     add("-fold", type=number(int, 0, limits.FOLDS), default=0, help="how many folds; 0: none")
     add("-path_cache", type=Path, default=None, metavar="DIR", help="keep decoded recordings there")
