@@ -23,6 +23,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from ipet.openmp import limit_spinning
+from ipet.output_pipe import guard_output
+
 ROOT = Path(__file__).resolve().parent
 OUT = ROOT / "demo_data"  # where a demo writes unless it is told otherwise
 SIGN = "made_by_demo.txt"  # in the folder of a demo's runs
@@ -88,7 +91,9 @@ NOISES = ("musan", "rirs")  # mixed into the training clips of w2v_voxceleb
 
 def main() -> None:
     """Generate, prepare, train five times, compare, and hear two clips."""
+    guard_output()
     flags = get_args()
+    limit_spinning()  # also in the commands that it runs
     start = time.perf_counter()
     name, out = flags.experiment, flags.out.expanduser().resolve()
     out = out if flags.size == "demo" else out / flags.size

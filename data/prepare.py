@@ -10,6 +10,7 @@ A new dataset is one module of ``preparation/``, with a function ``root -> Lists
 """
 
 import argparse
+import json
 import math
 import os
 import shlex
@@ -26,18 +27,24 @@ from preparation.esc50 import prepare_esc50
 from preparation.folder import prepare_folder
 from preparation.fsd50k import prepare_fsd50k
 from preparation.gtzan import prepare_gtzan
+from preparation.labels import MISSING_CHOICES
+from preparation.layout import LAYOUTS
 from preparation.lists import Lists
 from preparation.musan import prepare_musan
 from preparation.output import describe, keeps_shipped, leftovers, write_files
 from preparation.rirs import prepare_rirs
 from preparation.speech_commands import prepare_speech_commands
+from preparation.table import GIVEN_ROLES
 from preparation.voxceleb1 import prepare_voxceleb1
 
+from ipet.openmp import limit_spinning
+from ipet.output_pipe import guard_output
 from ipet.parsing import Parser, count, number, size
 from ipet.printable import escaped
 from ipet.releases import RELEASES
 
 HERE = Path(__file__).resolve().parent
+REPORT = "input_report.json"  # next to the lists: what was supplied, used and left out
 
 
 class Dataset(NamedTuple):
@@ -57,7 +64,13 @@ DATASETS = {
     "musan": Dataset(prepare_musan, "musan"),
     "rirs": Dataset(prepare_rirs, "rirs"),
     "lists": Dataset(prepare_lists, flags=("lists",)),
-    "folder": Dataset(prepare_folder, flags=("csv", "group", "folds", "split", "seed", "duplicates")),
+    "folder": Dataset(
+        prepare_folder,
+        flags=(
+            *("csv", "group", "folds", "split", "seed", "duplicates", "columns", "layout", "label_separator"),
+            *("fix_labels", "missing_labels", "no_label", "merge_rows"),
+        ),
+    ),
 }
 SHIPPED = ("esc50", "fsd50k", "gtzan", "speech_commands", "voxceleb1")  # whose lists data/ holds
 EXAMPLES = """examples:
@@ -66,6 +79,7 @@ EXAMPLES = """examples:
   python3 data/prepare.py lists /data/ESC-50-master -lists ~/published/esc50 -out data/esc50
   python3 data/prepare.py folder ~/drums -folds 5 -group '(kit\\d+)_' -stats
   python3 data/prepare.py folder ~/birds -csv ~/birds/birds.csv -group recordist -split 0.8,0.1,0.1
+  python3 data/prepare.py folder ~/calls -csv ~/calls/events.txt -columns label=Species ignore=Notes
 """
 
 
@@ -83,6 +97,65 @@ def shares(text: str) -> tuple[float, ...]:
     if len(values) != 3 or not all(value > 0 for value in values) or not math.isclose(sum(values), 1):
         raise argparse.ArgumentTypeError(f"{text!r} is not three shares above 0 of sum 1, as 0.7,0.15,0.15")
     return values
+
+
+def column_role(text: str) -> tuple[str, str]:
+    """Parse ``label=species`` -> ("label", "species")."""
+    role, sign, name = text.partition("=")
+    if not sign or role not in GIVEN_ROLES or not name:
+        raise argparse.ArgumentTypeError(
+            f"{text[:80]!r} is not ROLE=COLUMN such as label=species, with a role of {', '.join(GIVEN_ROLES)}"
+        )
+    return role, name
+
+
+def add_reading_flags(group) -> None:
+    """Add the flags that say how a user's folders and tables are read."""
+    add = group.add_argument
+    add(
+        "-columns",
+        type=column_role,
+        nargs="+",
+        metavar="ROLE=COLUMN",
+        help=f"folder: what a column of -csv is ({', '.join(GIVEN_ROLES)}); the usual names are known",
+    )
+    add(
+        "-layout",
+        choices=LAYOUTS,
+        help="folder: what the folders are: classes; parts (train, valid, test or folds, with class "
+        "folders in them); or pooled, parts whose recordings are drawn into new lists (default: found out)",
+    )
+    add(
+        "-label_separator",
+        metavar="TEXT",
+        help="folder: what separates several labels of a cell, or none (default: ; and |; a comma is an "
+        "error)",
+    )
+    add(
+        "-fix_labels",
+        action="store_const",
+        const=True,
+        help="folder: merge names that differ only in case, blanks, separators, Unicode form or "
+        "look-alikes, and read labels such as ['a', 'b']",
+    )
+    add(
+        "-missing_labels",
+        choices=MISSING_CHOICES,
+        help="folder: for cells that are empty, nan, None, N/A, - or ?: refuse, drop the row, keep the "
+        "word as a class, or none: a clip of no class (default: refuse)",
+    )
+    add(
+        "-no_label",
+        nargs="+",
+        metavar="LABEL",
+        help="folder: labels or class folders, such as background, whose clips have no class",
+    )
+    add(
+        "-merge_rows",
+        action="store_const",
+        const=True,
+        help="folder: unite the labels of several rows of one clip (default: refuse them)",
+    )
 
 
 def get_args(argv: list[str] | None = None) -> tuple[argparse.Namespace, dict]:
@@ -114,7 +187,13 @@ def get_args(argv: list[str] | None = None) -> tuple[argparse.Namespace, dict]:
         metavar="DIR",
         help="lists: of another machine, with its paths; the recordings are looked for in PATH",
     )
-    add("-csv", type=absolute, metavar="FILE", help="folder: columns path, label (a;b) and perhaps split")
+    add(
+        "-csv",
+        type=absolute,
+        metavar="FILE",
+        help="folder: a table (CSV, TSV) with the columns path and label (a;b); start and end (seconds of an "
+        "event), split or fold, and speaker are used where they are there",
+    )
     add(
         "-group",
         metavar="COLUMN",
@@ -123,6 +202,7 @@ def get_args(argv: list[str] | None = None) -> tuple[argparse.Namespace, dict]:
     add("-folds", type=number(int, 2), metavar="K", help="folder: folds instead of train, valid and test")
     add("-split", type=shares, metavar="A,B,C", help="folder: shares of these (default: 0.7,0.15,0.15)")
     add("-duplicates", choices=("refuse", "keep"), help="folder: the same content in two lists (refuse)")
+    add_reading_flags(own)
     args = parser.parse_args(argv)
 
     takes = DATASETS[args.name].flags
@@ -199,13 +279,18 @@ def next_command(name: str, lists: Lists, root: Path, folder: Path, norm: list[s
 
 def main(argv: list[str] | None = None) -> int:
     """Write a dataset's lists, print what was found, and return the exit status."""
+    if argv is None:
+        guard_output(finish=True)
     args, given = get_args(argv)
     root, norm = args.path, []
     try:
         folder = args.out or lists_folder(args.name, root)
         lists = DATASETS[args.name].prepare(root, **given)
         texts = lists.files()
+        if lists.report is not None:
+            texts[REPORT] = json.dumps(lists.report.as_dict(), indent=2, ensure_ascii=False) + "\n"
         if args.stats:
+            limit_spinning()
             from preparation.stats import (
                 log_mel_stats,
                 norm_flags,
@@ -230,6 +315,9 @@ def main(argv: list[str] | None = None) -> int:
     print(f"{args.name}: {root}\n\n{describe(lists.table)}")
     for note in lists.notes + leftovers(folder, names):
         print(f"Note: {escaped(note)}.")
+    if lists.report is not None:
+        for line in lists.report.warnings():
+            print(f"warning: {escaped(line)}", file=sys.stderr)
     if norm:
         print(f"\nLog-mels of {stats['num_clips']:,} training clips, {stats['num_frames']:,} frames:")
         print(f"  {shlex.join(norm)}")

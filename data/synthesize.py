@@ -23,6 +23,7 @@ sys.path.append(str(HERE.parent))  # ipet, where it is not installed
 
 from synth.writing import SIZES, is_whole, remove_set, sources_digest, write_set  # noqa: E402
 
+from ipet.output_pipe import guard_output  # noqa: E402
 from ipet.parsing import Parser  # noqa: E402
 
 SETS = {
@@ -77,6 +78,8 @@ def get_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> int:
     """Write a set, print the command that follows, and return the exit status."""
+    if argv is None:
+        guard_output(finish=True)
     args = get_args(argv)
     started = time.perf_counter()
     parameters = {"set": args.name, "size": args.size, "seed": args.seed, "code": sources_digest()}

@@ -4,6 +4,8 @@ import shlex
 import sys
 from pathlib import Path
 
+from ipet.clip_entries import ListedClip
+from ipet.list_files import NUMBER
 from ipet.parsing import Parser
 from ipet.published_lists import is_published, read_list
 from ipet.releases import RELEASES, commands, data_root, release_of, without_flags
@@ -42,6 +44,18 @@ def check_variable_length(parser: Parser, args) -> None:
     for flag in ("patchout", "keep_features"):
         if getattr(args, flag, 0):
             parser.error(f"{said}, and -{flag} {getattr(args, flag):g} is for one; leave one of the two out")
+
+
+def check_list_files(parser: Parser, args) -> None:
+    """Refuse list files that are not numbered by folds where there are several."""
+    for name in ("path_training_dataset", "path_evaluation_dataset"):
+        path = getattr(args, name)
+        number = NUMBER.search(path.stem) if path is not None else None
+        if path is not None and args.fold > 1 and (number is None or int(number[0]) != 1):
+            parser.error(
+                f"-{name} {path.name}: of {args.fold} folds it names the file of fold 1, as in train_1.json; "
+                "accepted: that file, or this one alone with -fold 1"
+            )
 
 
 SIZES = {  # what a setting is for
@@ -88,6 +102,8 @@ def check_data(parser: Parser, args, given: bool) -> None:
     Args:
         given: Whether ``-path_data`` was given.
     """
+    if args.path_training_dataset is not None:  # lists of the user's own, which the readers check
+        return
     name, words = release_of(args.path_list), sys.argv[1:]
     if name is not None:
         try:
@@ -98,7 +114,7 @@ def check_data(parser: Parser, args, given: bool) -> None:
             noises = getattr(args, "add_musan_rir", False) and args.path_musan is None
             refuse_data(parser, reason, commands(name, words, noises))
     elif is_published(args.path_list):
-        first = next((c[0][0] for path in args.path_list.glob("*.json") if (c := list_or_none(path))), "")
+        first = next((c[0].wav for path in args.path_list.glob("*.json") if (c := list_or_none(path))), "")
         if not given and not Path(first).is_file():
             lines = [shlex.join(["python3", "main.py", *words, "-path_data", "DIR"])]
             refuse_data(
@@ -113,7 +129,7 @@ def check_data(parser: Parser, args, given: bool) -> None:
         )
 
 
-def list_or_none(path: Path) -> list[tuple[str, str]] | None:
+def list_or_none(path: Path) -> list[ListedClip] | None:
     """Return the clips of a list; None where it cannot be read, which is reported later."""
     try:
         return read_list(path)

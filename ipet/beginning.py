@@ -11,23 +11,28 @@ import torch
 from filelock import FileLock
 
 from ipet import distributed
-from ipet.arguments import PROTOCOL, SEED, leaves_out
+from ipet.arguments import PROTOCOL, SEED, leaves_out, list_values
 from ipet.audio import ClipError, Recordings
 from ipet.cache import Cache, build_cache, current_sources
 from ipet.checkpoint import remove_unfinished, write_json
 from ipet.datasets import Datasets, check_recordings, open_header, unusable
 from ipet.devices import best_device, fast_precision
 from ipet.ending import MENDABLE
+from ipet.folds import next_fold
 from ipet.input_report import InputReport
-from ipet.lists import Clip, check_disjoint, utterance_key
+from ipet.list_digests import VERSION, clips_sha256, datasets_sha256, hashed_names
+from ipet.list_files import list_file
+from ipet.lists import Clip, check_disjoint, check_labelled, read_clips
 from ipet.logbook import lock_run, open_run, read_record
 from ipet.loggers import check_loggers
 from ipet.passport import plain
 from ipet.recipe import Recipe
 from ipet.releases import DataRoot, data_root
+from ipet.segments import check_segments
 from ipet.splits import Cell
 from ipet.starting_lists import FEWEST_FOUND, StartingLists, starting_lists
 from ipet.summary import cell_name, cell_order, planned_cells, read_results
+from ipet.warm_start import source_sha256
 
 
 def choose_device(reproducible: bool) -> torch.device:
@@ -97,10 +102,18 @@ def recipe_of(args, device: torch.device) -> Recipe:
         balanced=args.balanced_sampler,
         eval_every=args.eval_every,
         patience=args.patience,
+        test_every_epoch=args.test_every_epoch,
         keep_features=int(getattr(args, "keep_features", 0) * 2**30),
-        num_workers=readers if args.num_workers is None else args.num_workers,
+        num_workers=readers if args.num_workers is None else share_workers(args.num_workers),
         loggers=args.logger,
+        amsgrad=args.amsgrad,
+        log_every=args.number_iteration_for_log,
     )
+
+
+def share_workers(total: int) -> int:
+    """Return the reader processes of this process, of ``total`` over all processes, rounded up."""
+    return -(-total // distributed.world_size())
 
 
 def task_of(args) -> dict:
@@ -157,14 +170,23 @@ def find_bad(args, recordings: list[Clip]) -> dict[Path, str]:
     """Return the recordings that cannot be used, and why, where such recordings are left out.
 
     Raises:
-        ClipError: One cannot be used, and none is left out.
+        ClipError: One cannot be used, and none is left out; or a segment lies outside its recording.
     """
     if not leaves_out(args):
         if args.path_cache is None:  # what is in a cache has been decoded once
             check_recordings(recordings)
+        check_segments(recordings)
         return {}
     sound = current_sources(args.path_cache, [clip.path for clip in recordings]) if args.path_cache else ()
-    return unusable(recordings, sound, None if args.on_bad_audio == "skip" else open_header)
+    bad = unusable(recordings, sound, None if args.on_bad_audio == "skip" else open_header)
+    check_segments(clip for clip in recordings if clip.path not in bad)
+    return bad
+
+
+def left_out_names(paths: Container[Path], recordings: list[Clip]) -> list[str]:
+    """Return the text that stands in a digest for each recording that is left out."""
+    names = hashed_names(clip.name or str(clip.path) for clip in recordings)
+    return sorted({names[clip.name or str(clip.path)] for clip in recordings if clip.path in paths})
 
 
 def shipped_reports(args, recordings: list[Clip], bad: Mapping[Path, str]) -> list[InputReport]:
@@ -243,13 +265,15 @@ def check(
             if args.fold and (args.path_list / f"train_{args.fold + 1}.json").is_file():
                 print(f"note: {args.path_list} holds more folds than the {args.fold} of -fold", flush=True)
             bad = find_bad(args, recordings)
-            digest.update(repr(sorted(path.name for path in bad)).encode() if bad else b"")
+            digest.update(repr(left_out_names(bad, recordings)).encode() if bad else b"")
             for datasets in lists:
                 few(args, without(args, datasets, bad), cells[0].seed)
             arguments = json_values(args)
             arguments["experiment"] = Path(sys.argv[0]).resolve().parent.name
             arguments["cells"] = [cell_name(*cell) for cell in cells]
-            arguments["lists_sha256"] = digest.hexdigest()  # a run does not go on with other lists
+            arguments["lists_sha256"] = VERSION + digest.hexdigest()  # a run does not go on with other lists
+            if args.init_adapter is not None:
+                arguments["init_adapter_sha256"] = adapter_sha256(args, folder)
             lock = lock_run(folder)
             remove_unfinished(folder)
             existed = open_run(folder, arguments, Path(sys.argv[0]).resolve().parent, args.resume)
@@ -281,8 +305,20 @@ def check(
     return lock, distributed.from_main(lambda: frozenset(bad))
 
 
+def adapter_sha256(args, folder: Path) -> str:
+    """Return the SHA-256 of the adapter that a run begins from; that of a resumed run may be gone by now."""
+    try:
+        return source_sha256(args.init_adapter)
+    except FileNotFoundError:
+        record = folder / "arguments.json"
+        known = read_record(record).get("init_adapter_sha256") if record.is_file() else None
+        if not args.resume or not isinstance(known, str):
+            raise
+        return known
+
+
 def read_lists(args, cells: list[Cell], build_datasets) -> tuple[list[Datasets], list[Clip], Any]:
-    """Everything that a run will read: its lists, their recordings, and a digest of what is learnt from."""
+    """Return everything that a run reads: its lists, their recordings, and a digest of all lists."""
     # The lists of a run are those of its folds, whatever seeds and protocols are asked for.
     folds = list(dict.fromkeys(Cell(cells[0].seed, cell.fold) for cell in cells))
     digest, recordings = hashlib.sha256(), []
@@ -291,24 +327,30 @@ def read_lists(args, cells: list[Cell], build_datasets) -> tuple[list[Datasets],
         check_leakage(datasets)
         if len(datasets.train.labels.mids) < 2 and args.classification_loss == "cce":
             raise ValueError(f"{args.path_list}: its labels.csv has one class alone; expected two or more")
+        if args.classification_loss == "cce":
+            for clips in datasets.lists if datasets.trials is None else [datasets.train]:
+                check_labelled(clips.clips)
         digest.update(repr(datasets.train.labels.mids).encode())
+        digest.update(repr(datasets_sha256(datasets)).encode())
         for clips in (datasets.train, *datasets.evaluation.values()):
             recordings += clips.clips
-            digest.update(repr([(c.path.name, c.classes) for c in clips.clips]).encode())
-        if datasets.trials is not None:
-            names = [utterance_key(clip.path) for clip in datasets.evaluation["eval"].clips]
-            digest.update(repr(names).encode())
-            digest.update(datasets.trials.pairs.tobytes() + datasets.trials.targets.tobytes())
         if datasets.train.corrupt is not None:
             noises = datasets.train.corrupt.paths
             recordings += [Clip(path, (), "noise and rooms of the training clips") for path in noises]
-            digest.update(repr([path.parts[-2:] for path in noises]).encode())
+            digest.update(repr(list(hashed_names(map(str, noises)).values())).encode())
+    # -protocol nested, which may be added later, reads the list of a further fold, too.
+    files = list_values(args)["files"]
+    further = [next_fold(args.path_list, cell.fold, args.fold, files) for cell in folds if cell.fold]
+    for path in [list_file(args.path_list, f"eval_{fold}.json", files, args.fold) for fold in further]:
+        if path.is_file():
+            clips = read_clips(path, args.path_data, lists[0].train.labels, check_files=False)
+            digest.update(clips_sha256(clips, hashed_names(clip.name for clip in clips)).encode())
     for cell in {cell.fold: cell for cell in cells if cell.nested}.values():
         lists.append(build_datasets(args, cell))
     for trials in more_trials(args):
         lists.append(build_datasets(with_trials(args, trials), cells[0]))
         check_leakage(lists[-1])
-        recordings += lists[-1].evaluation["eval"].clips
+        recordings += lists[-1].evaluation[lists[-1].reported].clips
     return lists, recordings, digest
 
 
@@ -321,10 +363,11 @@ def check_leakage(datasets: Datasets) -> None:
         check_disjoint(datasets.train.clips, *(clips.clips for clips in datasets.evaluation.values()))
         return
     trained = {clip.path for clip in datasets.train.clips}
-    heard = sum(clip.path in trained for clip in datasets.evaluation["eval"].clips)
+    tested = datasets.evaluation[datasets.reported]
+    heard = sum(clip.path in trained for clip in tested.clips)
     if heard:
         print(
-            f"note: {heard:,} of the {len(datasets.evaluation['eval']):,} utterances of the trials are in "
+            f"note: {heard:,} of the {len(tested):,} utterances of the trials are in "
             "the training list; their error rates are no measure of unknown speakers, nor is AS-norm's "
             "cohort one of strangers",
             flush=True,

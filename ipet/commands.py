@@ -22,10 +22,10 @@ from ipet.checkpoint import save_arrays, tell, write_atomically
 from ipet.files import AUDIO, known_recordings, readable_size
 from ipet.heads import SpeakerHead
 from ipet.inference import TunedModel, Window
-from ipet.lists import TRIALS, below, read_trial_rows
-from ipet.metrics import eer, min_dcf
 from ipet.printable import escaped
 from ipet.scoring import score_trials
+from ipet.trials import TRIALS, read_trial_rows, trial_files
+from ipet.verification_metrics import eer, min_dcf
 
 OTHER_DEVICE = 0.05  # that a probability may differ by on another device, or in another precision
 READERS, AHEAD = 4, 16  # threads that decode (libsndfile lets others run), and files decoded ahead
@@ -341,7 +341,7 @@ def verify(
     paths: list[Path],
     trials: Path | None,
     root: Path,
-    scoring: str,
+    scoring: str | None,
     csv_file: Path | None,
     json_file: str | None = None,
 ) -> int:
@@ -350,14 +350,15 @@ def verify(
     Args:
         paths: the two recordings.
         trials: ``1 one.wav other.wav`` (one speaker) or ``0 ...`` (two) a line, in place of ``paths``.
-        root: where the trials' paths start.
-        scoring: ``mean_distance`` or ``cosine``.
+        root: Folder of the recordings, see ``trial_files``.
+        scoring: ``mean_distance`` or ``cosine``; None: the scoring of the adapter's training.
         csv_file: for every trial's score.
         json_file: where to write what is told as JSON; ``-`` is the standard output, in the text's place.
 
     Raises:
         ValueError: neither two recordings nor trials; a trial's recording that cannot be used.
     """
+    scoring = scoring or model.scoring
     if trials is None:
         check_two(paths)
         if not isinstance(model.model.head, SpeakerHead):
@@ -366,14 +367,15 @@ def verify(
         tell({"scoring": scoring, "score": score}, f"{score:.4f}", json_file, indent=None)
         return 0
     rows = read_trial_rows(trials)
-    names = list(dict.fromkeys(name for row in rows for name in row[1:]))
-    reader = Reader(model.read, [below(root, name, f"{trials}") for name in names])
+    files = trial_files(trials, dict.fromkeys(name for row in rows for name in row[1:]), root)
+    names = list(dict.fromkeys(files.values()))
+    reader = Reader(model.read, names)
     bar = tqdm(model.run(reader, embed=True), total=len(names), unit="file", disable=None, leave=False)
     embeddings = list(bar)
     if reader.failed:
         raise ValueError(f"{trials}: {reader.failed} of its {len(names)} recordings cannot be used")
-    index = {name: i for i, name in enumerate(names)}
-    pairs = np.array([[index[a], index[b]] for _, a, b in rows])
+    index = {file: i for i, file in enumerate(names)}
+    pairs = np.array([[index[files[a]], index[files[b]]] for _, a, b in rows])
     targets = np.array([TRIALS[kind] for kind, *_ in rows])
     scores = score_trials(torch.stack(embeddings), pairs, scoring)
     if csv_file is not None:

@@ -100,7 +100,7 @@ def verify(argv: list[str]) -> int:
     add("file", nargs="*", type=Path, metavar="FILE", help="two recordings")
     add("-trials", "--trials", type=Path, default=None, metavar="FILE", help="a list of trials instead")
     add("-path_data", type=Path, default=Path(), metavar="DIR", help="where the trials' paths start")
-    add("-scoring", choices=("mean_distance", "cosine"), default="mean_distance", help="higher is more alike")
+    add("-scoring", choices=("mean_distance", "cosine"), default=None, help="the training's if not given")
     add("-csv", "--csv", type=Path, default=None, metavar="FILE", help="the trials' scores")
     add("-json", "--json", default=None, metavar="FILE", help="write what is told there; - is the screen")
     flags = parser.parse_args(argv)
@@ -109,7 +109,7 @@ def verify(argv: list[str]) -> int:
 
     from ipet.commands import check_two, verify
     from ipet.inference import load
-    from ipet.lists import read_trial_rows
+    from ipet.trials import read_trial_rows
 
     if flags.trials is None:
         check_two(flags.file)

@@ -28,6 +28,7 @@ from ipet.proposals import (
     padding,
     training_command,
 )
+from ipet.segments import Segment
 
 SHOWN, CLASSES_SHOWN = 3, 32
 TAKES = "-group of data/prepare.py keeps takes of one source, such as a kit or a speaker, in one list"
@@ -37,6 +38,12 @@ HELP = {  # what mends a finding, by its code
     "near_leakage": TAKES,
     "contradiction": "correct the labels, or give one recording all of them (a;b), and prepare again",
     "near_contradiction": "listen to them: correct the labels, or delete one of each, and prepare again",
+    "segment_leakage": "give all segments of a recording one list, as data/prepare.py folder does",
+    "spelling": "-fix_labels of data/prepare.py folder merges them",
+    "hidden_characters": "-fix_labels of data/prepare.py folder removes them",
+    "missing_label": "-missing_labels of data/prepare.py folder leaves them out, or makes clips of no class",
+    "textual_list": "-fix_labels of data/prepare.py folder reads them as several labels",
+    "split_as_class": "prepare the lists again: -layout parts of data/prepare.py folder takes them as lists",
     "untrained": "record some to train on, or leave the class out",
 }
 WIDTH = 100  # characters of a printed command's line
@@ -52,7 +59,8 @@ def propose(patient: Patient, content: str | None = None) -> dict:
         content: of ``CONTENTS``, what was recorded; None: backbones of both kinds are proposed.
     """
     lists, sound = patient.lists, patient.sound
-    clips = {clip.path: clip for name in lists.training for clip in lists.clips[name] if clip.path in sound}
+    clips = {clip.source: clip for name in lists.training for clip in lists.clips[name]}
+    clips = {source: clip for source, clip in clips.items() if source in sound}
     if not clips:
         return {}
     seconds = [sound[path].seconds for path in clips]
@@ -61,7 +69,7 @@ def propose(patient: Patient, content: str | None = None) -> dict:
     norm = (total.mean, total.std) if total.squares else None
     memory, kind = memory_at_hand()
     smallest = min(len(lists.clips[name]) for name in lists.training)
-    several = any(len(clip.classes) > 1 for clip in clips.values())
+    several = any(len(clip.classes) != 1 for clip in clips.values())
     backbones = [b for b in BACKBONES if content is None or b.kind == CONTENTS[content]]
     precision = fast_precision()
     proposal = {
@@ -116,9 +124,10 @@ def summarise(patient: Patient) -> dict:
     of_lists = {
         name: {
             "clips": len(clips),
-            "hours": sum(sound[c.path].seconds for c in clips if c.path in sound) / 3600,
+            "hours": sum(sound[c.source].seconds for c in clips if c.source in sound) / 3600,
             "classes": int(np.count_nonzero(counts[name])),
-            "unusable": sum(clip.path in patient.broken for clip in clips),
+            "unusable": sum(clip.source in patient.broken for clip in clips),
+            "no_class": sum(not clip.classes for clip in clips) if lists.has_classes(name) else 0,
         }
         for name, clips in lists.clips.items()
     }
@@ -176,18 +185,16 @@ def class_table(lists: Lists, classes: dict) -> list[list]:
 def written(patient: Patient, summary: dict, findings: list[Finding], proposal: dict) -> str:
     """The report as text."""
     lists, all_of = patient.lists, summary["recordings"]
+    none = any(of["no_class"] for of in summary["lists"].values())
+    rows = [["list", "clips", "hours", "classes", "unusable", *["no class"] * none]]
+    for name, of in summary["lists"].items():
+        counts = [of["clips"], f"{of['hours']:.2f}", of["classes"], of["unusable"]]
+        rows.append([name, *counts, *[of["no_class"]] * none])
+    segments = " and segments" if any(isinstance(place, Segment) for place in patient.places) else ""
     parts = [
-        f"{lists.folder}: {all_of['number']:,} recordings, {all_of['hours']:.2f} hours, "
+        f"{lists.folder}: {all_of['number']:,} recordings{segments}, {all_of['hours']:.2f} hours, "
         f"{len(lists.labels)} classes",
-        aligned(
-            [
-                ["list", "clips", "hours", "classes", "unusable"],
-                *(
-                    [n, v["clips"], f"{v['hours']:.2f}", v["classes"], v["unusable"]]
-                    for n, v in summary["lists"].items()
-                ),
-            ]
-        ),
+        aligned(rows),
         aligned(class_table(lists, summary["classes"])),
     ]
     spread = ", ".join(f"{name} {value:.2f}" for name, value in all_of["seconds"].items())

@@ -8,7 +8,7 @@ from pathlib import Path
 
 ABOVE = 4  # folders between an adapter's and its run's: RUN/seed_1/fold_1/last
 SUFFIXES = (".wav", ".flac", ".ogg", ".mp3")  # of the files that are taken for recordings in a folder
-AUDIO = "expected WAV, FLAC, OGG or MP3 audio"
+AUDIO = "expected an audio file"
 
 
 def readable_size(path: str | Path, expected: str) -> int:

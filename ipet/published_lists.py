@@ -16,6 +16,7 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from ipet.clip_entries import ListedClip, read_times
 from ipet.input_report import InputReport
 from ipet.recording_search import listing
 from ipet.releases import class_names
@@ -50,7 +51,7 @@ class Published(NamedTuple):
         folder: Where it lies.
         table: Path of its label table.
         labels: Pairs of id and display name, in the order of their indices.
-        lists: Pairs of path and labels of every clip, by the name that IPET gives a list: ``train_1``.
+        lists: Clips of every list, by the name that IPET gives a list: ``train_1``.
         sources: Path of each list, by the same name.
         trials: Paths of trial lists, by the name that they get: ``trials.txt`` is scored by default.
         report: What was used, and what was left out.
@@ -59,7 +60,7 @@ class Published(NamedTuple):
     folder: Path
     table: Path
     labels: list[tuple[str, str]]
-    lists: dict[str, list[tuple[str, str]]]
+    lists: dict[str, list[ListedClip]]
     sources: dict[str, Path]
     trials: dict[str, Path]
     report: InputReport
@@ -106,7 +107,7 @@ def read_published(
     trials = find_trials(folder)
     mids = {mid for mid, _ in labels}
     for name, clips in lists.items():
-        unknown = sorted({mid for _, text in clips for mid in text.split(",")} - mids)
+        unknown = sorted({mid for clip in clips if clip.labels for mid in clip.labels.split(",")} - mids)
         if unknown and not (trials and name in ("test", "valid")):  # speakers that nobody was trained on
             raise ValueError(
                 f"{files[name]}: {listing(unknown)}: not in the label table {table}; expected the table that "
@@ -208,8 +209,8 @@ def read_text(path: Path) -> str:
         raise ValueError(f"{path}: is not UTF-8 text ({error})") from None
 
 
-def read_list(path: Path) -> list[tuple[str, str]] | None:
-    """Return path and labels of every clip of a list, as written there; None for other JSON files.
+def read_list(path: Path) -> list[ListedClip] | None:
+    """Return the clips of a list as they are written there; None for other JSON files.
 
     Raises:
         ValueError: It is not JSON, or a clip of it has no path or no labels.
@@ -224,9 +225,9 @@ def read_list(path: Path) -> list[tuple[str, str]] | None:
     clips = []
     for i, clip in enumerate(data):
         texts = [clip.get(key) for key in ("wav", "labels")] if isinstance(clip, dict) else []
-        if not texts or not all(isinstance(text, str) and text for text in texts):
+        if not texts or not all(isinstance(text, str) for text in texts) or not texts[0]:
             raise ValueError(f"{path}: data[{i}] is {str(clip)[:80]}; expected texts of 'wav' and 'labels'")
-        clips.append((texts[0], texts[1]))
+        clips.append(ListedClip(*texts, *read_times(clip, f"{path}: data[{i}]")))
     return clips
 
 
@@ -294,7 +295,7 @@ def check_tables(tables: Mapping[Path, Sequence[tuple[str, str]]]) -> None:
 
 
 def check_fit(
-    path: Path, clips: Iterable[tuple[str, str]], labels: Sequence[tuple[str, str]], table: Path
+    path: Path, clips: Iterable[ListedClip], labels: Sequence[tuple[str, str]], table: Path
 ) -> None:
     """Raise ValueError where the paths of most clips name another class than their label does.
 
@@ -306,7 +307,7 @@ def check_fit(
     numbered = esc50_names(names)
     told = fitting = 0
     example = ""
-    for wav, text in clips:
+    for wav, text, *_ in clips:
         mids = text.split(",")
         if len(mids) != 1 or mids[0] not in name_of:
             continue

@@ -177,6 +177,8 @@ def flags_of(arguments: Mapping, resolve: Callable[[Sequence[str]], Mapping], pa
         wanted.pop("protocol", None)  # no choice where there are no folds
     given = [key for key, value in wanted.items() if key not in DERIVED and value != defaults[key]]
     given += [key for key in BY_AUTHORS if wanted.get("authors") and key in wanted and key not in given]
+    if wanted.get("model_type") == "auto" and "pretrained" in wanted:
+        given.append("pretrained")  # whose config.json has the type
     flags = place + [word for key in given for word in spell(key, wanted[key])]
     for key in DERIVED:
         if key in wanted and json_values(resolve(flags))[key] != wanted[key]:
@@ -209,6 +211,12 @@ def notes(passport: Mapping, experiment: Path, settings: Mapping) -> list[str]:
         "processes": settings["nproc"] or max(1, torch.cuda.device_count()),
     }
     was["device"] = str(was.get("device")).partition(":")[0]
+    for extension in (begun.get("extension") for begun in passport["starts"]):
+        if isinstance(extension, Mapping) and extension.get("schedule") == "cosine":
+            found.append(
+                f"the run was continued from {extension.get('from_epoch')} to {extension.get('to_epoch')} "
+                "epochs with a cosine schedule; one training of all epochs has other learning rates"
+            )
     for name in [name for name in now if name.startswith((*TOLD, "device", "processes"))]:
         if name in was and was[name] != now[name]:
             found.append(f"{name} was {short(was[name])} and is {short(now[name])}")

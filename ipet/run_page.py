@@ -11,8 +11,8 @@ import numpy as np
 from ipet import plots
 from ipet.checkpoint import read_json
 from ipet.compare import flat, title_of
+from ipet.epoch_losses import loss_curves
 from ipet.excerpts import SECONDS, evaluated_clips, trial_clips, write_excerpt
-from ipet.metrics import det_curve
 from ipet.mistakes import Row, confused_pairs, hardest_trials, surest_mistakes
 from ipet.page import Figure, Page, Section, Sound, Table, Text, drawn
 from ipet.passport import read_passport
@@ -27,7 +27,18 @@ from ipet.report import (
     read_predictions,
     told,
 )
-from ipet.summary import SHARES, TITLES, cell_order, in_percent, notes_of
+from ipet.segments import Segment, source_name
+from ipet.summary import (
+    TITLES,
+    cell_order,
+    detail_shown,
+    in_percent,
+    interval_shown,
+    notes_of,
+    original_rows,
+    original_title,
+)
+from ipet.verification_metrics import det_curve
 
 MOST_PAIRS = 15  # of classes, clips or trials in a table of mistakes
 CLIPS_A_PAIR = 2
@@ -126,12 +137,16 @@ def result_blocks(run: Run) -> Blocks:
     blocks.append(Text(f"Reported is {reported}."))
     if summary["details"]:
         shown = [
-            [name, f"{in_percent(value)} %" if name.startswith(SHARES) else f"{value:.4f}"]
+            [name, " ".join([detail_shown(name, value), *interval_shown(name, summary)])]
             for name, value in summary["details"].items()
         ]
         blocks.append(
             Table("Further metrics under the reported protocol", ["metric", "mean"], shown, ["mean"])
         )
+    if summary["original"]:
+        title = original_title(summary)
+        head = ["metric", "last epoch", "best epoch"]
+        blocks.append(Table(title[0].upper() + title[1:], head, original_rows(summary), head[1:]))
     if summary["without_hearing"] is not None:
         constant = in_percent(summary["without_hearing"])
         blocks.append(Text(f"Always answering the most frequent training class gives {constant} %."))
@@ -142,10 +157,7 @@ def curve_blocks(run: Run) -> Blocks:
     """The watched metric and the training loss of every cell over the epochs."""
     curves, name = curves_of(run)
     blocks: Blocks = [curve_figure(curves, name)]
-    losses = {
-        cell: [(row["epoch"], row["train_loss"]) for row in result["history"] if "train_loss" in row]
-        for cell, result in run.results.items()
-    }
+    losses = loss_curves(run.folder, run.results)
     return [*blocks, curve_figure(losses, "training loss")] if all(losses.values()) else blocks
 
 
@@ -207,8 +219,8 @@ class Excerpts:
 
     def __init__(self, run: Run, cells: Mapping, folder: Path, num_clips: int):
         self.run, self.cells, self.folder, self.num_clips = run, cells, folder / "clips", num_clips
-        self.recordings: dict[str, list[tuple[Path, ...]]] = {}  # of each cell's rows
-        self.written: dict[Path, Sound] = {}
+        self.recordings: dict[str, list[tuple[Path | Segment, ...]]] = {}  # of each cell's rows
+        self.written: dict[Path | Segment, Sound] = {}
         self.why = {} if num_clips else {"-clips 0 asks for none": None}  # reasons, each once
 
     def __call__(self, row: Row) -> list[Sound | str]:
@@ -224,7 +236,7 @@ class Excerpts:
                 break
         return list(heard)
 
-    def of_row(self, row: Row) -> Sequence[Path]:
+    def of_row(self, row: Row) -> Sequence[Path | Segment]:
         """The recordings of a row; none where they cannot be told."""
         cell, index = row
         if cell not in self.recordings:
@@ -235,7 +247,7 @@ class Excerpts:
                 self.recordings[cell] = []
         return self.recordings[cell][index] if self.recordings[cell] else ()
 
-    def of_cell(self, cell: str) -> list[tuple[Path, ...]]:
+    def of_cell(self, cell: str) -> list[tuple[Path | Segment, ...]]:
         """The recordings of every row of a cell."""
         arguments, folder = self.run.arguments, Path(self.run.arguments["path_list"])
         starts, skipped = self.run.folder / "environment.json", self.run.folder / "skipped_clips.json"
@@ -251,9 +263,9 @@ class Excerpts:
         """The folder that the lists' paths start from."""
         return Path(self.run.arguments.get("path_data") or self.run.arguments["path_list"])
 
-    def sound(self, path: Path) -> Sound | str:
+    def sound(self, path: Path | Segment) -> Sound | str:
         """A recording, written beside the page if it is there and the limit is not reached."""
-        name = str(path.relative_to(self.root)) if path.is_relative_to(self.root) else path.name
+        name = source_name(path, self.root)
         if path in self.written:
             return self.written[path]
         if len(self.written) >= self.num_clips:

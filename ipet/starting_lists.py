@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 from uuid import uuid4
 
+from ipet.clip_entries import ListedClip, list_text
 from ipet.input_report import InputReport
 from ipet.published_lists import (
     Published,
@@ -149,7 +150,7 @@ def shipped(path: Path) -> bool:
     return path.name in ("labels.csv", "valid.json", "test.json") or path.name.startswith("trials")
 
 
-def remaining(name: str, lists: Path, root: DataRoot) -> tuple[list[tuple[str, str]], InputReport]:
+def remaining(name: str, lists: Path, root: DataRoot) -> tuple[list[ListedClip], InputReport]:
     """Return path and label of every training clip of Speech Commands or VoxCeleb1, and what was left out.
 
     Args:
@@ -163,7 +164,7 @@ def remaining(name: str, lists: Path, root: DataRoot) -> tuple[list[tuple[str, s
         fold(wav)
         for path in ("valid.json", "test.json")
         if (lists / path).is_file()
-        for wav, _ in read_list(lists / path)
+        for wav, *_ in read_list(lists / path)
     }
     prefix, folder = root.folders[0]
     top, report = root.path / folder, InputReport(str(root.path / folder))
@@ -178,7 +179,7 @@ def remaining(name: str, lists: Path, root: DataRoot) -> tuple[list[tuple[str, s
         label, mid = class_of[fold(class_folder.name)]
         start = f"{prefix}/{label}" if prefix else label
         wavs = (f"{start}/{wav}" for wav in wavs_below(class_folder, root.extension))
-        found = [(wav, mid) for wav in wavs if fold(wav) not in held_out]
+        found = [ListedClip(wav, mid) for wav in wavs if fold(wav) not in held_out]
         if found:
             lacking.pop(fold(label))
         clips += found
@@ -226,7 +227,7 @@ def convert(published: Published, root: Path, fallback: Path) -> StartingLists:
     lists = dict(published.lists)
     if published.trials and "test" not in lists:
         lists["test"] = trial_clips(read_text(published.trials["trials.txt"]))
-    wavs = dict.fromkeys(wav for clips in lists.values() for wav, _ in clips)
+    wavs = dict.fromkeys(wav for clips in lists.values() for wav, *_ in clips)
     names = {wav.replace("\\", "/").rpartition("/")[2] for wav in wavs}
     places = find_recordings(wavs, recordings_below(root, names) if root.is_dir() else [], str(root))
     for wav in wavs.keys() - places.keys():
@@ -245,7 +246,7 @@ def convert(published: Published, root: Path, fallback: Path) -> StartingLists:
     folder = fallback / derived_name(published.folder, root)
     texts = {"labels.csv": table_text(published.labels)}
     for name, clips in lists.items():
-        found = [(places[wav], labels) for wav, labels in clips if wav in places]
+        found = [clip._replace(wav=places[clip.wav]) for clip in clips if clip.wav in places]
         if not found:
             raise FileNotFoundError(f"{published.folder}: no recording of {name} is in {root}")
         texts[f"{name}.json"] = list_text(found)
@@ -279,11 +280,11 @@ def path_ends(wav: str) -> list[str]:
     return [wav, *("/".join(parts[start:]) for start in range(1, len(parts)))]
 
 
-def trial_clips(text: str) -> list[tuple[str, str]]:
+def trial_clips(text: str) -> list[ListedClip]:
     """Return path and speaker of every utterance of a trial list, each once."""
     names = dict.fromkeys(name for line in text.splitlines() for name in line.split()[1:])
     return [
-        (name, name.split("/")[-3] if name.count("/") > 1 else name.partition("/")[0])
+        ListedClip(name, name.split("/")[-3] if name.count("/") > 1 else name.partition("/")[0])
         for name in sorted(names)
     ]
 
@@ -301,12 +302,6 @@ def origin(release: str, lists: Path, report: InputReport) -> str:
     """Return the text of ``origin.json``: where derived lists come from, and what was left out."""
     value = {"release": release, "lists": str(lists), "inputs": report.as_dict()}
     return json.dumps(value, indent=2) + "\n"
-
-
-def list_text(clips: Iterable[tuple[str, str]]) -> str:
-    """Return the JSON text of a clip list: one clip a line, without spaces."""
-    lines = ",\n".join(json.dumps({"wav": w, "labels": m}, separators=(",", ":")) for w, m in clips)
-    return f'{{"data":[\n{lines}\n]}}\n'
 
 
 def table_text(labels: Iterable[tuple[str, str]]) -> str:

@@ -14,7 +14,7 @@ from ipet.models import ast_classifier, wav2vec2_classifier
 from ipet.tuning import count_parameters
 
 import releases
-from helpers import EXPERIMENTS, ROOT, experiment, load_script, run_here
+from helpers import EXPERIMENTS, ROOT, experiment, load_script, long, run_here
 
 demo = load_script(ROOT / "demo.py", "demo")
 MOST = 0.08  # of the backbone's parameters, that IPET trains
@@ -183,6 +183,7 @@ def run_rivals_here(*command, folder=ROOT, run=demo.run):
         run(*command, folder=folder)
 
 
+@long
 def test_the_demo_compares_five_methods_and_says_where_all_lies(tmp_path, monkeypatch, capfd):
     """On a tiny generated set with a tiny backbone; the runs of the last demo make way, others stay."""
     save_backbone(build_ast(512, size="tiny"), tmp_path / "backbone")

@@ -14,7 +14,7 @@ import pytest
 from ipet import __main__
 
 from documented import DOCUMENTS, blocks
-from helpers import EXPERIMENTS, ROOT, experiment, load_script, write_wav
+from helpers import EXPERIMENTS, ROOT, experiment, load_script, long, write_wav
 
 LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)\s]+)\)")
 
@@ -161,6 +161,7 @@ def shell(lines, folder, **environment):
     return done.stdout
 
 
+@long
 def test_the_commands_of_the_readme_lead_from_recordings_to_what_is_heard(
     checkout, tmp_path, monkeypatch, capsys
 ):

@@ -22,6 +22,7 @@ from helpers import (
     ROOT,
     command_here,
     listening,
+    long,
     processes_of,
     rows,
     run_here,
@@ -33,6 +34,7 @@ from helpers import (
     write_lists,
 )
 
+pytestmark = long
 linux = pytest.mark.skipif(sys.platform != "linux", reason="processes are counted in Linux's /proc")
 FLAGS = ["-frame_length", 40, "-batch_size", 4, "-embedding_prompt_num", 3]
 

@@ -87,6 +87,7 @@ def test_a_row_says_what_a_paper_would_and_what_it_cost(folds, capsys):
         "%": "65.00",  # (70 + 60) / 2
         # Student's t of one degree of freedom is 12.706, (10 / sqrt 2) / sqrt 2 = 5: 65 -+ 63.53, cut at 100
         "95 % interval": "1.47 - 100.00",
+        "best epoch (%)": "70.00",  # (80 + 60) / 2
         "cells": "2 of 3",
         "trainable": "1,250",
         "share (%)": "1.25",

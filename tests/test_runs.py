@@ -321,6 +321,7 @@ def kill_and_go_on(name, flags, runs, kills, rng, record_property):
     record_property("of them while a file was written", writing)
 
 
+@long
 def test_killed_across_folds_and_resumed_ends_bit_for_bit(folds, tmp_path, record_property):
     """Readers, checkpoints by time; the last kill may come in any fold."""
     flags = tiny(folds, tmp_path / "killed", *AST, "-fold", 2, "-epoch", max(2, KILLS))
@@ -334,6 +335,7 @@ def test_killed_across_folds_and_resumed_ends_bit_for_bit(folds, tmp_path, recor
     assert protocols[0] == protocols[1]
 
 
+@long
 def test_the_number_of_readers_does_not_change_the_training(splits, tmp_path):
     """Dropout is on: a reader that drew from its stream would show."""
     losses = []
@@ -408,6 +410,7 @@ def test_killed_at_any_moment_and_resumed_ends_bit_for_bit(steps, never_stopped,
     assert_same_cell(tmp_path / "IPET/t/w2v_speechcommands/a/seed_1234", never_stopped)
 
 
+@long
 def test_signals_end_a_run_that_goes_on_bit_for_bit(steps, never_stopped, tmp_path, record_property):
     """They reach the reader, too, as from a terminal or a scheduler."""
     flags = [*tiny(steps, tmp_path, *W2V, *STEPS), "-resume", "-num_workers", 1]
@@ -430,6 +433,7 @@ def test_signals_end_a_run_that_goes_on_bit_for_bit(steps, never_stopped, tmp_pa
     record_property("signals", len(numbers))
 
 
+@long
 def test_one_process_then_two_then_one_train_as_one(steps, tmp_path, monkeypatch):
     """Without dropout, which has a stream a process: each stopped in midst of an epoch."""
     flags = tiny(steps, tmp_path, *W2V, *STEPS, *EXACT, "-batch_size", 2)
@@ -482,6 +486,7 @@ def test_a_damaged_state_falls_back_to_the_one_before(steps, never_stopped, tmp_
     assert_same_cell(folder, never_stopped)
 
 
+@long
 def test_torchruns_restart_goes_on(steps, tmp_path, record_property):
     """A process dies behind its first checkpoint; torchrun starts the same command once more."""
     flags = tiny(steps, tmp_path, *W2V, *STEPS, "-checkpoint_every", 4)
@@ -496,6 +501,7 @@ def test_torchruns_restart_goes_on(steps, tmp_path, record_property):
     record_property("restarts by torchrun", 1)
 
 
+@long
 def test_a_second_process_is_kept_out_of_a_run_until_the_first_one_ends(steps, tmp_path):
     flags = [*tiny(steps, tmp_path, *W2V, *STEPS), "-epoch", 500]
     process = start("w2v_speechcommands", *flags, "-checkpoint_every", 5)
@@ -550,6 +556,7 @@ def test_several_processes_train_and_evaluate_as_one(
     record_property("runs of several processes equal to one's", 1)
 
 
+@long
 @pytest.mark.parametrize(
     "more",
     [
@@ -592,6 +599,7 @@ def one_line(err):
     return told
 
 
+@long
 def test_a_reader_that_meets_bad_input_ends_with_its_run(tmp_path):
     """What other input is refused for: tests/test_malformed.py."""
     lists = write_lists(tmp_path / "lists", train_1=9, eval_1=4)
@@ -658,6 +666,7 @@ def test_a_list_of_which_much_cannot_be_used_is_refused(spoilt, tmp_path):
     assert not (tmp_path / "IPET").exists()
 
 
+@long
 def test_a_bad_list_stops_all_processes_and_is_told_once(tmp_path):
     lists = write_lists(tmp_path / "lists", train_1=9, eval_1=4)
     said = spoil(lists, "label not in the table")

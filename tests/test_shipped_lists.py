@@ -13,9 +13,10 @@ import pytest
 
 from ipet import releases
 from ipet import starting_lists as module
-from ipet.lists import read_clips, read_labels, read_trials, utterance_key
+from ipet.lists import read_clips, read_labels
 from ipet.releases import DataNotFound, data_root, find_root, release_of
 from ipet.starting_lists import starting_lists
+from ipet.trials import read_trials
 
 from helpers import ROOT, load_script, write_wav
 from releases import make_esc50
@@ -81,7 +82,7 @@ def test_shipped_lists_have_the_counts_of_the_release(name):  # D5
 
 
 def test_shipped_trials_name_shipped_utterances():
-    index = {utterance_key(wav): i for i, wav in enumerate(wavs_of(DATA / "voxceleb/test.json"))}
+    index = {wav: i for i, wav in enumerate(wavs_of(DATA / "voxceleb/test.json"))}
     pairs, targets = read_trials(DATA / "voxceleb/trials.txt", index)
     assert len(pairs) == 37_720 and targets.sum() == 18_860 and len(set(pairs.ravel().tolist())) == 4_715
 

@@ -13,7 +13,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from helpers import ROOT, run_here, tiny, write_lists
+from helpers import ROOT, long, run_here, tiny, write_lists
 
 PARTS = ("pyproject.toml", "setup.py", "MANIFEST.in", "README.md", "LICENSE", "ipet", "pretrained_models")
 PREDICT = """
@@ -122,6 +122,7 @@ def test_it_says_what_it_is(installed):
     assert [c for c in said.get_all("Classifier") if "3." in c] == versions
 
 
+@long
 def test_an_sdist_builds_the_same_wheel(sources, wheel, tmp_path):
     subprocess.run([sys.executable, "-c", SDIST, tmp_path], cwd=sources, check=True, capture_output=True)
     [archive] = tmp_path.glob("*.tar.gz")

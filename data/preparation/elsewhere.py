@@ -8,7 +8,7 @@ from pathlib import Path
 from ipet.published_lists import read_published, read_text
 from ipet.recording_search import find_recordings
 from preparation.checking import check_classes, check_on_disk
-from preparation.lists import Clip, Label, Lists, Row, listing
+from preparation.lists import Label, Lists, Row, listing
 from preparation.reading import check_root, clip_bytes
 from preparation.recordings import SUFFIXES
 
@@ -34,7 +34,7 @@ def prepare_lists(root: Path, lists: Path | None = None) -> Lists:
     labels = [Label(*label) for label in published.labels]
     found_here = clip_bytes(root, ["."], SUFFIXES, nested=True)
     sizes = {wav.removeprefix("./"): size for wav, size in found_here.items()}
-    source = {wav: published.sources[name] for name, clips in published.lists.items() for wav, _ in clips}
+    source = {wav: published.sources[name] for name, clips in published.lists.items() for wav, *_ in clips}
     places = find_recordings(source, sizes, str(root))
     missing = [wav for wav in source if wav not in places]
     if missing:
@@ -44,7 +44,7 @@ def prepare_lists(root: Path, lists: Path | None = None) -> Lists:
         )
     clips_of = {}
     for name, clips in published.lists.items():
-        clips_of[name] = [Clip(places[wav], mids) for wav, mids in clips]
+        clips_of[name] = [clip._replace(wav=places[clip.wav]) for clip in clips]
         check_on_disk((clip.wav for clip in clips_of[name]), sizes, root, published.sources[name])
     trials = {name: read_text(path) for name, path in published.trials.items()}
     heard = {name: clips for name, clips in clips_of.items() if not (trials and name == "test")}
