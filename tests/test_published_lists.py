@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from ipet.doctor import doctor
 from ipet.published_lists import is_published, part_of, read_published
 from ipet.recording_search import find_recordings
 from ipet.releases import is_lenient
@@ -167,6 +168,15 @@ def test_recordings_that_are_not_there_are_counted_and_named(tmp_path):
         path.unlink()
     with pytest.raises(FileNotFoundError, match=r"18 of its 18 recordings are not in .*-path_data names"):
         starting_lists(lists, root, tmp_path / "fallback")
+
+
+def test_the_doctor_examines_published_lists(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("ipet.doctor.REPOSITORY", tmp_path)
+    lists, root = publish(tmp_path, "gtzan")
+    doctor(lists, root, "-")
+    printed = capsys.readouterr()
+    assert json.loads(printed.out)["unusable"] == {} and "published lists with the label table" in printed.err
+    assert list((tmp_path / "runs/.lists").glob("published_*/train_1.json"))
 
 
 def test_the_same_start_writes_the_same_lists(tmp_path):
