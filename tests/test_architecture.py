@@ -14,6 +14,7 @@ LEVELS = [
     {
         *("audio", "metrics", "mistakes", "calibration", "devices", "distributed", "dropout", "heads"),
         *("interruption", "kept", "loopback", "precision", "schedule"),
+        *("placement", "recomputation", "running_statistics", "saving_guard"),
     },
     {"attention", "description", "names", "experiment"},
     {"tuning"},
@@ -40,7 +41,7 @@ LEVELS = [
 # Flags: they import limits, kinds and parsing of ipet, and only commands import them.
 BESIDE = {"arguments", "argument_checks", "model_arguments"}
 LIBRARIES = {
-    "timm": {"backbones", "methods"},
+    "timm": {"backbones", "methods", "recomputation"},
     "transformers": {"tuning", "backbones", "methods"},
     "peft": {"methods"},
 }
