@@ -32,6 +32,7 @@ LEVELS = [
             "heads",
         ),
         *("interruption", "kept", "loopback", "precision", "schedule"),
+        *("placement", "recomputation", "running_statistics", "saving_guard"),
     },
     {
         "attention",
@@ -83,7 +84,7 @@ LIGHT = {
     "releases",
 }
 LIBRARIES = {
-    "timm": {"backbones", "methods"},
+    "timm": {"backbones", "methods", "recomputation"},
     "transformers": {"tuning", "backbones", "methods"},
     "peft": {"methods"},
 }
