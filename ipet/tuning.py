@@ -33,7 +33,7 @@ position, as those of AST have no positional embedding: the bias towards them is
 Source: Integrated Parameter-Efficient Tuning for General-Purpose Audio Models (ICASSP 2023).
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -146,7 +146,6 @@ def tunes(*layers: str) -> Callable:
 class TunedLayer(nn.Module):
     """A frozen library layer with its prompts, its prefixes and its adapter."""
 
-    mask_dims: tuple[int, ...] = (4,)  # of an attention mask of the layer's model
     compute_attention = staticmethod(attention)  # ``insight`` gives a layer one that looks on
     norm_name = "layer_norm"  # of the library's layer, a norm of its width
 
@@ -224,11 +223,6 @@ class TunedLayer(nn.Module):
             return None
         keys, values = (torch.cat(part, dim=2) for part in zip(*parts))
         return keys, values
-
-
-def with_gradient(x: Tensor) -> Tensor:
-    """Return the same values as a tensor that requires a gradient."""
-    return x if x.requires_grad else x.detach().requires_grad_(True)
 
 
 def heard_by_the_layers_hooks(tuned: TunedLayer, inputs: tuple, output):
@@ -345,8 +339,6 @@ class WavLMLayer(PostNormLayer):
     Source: WavLM (Chen et al. 2022).
     """
 
-    mask_dims = (2,)  # [B, T], which transformers' WavLM hands on as it is
-
     def forward(self, x: Tensor, attention_mask=None, position_bias=None, **kwargs) -> tuple[Tensor, Tensor]:
         """[B, T, D], mask [B, T] or None, bias [B H, T, T] or None -> [B, T, D] and the bias."""
         if position_bias is None:
@@ -399,7 +391,6 @@ def freeze(backbone: nn.Module) -> nn.Module:
             # Without it transformers asks for the gradient of the frozen convolutions' output. (Only
             # two of the three models have the public freeze_feature_encoder, which does no more.)
             module._freeze_parameters()
-    keep_statistics(backbone)
     backbone.frozen = True
     return backbone
 
@@ -412,8 +403,6 @@ def wrap_layers(backbone: nn.Module, tuning: Tuning, dtype: torch.dtype | None =
         tuning: What is inserted.
         dtype: Type of the inserted parameters; None: that of the layer, float32 for half precision.
 
-    What is inserted has the device and the floating-point type of its layer.
-
     Raises:
         TypeError: none of its layers is of a known kind.
     """
@@ -424,23 +413,6 @@ def wrap_layers(backbone: nn.Module, tuning: Tuning, dtype: torch.dtype | None =
                 tuned = TUNED[full_name(child)](child, tuning).place(dtype)
                 setattr(module, name, tuned.train(child.training))
     return backbone
-
-
-def move_inserted(tuned: TunedLayer) -> None:
-    """Give what was inserted into a layer the layer's device and floating-point type, in place."""
-    like = next((p for p in tuned.layer.parameters() if p.is_floating_point()), None)
-    if like is None:
-        return
-    device = like.device
-    if device.type == "meta" and hasattr(tuned.layer, "_hf_hook"):  # offloaded by accelerate
-        device = getattr(tuned.layer._hf_hook, "execution_device", None) or device
-    inserted = [
-        tuned,
-        *(m for name, child in tuned.named_children() if name != "layer" for m in child.modules()),
-    ]
-    for module in inserted:
-        for name, parameter in list(module.named_parameters(recurse=False)):
-            setattr(module, name, nn.Parameter(parameter.detach().to(device, like.dtype)))
 
 
 def library_layers(backbone: nn.Module) -> list[nn.Module]:

@@ -43,7 +43,6 @@ LEVELS = [
         "sharded",
         "ast_weights",
         "segments",
-        "frozen_norms",
     },
     {"tuning"},
     {
