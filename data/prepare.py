@@ -123,13 +123,12 @@ def add_reading_flags(group) -> None:
         "-layout",
         choices=LAYOUTS,
         help="folder: what the folders are: classes; parts (train, valid, test or folds, with class "
-        "folders in "
-        "them); or pooled, parts whose recordings are drawn into new lists (default: found out)",
+        "folders in them); or pooled, parts whose recordings are drawn into new lists (default: found out)",
     )
     add(
         "-label_separator",
         metavar="TEXT",
-        help="folder: what separates several labels of a cell, or none (default: ; and |, a comma is an "
+        help="folder: what separates several labels of a cell, or none (default: ; and |; a comma is an "
         "error)",
     )
     add(
@@ -137,15 +136,13 @@ def add_reading_flags(group) -> None:
         action="store_const",
         const=True,
         help="folder: merge names that differ only in case, blanks, separators, Unicode form or "
-        "look-alikes, and "
-        "read labels such as ['a', 'b']",
+        "look-alikes, and read labels such as ['a', 'b']",
     )
     add(
         "-missing_labels",
         choices=MISSING_CHOICES,
         help="folder: for cells that are empty, nan, None, N/A, - or ?: refuse, drop the row, keep the "
-        "word as a "
-        "class, or none: a clip of no class (default: refuse)",
+        "word as a class, or none: a clip of no class (default: refuse)",
     )
     add(
         "-no_label",

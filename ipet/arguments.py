@@ -184,8 +184,8 @@ def add_data(parser: Parser) -> None:
         "-path_data",
         type=Path,
         metavar="DIR",
-        help="where the lists' paths start; of the five data sets the folder of the release, the one above "
-        "it or its folder of recordings; default: -path_list",
+        help="where the lists' paths start; of the five data sets the folder of the release, one above it "
+        "or one in it; default: -path_list",
     )
     add(
         "-path_training_dataset",

@@ -20,7 +20,7 @@ from ipet.devices import best_device, fast_precision
 from ipet.ending import MENDABLE
 from ipet.folds import next_fold
 from ipet.input_report import InputReport
-from ipet.list_digests import clips_sha256, datasets_sha256, hashed_names
+from ipet.list_digests import VERSION, clips_sha256, datasets_sha256, hashed_names
 from ipet.list_files import list_file
 from ipet.lists import Clip, check_disjoint, check_labelled, read_clips
 from ipet.logbook import lock_run, open_run, read_record
@@ -28,6 +28,7 @@ from ipet.loggers import check_loggers
 from ipet.passport import plain
 from ipet.recipe import Recipe
 from ipet.releases import DataRoot, data_root
+from ipet.segments import check_segments
 from ipet.splits import Cell
 from ipet.starting_lists import FEWEST_FOUND, StartingLists, starting_lists
 from ipet.summary import cell_name, cell_order, planned_cells, read_results
@@ -169,14 +170,17 @@ def find_bad(args, recordings: list[Clip]) -> dict[Path, str]:
     """Return the recordings that cannot be used, and why, where such recordings are left out.
 
     Raises:
-        ClipError: One cannot be used, and none is left out.
+        ClipError: One cannot be used, and none is left out; or a segment lies outside its recording.
     """
     if not leaves_out(args):
         if args.path_cache is None:  # what is in a cache has been decoded once
             check_recordings(recordings)
+        check_segments(recordings)
         return {}
     sound = current_sources(args.path_cache, [clip.path for clip in recordings]) if args.path_cache else ()
-    return unusable(recordings, sound, None if args.on_bad_audio == "skip" else open_header)
+    bad = unusable(recordings, sound, None if args.on_bad_audio == "skip" else open_header)
+    check_segments(clip for clip in recordings if clip.path not in bad)
+    return bad
 
 
 def left_out_names(paths: Container[Path], recordings: list[Clip]) -> list[str]:
@@ -207,13 +211,17 @@ def use_starting_lists(args) -> StartingLists:
 
     Every process does it; an error stops all of them, and is told once.
     """
-    found, error = None, None
-    try:
-        found = starting_lists(args.path_list, args.path_data, args.path_run / ".lists")
-    except MENDABLE as raised:
-        error = raised
-        error.refused = True  # before the run was opened: nothing is written into it
-    message = distributed.first_of_ranks(str(error) if error else None)
+    found, message, error = None, None, None
+    for turn in (distributed.is_main(), not distributed.is_main()):  # the main process tells what it wrote
+        if turn:
+            try:
+                found = starting_lists(args.path_list, args.path_data, args.path_run / ".lists")
+            except MENDABLE as raised:
+                error = raised
+                error.refused = True  # before the run was opened: nothing is written into it
+        message = distributed.first_of_ranks(str(error) if error else None)
+        if message is not None:
+            break
     if message is not None:
         raise error or ValueError(message)
     if "path_trial" in args and args.path_trial == args.path_list / "trials.txt":
@@ -263,7 +271,7 @@ def check(
             arguments = json_values(args)
             arguments["experiment"] = Path(sys.argv[0]).resolve().parent.name
             arguments["cells"] = [cell_name(*cell) for cell in cells]
-            arguments["lists_sha256"] = digest.hexdigest()  # a run does not go on with other lists
+            arguments["lists_sha256"] = VERSION + digest.hexdigest()  # a run does not go on with other lists
             if args.init_adapter is not None:
                 arguments["init_adapter_sha256"] = adapter_sha256(args, folder)
             lock = lock_run(folder)

@@ -15,6 +15,7 @@ import numpy as np
 
 from ipet.checkpoint import read_json, tell
 from ipet.differences import paired_of, shared
+from ipet.list_digests import VERSION, is_current
 from ipet.passport import ADAPTERS, passport_of, read_passport
 from ipet.printable import escaped
 from ipet.report import DAMAGE, find_runs, read_run, told
@@ -151,7 +152,7 @@ def differences(a: Side, b: Side, errors: list[str]) -> dict:
         "runs": [str(a.path), str(b.path)],
         "experiment": [one["experiment"], other["experiment"]],
         "arguments": unequal(shown_arguments(one["arguments"]), shown_arguments(other["arguments"])),
-        "data": unequal(data_of(one), data_of(other)),
+        "data": unequal(*data_of(one, other)),
         "lists_sha256": one["lists_sha256"],
         "backbone": unequal(*(backbones(side, training) for side in (a, b))),
         "sources": unequal(one["sources"], other["sources"]),
@@ -185,9 +186,16 @@ def shown_arguments(arguments: Mapping) -> dict:
     return shown
 
 
-def data_of(passport: Mapping) -> dict:
-    """The digest of all that is learnt from, and the hash of every list file."""
-    return {"lists_sha256": passport["lists_sha256"], **passport["lists"]}
+def data_of(one: Mapping, other: Mapping) -> tuple[dict, dict]:
+    """Return, for two passports, the digest of all lists and the hash of every list file.
+
+    Digests of two versions are left out: that they differ says nothing.
+    """
+    found = [dict(passport["lists"]) for passport in (one, other)]
+    digests = [passport["lists_sha256"] for passport in (one, other)]
+    if is_current(digests[0]) == is_current(digests[1]) or None in digests:
+        found = [{"lists_sha256": digest, **files} for digest, files in zip(digests, found)]
+    return found[0], found[1]
 
 
 def backbones(side: Side, cells: Iterable[str]) -> dict:
@@ -317,8 +325,9 @@ def section(title: str, same: str, pairs: Mapping[str, Sequence]) -> list[str]:
 def short(value) -> str:
     """A value in a line: a dash for none, the beginning of a hash."""
     if isinstance(value, str):
-        hexadecimal = len(value) >= 40 and not set(value) - set("0123456789abcdef")
-        return value[:12] if hexadecimal else value
+        digits = value.removeprefix(VERSION)
+        hexadecimal = len(digits) >= 40 and not set(digits) - set("0123456789abcdef")
+        return digits[:12] if hexadecimal else value
     if isinstance(value, list):
         return " ".join(map(short, value)) or "-"
     if isinstance(value, float):

@@ -142,7 +142,14 @@ def listed(folder: Path, name: str, root: Path | None, release: str, flag: str) 
             f"data/prepare.py {release} PATH writes the list, and -add_musan_rir False trains without noise "
             "and reverberation"
         )
-    return [clip.path for clip in read_clips(path, root or folder, None, flag)]
+    clips = read_clips(path, root or folder, None, flag)
+    parts = [clip for clip in clips if clip.is_segment]
+    if parts:
+        raise ValueError(
+            f"{parts[0].where}: {parts[0].source} is a part of a recording, as {len(parts):,} of "
+            f"{len(clips):,} clips; noises and impulse responses are whole recordings: remove start and end"
+        )
+    return [clip.path for clip in clips]
 
 
 def at_snr(waveform: Tensor, noise: Tensor, snr_db: float) -> Tensor:

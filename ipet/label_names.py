@@ -1,6 +1,7 @@
-"""Faults in class names: missing values, invisible characters, and spellings that differ but look alike."""
+"""Faults in class names: missing values, invisible characters, and several spellings of one name."""
 
 import ast
+import itertools
 import re
 import unicodedata
 from collections.abc import Iterable
@@ -37,6 +38,7 @@ FILLERS = {
     "samples",
 }
 FILLERS |= {"folder", "recordings", "sounds", "part", "the", "clean", "other"}
+FOLD_WORDS = ("fold", "cv")  # that mean nothing else
 FOLD_PREFIXES = ("fold", "folds", "cv", "split", "part", "partition", "set", "subset", "k", "f", "group", "")
 
 
@@ -61,8 +63,7 @@ def spelling_key(name: str) -> str:
     """Return what names share that differ only in case, blanks, separators, Unicode form or look-alikes."""
     text = unicodedata.normalize("NFKC", clean_name(name)).casefold()
     text = SEPARATORS.sub("", text.translate(LOOK_ALIKES)) or text
-    number = re.fullmatch(r"0*(\d+)(?:\.0*)?", text)
-    return number[1] if number else text
+    return plain_number(text)
 
 
 def spelling_groups(names: Iterable[str]) -> list[list[str]]:
@@ -73,20 +74,39 @@ def spelling_groups(names: Iterable[str]) -> list[list[str]]:
     return [group for group in groups.values() if len(group) > 1]
 
 
+def without_look_alikes(name: str) -> str:
+    """Return a name with Latin letters for those of other alphabets that look like them."""
+    upper = {ord(chr(k).upper()): chr(v).upper() for k, v in LOOK_ALIKES.items()}
+    return name.translate(LOOK_ALIKES | upper)
+
+
+def plain_number(name: str) -> str:
+    """Return a whole number without leading zeros and decimals; any other name as it is."""
+    number = re.fullmatch(r"0*(\d+)(?:\.0*)?", name.strip())
+    return number[1] if number else name
+
+
+DIFFERENCES = (
+    ("invisible characters or blanks", lambda name: " ".join(INVISIBLE.sub("", name).split())),
+    ("Unicode normal forms", lambda name: unicodedata.normalize("NFKC", name)),
+    ("upper and lower case", str.casefold),
+    ("separators", lambda name: SEPARATORS.sub("", name)),
+    ("look-alike characters", without_look_alikes),
+    ("the way a number is written", plain_number),
+)
+
+
 def difference(names: Iterable[str]) -> str:
-    """Return in words how names of one spelling group differ."""
-    steps = (
-        ("invisible characters or blanks", lambda name: " ".join(INVISIBLE.sub("", name).split())),
-        ("Unicode normal forms", clean_name),
-        ("upper and lower case", lambda name: clean_name(name).casefold()),
-        ("separators", lambda name: SEPARATORS.sub("", clean_name(name).casefold())),
-    )
-    found, distinct = [], set(names)
-    for what, step in steps:
-        reduced = {step(name) for name in distinct}
-        found += [what] * (len(reduced) < len(distinct))
-        distinct = reduced
-    return " and ".join(found if len(distinct) == 1 else [*found, "look-alike characters"])
+    """Return in words how names of one spelling group differ: the fewest kinds that explain it."""
+    distinct = set(names)
+    for number in range(1, len(DIFFERENCES) + 1):
+        for chosen in itertools.combinations(DIFFERENCES, number):
+            reduced = distinct
+            for _, step in chosen:
+                reduced = set(map(step, reduced))
+            if len(reduced) == 1:
+                return " and ".join(what for what, _ in chosen)
+    return "spelling"
 
 
 def textual_list(cell: str) -> list[str] | None:
@@ -94,13 +114,15 @@ def textual_list(cell: str) -> list[str] | None:
     text = cell.strip()
     if len(text) < 2 or text[0] + text[-1] not in ("[]", "()", "{}"):
         return None
+    quoted = re.findall(r"'([^']*)'|\"([^\"]*)\"", text[1:-1])
+    if re.search(r"(['\"])\s+\1", text):  # NumPy writes no commas, and Python would join ['dog' 'cat']
+        return [one or other for one, other in quoted]
     try:
         value = ast.literal_eval(text)
     except (ValueError, SyntaxError, MemoryError, RecursionError):
         value = None
     if isinstance(value, (list, tuple, set, frozenset, dict)):
         return [str(item) for item in (sorted(value, key=str) if isinstance(value, set) else value)]
-    quoted = re.findall(r"'([^']*)'|\"([^\"]*)\"", text[1:-1])  # NumPy writes no commas: ['dog' 'cat']
     if quoted:
         return [one or other for one, other in quoted]
     if text[0] == "[":
@@ -149,7 +171,7 @@ def fold_of(name: str) -> tuple[str, int] | None:
 
 
 def fold_folders(names: Iterable[str]) -> dict[str, int]:
-    """Return the names that are numbered alike, with their numbers, if there are at least two."""
+    """Return the names of one prefix, with their numbers, if there are at least two."""
     by_prefix: dict[str, dict[str, int]] = {}
     for name in names:
         found = fold_of(name)
@@ -168,5 +190,5 @@ def split_names(names: Iterable[str]) -> list[str]:
     parts = [name for name in names if part_of(name)]
     if len({part_of(name) for name in parts}) > 1:
         return parts
-    folds = fold_folders(name for name in names if (fold_of(name) or ("",))[0] in ("fold", "cv"))
+    folds = fold_folders(name for name in names if (fold_of(name) or ("",))[0] in FOLD_WORDS)
     return list(folds)

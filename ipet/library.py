@@ -21,6 +21,7 @@ from torch import Tensor, nn
 import ipet.layer_kinds  # noqa: F401, registers them
 from ipet.checkpoint import fingerprint, load_exactly, read_json, read_tensors
 from ipet.description import TUNED, check_kind, peft_fields
+from ipet.frozen_norms import release_statistics
 from ipet.saved import files_of, write_saved
 from ipet.tuning import Tuning, freeze, trainable_parameters, tuned_layers, wrap_layers
 
@@ -69,7 +70,9 @@ def tune(
         part_of(model, name)  # before anything is changed
     wrap_layers(freeze(model), tuning)
     for name in names:
-        part_of(model, name).requires_grad_(True)
+        part = part_of(model, name).requires_grad_(True)
+        if isinstance(part, nn.Module):
+            release_statistics(part)
     model.tuning = {**tuning.settings, "train": names}
     return model
 

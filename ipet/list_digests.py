@@ -10,6 +10,17 @@ from collections.abc import Iterable, Sequence
 
 from ipet.lists import Clip
 
+VERSION = "2:"  # begins the digest of all lists; an earlier version hashed file names without their folders
+EARLIER = (
+    "its digest of the lists is of an earlier version, which hashed file names without their folders, and "
+    "cannot tell whether the lists are the same"
+)
+
+
+def is_current(digest) -> bool:
+    """Return whether a digest of all lists was made by this version."""
+    return isinstance(digest, str) and digest.startswith(VERSION)
+
 
 def hashed_names(names: Iterable[str]) -> dict[str, str]:
     """Return the text that stands for each listed path in a digest.

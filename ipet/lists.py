@@ -200,10 +200,9 @@ def check_labelled(clips: Sequence[Clip]) -> None:
     without = [clip for clip in clips if not clip.classes]
     if without:
         raise ValueError(
-            f"{without[0].where} ({without[0].path}) has no label, as {len(without):,} of {len(clips):,} "
-            "clips; "
-            "a task of one label needs one for each clip: give them a class, or train on several labels by "
-            "(-classification_loss bce)"
+            f"{without[0].where} ({without[0].source}) has no label, as {len(without):,} of {len(clips):,} "
+            "clips have none; a task of one label needs one for each clip: give them a class, or train a "
+            "task of several labels by -classification_loss bce"
         )
 
 

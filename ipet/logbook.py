@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from ipet.checkpoint import naming, read_json, write_atomically, write_json
 from ipet.extension import is_extension, set_results_aside
+from ipet.list_digests import EARLIER, is_current
 from ipet.loggers import LOGGERS, Logger, place_of
 
 PACKAGES = (
@@ -329,6 +330,11 @@ def open_run(folder: str | Path, arguments: dict, sources: Path, resume: bool) -
             for key in sorted(before.keys() | arguments.keys())
             if key not in VOLATILE | CELLS and differs(key, before, arguments)
         ]
+        if is_current(arguments.get("lists_sha256")) and not is_current(before.get("lists_sha256")):
+            raise ValueError(
+                f"{folder}: {EARLIER}; choose another -name for a new run, or resume this one with the "
+                "version that began it"
+            )
         longer = is_extension(before, arguments)
         changed = [said for said in changed if not (longer and said.startswith("-epoch was"))]
         if changed:

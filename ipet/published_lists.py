@@ -11,14 +11,15 @@ Light on purpose: no torch.
 
 import csv
 import json
-import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from collections.abc import Container, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from ipet.clip_entries import ListedClip, read_times
 from ipet.input_report import InputReport
+from ipet.recording_search import listing
+from ipet.releases import class_names
 
 COLUMNS = ("index", "mid", "display_name")
 # "esc_train_data_1.json" is train_1, "fsd50k_val_full.json" valid: a word of the name, and a fold's number.
@@ -28,7 +29,9 @@ WORDS = {
     "test": ("test", "testing"),
     "eval": ("eval", "evaluation"),
 }
+FOLD_WORDS = ("data", "split", "cv", "k")  # that a fold's number may follow without a space
 WHOLE = ("all", "full", "whole", "total")  # lists of the whole set, which no protocol reads
+OUR_NAMES = re.compile(r"(train|valid|test|eval)(_\d+)?")  # of data/prepare.py
 TRIAL = re.compile(r"(0|1|target|nontarget)\s+\S+\s+\S+")
 FIRST_TRIALS = (
     "trials",
@@ -38,6 +41,7 @@ FIRST_TRIALS = (
     "vox1-o",
     "voxceleb1_o",
 )  # Vox1-O, which runs score
+ESC50_FILE = re.compile(r"\d-\d+-[a-z]-(\d+)\.\w+")
 FEWEST_FITTING = 0.5  # of the clips whose path names a class
 
 
@@ -66,9 +70,12 @@ class Published(NamedTuple):
 def is_published(folder: Path) -> bool:
     """Return whether a folder holds published lists and not those that ``data/prepare.py`` writes."""
     folder = Path(folder)
-    if not folder.is_dir() or (folder / "train.json").is_file() or (folder / "train_1.json").is_file():
+    lists = [path.stem for path in folder.glob("*.json") if part_of(path.stem)[0]]
+    if not lists or not tables_in(folder):
         return False
-    return bool(tables_in(folder)) and any(part_of(path.stem)[0] for path in folder.glob("*.json"))
+    trains = any(name in ("train", "train_1") for name in lists)
+    ours = trains or all(OUR_NAMES.fullmatch(name) for name in lists)
+    return not (ours and (folder / "labels.csv").is_file())
 
 
 def read_published(
@@ -115,10 +122,20 @@ def read_published(
 
 
 def part_of(stem: str) -> tuple[list[str], str]:
-    """Return the parts of a set that a list's name tells, one unless it is unclear, and its fold."""
+    """Return the parts of a set that a list's name tells, one unless it is unclear, and its fold.
+
+    The fold is the number after ``fold``, or else one at the end of the name that belongs to no other word:
+    ``train_1``, ``esc_train_data1`` and ``fold1_train`` tell fold 1, ``train_esc50`` and ``dev_vox1`` none.
+    """
     words = re.split(r"[^a-z0-9]+|(?<=[a-z])(?=[0-9])", stem.lower())
     parts = [part for part, known in WORDS.items() if any(word in known for word in words)]
-    return parts, words[-1] if words[-1].isdigit() else ""
+    fold = re.search(r"(?:^|[^a-z])fold[^a-z0-9]*(\d+)", stem.lower())
+    last = re.search(r"([a-z]*)(\d+)$", stem.lower())
+    if fold:
+        return parts, fold[1]
+    if last and (not last[1] or last[1] in FOLD_WORDS or any(last[1] in known for known in WORDS.values())):
+        return parts, last[2]
+    return parts, ""
 
 
 def name_lists(paths: Sequence[Path], report: InputReport) -> dict[str, Path]:
@@ -284,10 +301,11 @@ def check_fit(
     """Raise ValueError where the paths of most clips name another class than their label does.
 
     ``pop/pop.00001.wav`` with the label ``/m/gtzan00``, which the table calls blues, comes from another
-    table. Only paths that name a class of the table count.
+    table. Only paths that name a class of the table count; those of ESC-50 name it by its number.
     """
     name_of = {mid: name.lower() for mid, name in labels if not name.isdigit()}
     names = set(name_of.values())
+    numbered = esc50_names(names)
     told = fitting = 0
     example = ""
     for wav, text, *_ in clips:
@@ -296,6 +314,9 @@ def check_fit(
             continue
         parts = wav.replace("\\", "/").lower().split("/")
         said = {part for part in (*parts[-3:-1], parts[-1].partition(".")[0]) if part in names}
+        number = ESC50_FILE.fullmatch(parts[-1])
+        if number and int(number[1]) in numbered:
+            said = {numbered[int(number[1])]}
         if said:
             told += 1
             if name_of[mids[0]] in said:
@@ -309,72 +330,12 @@ def check_fit(
         )
 
 
-# Recordings ----------------------------------------------------------------------------------------
-
-
-def find_recordings(wavs: Iterable[str], there: Iterable[str], where: str = "") -> dict[str, str]:
-    """Return the recording on disk of each listed path: the one whose path ends alike for the most parts.
-
-    Args:
-        wavs: Paths in the lists, of any machine.
-        there: Recordings on disk, relative to their root.
-        where: Root, for messages.
-
-    Returns:
-        Path on disk by listed path, without those that are not there.
-
-    Raises:
-        ValueError: Several recordings end alike for as many parts.
-    """
-    by_end: dict[str, list[str]] = {}
-    for place in there:
-        parts = place.split("/")
-        for count in range(1, min(4, len(parts)) + 1):
-            by_end.setdefault("/".join(parts[-count:]), []).append(place)
-    places = {}
-    for wav in wavs:
-        parts = (PureWindowsPath if "\\" in wav else PurePosixPath)(wav).parts
-        ends = ("/".join(parts[-count:]) for count in range(min(4, len(parts)), 0, -1))
-        candidates = next((by_end[end] for end in ends if end in by_end), [])
-        alike = {place: shared_end(parts, place.split("/")) for place in candidates}
-        most = max(alike.values(), default=0)
-        best = [place for place, count in alike.items() if count == most]
-        if len(best) > 1:
-            raise ValueError(f"{wav} could be any of {listing(sorted(best))} in {where}")
-        if best:
-            places[wav] = best[0]
-    return places
-
-
-def shared_end(one: Sequence[str], other: Sequence[str]) -> int:
-    """Return how many parts two paths share, counted from their ends."""
-    count = 0
-    for a, b in zip(reversed(one), reversed(other)):
-        if a != b:
-            break
-        count += 1
-    return count
-
-
-def recordings_below(root: Path, names: set[str]) -> list[str]:
-    """Return the files of some names below a folder, relative to it, without hidden ones.
-
-    Args:
-        names: File names that are looked for.
-    """
-    found = []
-    for folder, folders, files in os.walk(root):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        top = os.path.relpath(folder, root)
-        prefix = "" if top == "." else Path(top).as_posix() + "/"
-        found += [prefix + name for name in files if name in names and not name.startswith("._")]
-    return sorted(found)
-
-
-def listing(names: Iterable) -> str:
-    """Return the first three names, and how many more there are."""
-    names = [str(name) for name in names]
-    return ", ".join(names[:3]) + (f" and {len(names) - 3:,} more" if len(names) > 3 else "")
+def esc50_names(names: Container[str]) -> dict[int, str]:
+    """Return the names of ESC-50's classes among some names, by the number in the names of its recordings."""
+    try:
+        return {number: name for number, name in enumerate(class_names("esc50")) if name in names}
+    except OSError:  # an installed package is without data/
+        return {}
 
 
 def count_folds(folder: Path) -> int:

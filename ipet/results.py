@@ -108,9 +108,9 @@ STATE = {
     "backbone": or_none(WORD),
     "optimizer": DICT,
     "scaler": DICT,
-    "task": DICT,
 }
 STATE_TOO = {
+    "task": DICT,
     "skipped_in_a_row": COUNT,
     "lengths": Kind(
         "whole numbers",

@@ -11,6 +11,7 @@ import numpy as np
 from ipet import plots
 from ipet.checkpoint import read_json
 from ipet.compare import flat, title_of
+from ipet.epoch_losses import loss_curves
 from ipet.excerpts import SECONDS, evaluated_clips, trial_clips, write_excerpt
 from ipet.mistakes import Row, confused_pairs, hardest_trials, surest_mistakes
 from ipet.page import Figure, Page, Section, Sound, Table, Text, drawn
@@ -27,7 +28,16 @@ from ipet.report import (
     told,
 )
 from ipet.segments import Segment, source_name
-from ipet.summary import SHARES, TITLES, cell_order, in_percent, notes_of
+from ipet.summary import (
+    TITLES,
+    cell_order,
+    detail_shown,
+    in_percent,
+    interval_shown,
+    notes_of,
+    original_rows,
+    original_title,
+)
 from ipet.verification_metrics import det_curve
 
 MOST_PAIRS = 15  # of classes, clips or trials in a table of mistakes
@@ -127,12 +137,16 @@ def result_blocks(run: Run) -> Blocks:
     blocks.append(Text(f"Reported is {reported}."))
     if summary["details"]:
         shown = [
-            [name, f"{in_percent(value)} %" if name.startswith(SHARES) else f"{value:.4f}"]
+            [name, " ".join([detail_shown(name, value), *interval_shown(name, summary)])]
             for name, value in summary["details"].items()
         ]
         blocks.append(
             Table("Further metrics under the reported protocol", ["metric", "mean"], shown, ["mean"])
         )
+    if summary["original"]:
+        title = original_title(summary)
+        head = ["metric", "last epoch", "best epoch"]
+        blocks.append(Table(title[0].upper() + title[1:], head, original_rows(summary), head[1:]))
     if summary["without_hearing"] is not None:
         constant = in_percent(summary["without_hearing"])
         blocks.append(Text(f"Always answering the most frequent training class gives {constant} %."))
@@ -143,10 +157,7 @@ def curve_blocks(run: Run) -> Blocks:
     """The watched metric and the training loss of every cell over the epochs."""
     curves, name = curves_of(run)
     blocks: Blocks = [curve_figure(curves, name)]
-    losses = {
-        cell: [(row["epoch"], row["train_loss"]) for row in result["history"] if "train_loss" in row]
-        for cell, result in run.results.items()
-    }
+    losses = loss_curves(run.folder, run.results)
     return [*blocks, curve_figure(losses, "training loss")] if all(losses.values()) else blocks
 
 

@@ -1,12 +1,17 @@
 """Parts of recordings: from ``start`` to ``end`` in seconds."""
 
 import math
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
 from torch import Tensor
 
-from ipet.audio import SAMPLE_RATE, Recordings, read_audio
+from ipet.audio import SAMPLE_RATE, ClipError, Recordings, read_audio
+
+ROUNDING = 0.1  # seconds by which a part may end after its recording: annotations are rounded
+THREADS = 8  # that read lengths
 
 
 def sample_span(start: float, end: float) -> tuple[int, int | None]:
@@ -47,3 +52,35 @@ def read_source(source: Path | Segment) -> Tensor:
     if isinstance(source, Segment):
         return Recordings().read(source.path, *sample_span(source.start, source.end))
     return read_audio(source)
+
+
+def check_segments(clips: Iterable) -> None:
+    """Raise ClipError where a part is outside its recording; unreadable recordings are skipped.
+
+    Args:
+        clips: Clips of lists (``ipet.lists.Clip``).
+    """
+    segments = [clip for clip in clips if clip.is_segment]
+    paths = list(dict.fromkeys(clip.path for clip in segments))
+    with ThreadPoolExecutor(THREADS) as pool:
+        seconds = dict(zip(paths, pool.map(seconds_of, paths)))
+    outside = [clip for clip in segments if lies_outside(clip.start, clip.end, seconds[clip.path])]
+    if outside:
+        first = outside[0]
+        raise ClipError(
+            f"{first.where}: {first.source} is outside its recording of {seconds[first.path]:.2f} s, as "
+            f"{len(outside):,} of {len(segments):,} clips with times do; start and end are in seconds"
+        )
+
+
+def seconds_of(path: Path) -> float:
+    """Return the length of a recording in seconds; infinity where it cannot be read, which others report."""
+    try:
+        return Recordings().length(path) / SAMPLE_RATE
+    except (ClipError, OSError):
+        return math.inf
+
+
+def lies_outside(start: float, end: float, length: float) -> bool:
+    """Return whether a part begins after its recording, or ends later than rounding explains."""
+    return start >= length or (end < math.inf and end > length + ROUNDING)

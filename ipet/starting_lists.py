@@ -12,10 +12,11 @@ import hashlib
 import io
 import json
 import os
-import threading
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
+from uuid import uuid4
 
 from ipet.clip_entries import ListedClip, list_text
 from ipet.input_report import InputReport
@@ -23,20 +24,21 @@ from ipet.published_lists import (
     Published,
     check_fit,
     check_tables,
-    find_recordings,
     is_published,
-    listing,
     read_labels,
     read_list,
     read_published,
     read_text,
-    recordings_below,
     tables_in,
 )
+from ipet.recording_search import find_recordings, listing, recordings_below
 from ipet.releases import ORIGIN, RELEASES, DataRoot, below, data_root, release_of
 
 FEWEST_FOUND = 0.1  # share of the listed recordings: less is another folder, not an incomplete release
 NAMED_BY_PATH = ("gtzan", "speechcommands")  # whose paths name the classes
+OWN_LISTS = re.compile(
+    r"labels\.csv|((train|eval)(_\d+)?|valid|test|stats|origin)\.json|trials(_\w+)?\.txt|\..*"
+)
 
 
 class StartingLists(NamedTuple):
@@ -81,7 +83,8 @@ def starting_lists(lists: Path, root: Path, fallback: Path) -> StartingLists:
     if RELEASES[name].num_train and not (lists / "train.json").is_file():
         found = complete(name, lists, place, fallback)
     found.notes.insert(0, f"{RELEASES[name].title}: recordings in {place.describe()}")
-    return found
+    strangers = report_strangers(lists)
+    return found._replace(reports=[*strangers, *found.reports])
 
 
 def others_than_labels(lists: Path) -> list[Path]:
@@ -101,6 +104,18 @@ def check_shipped(name: str, lists: Path) -> None:
         for path in sorted(lists.glob("*.json")):
             if path.name.startswith(("train", "eval", "valid", "test")) and (clips := read_list(path)):
                 check_fit(path, clips, read_labels(table), table)
+
+
+def report_strangers(lists: Path) -> list[InputReport]:
+    """Return a report on lists among the shipped ones that no run reads; none if there are no such lists."""
+    report = InputReport(str(lists))
+    remedy = "put published lists into a folder for -path_list"
+    for path in sorted(lists.iterdir()):
+        if OWN_LISTS.fullmatch(path.name):
+            report.use("lists")
+        elif path.suffix in (".json", ".csv", ".txt") or (path.is_dir() and "trials" in path.name):
+            report.leave_out("lists", path.name, "not one of the shipped lists", remedy)
+    return [report] if report.left_out else []
 
 
 # The training list of a release ----------------------------------------------------------------------
@@ -143,44 +158,55 @@ def remaining(name: str, lists: Path, root: DataRoot) -> tuple[list[ListedClip],
         lists: Holds its label table, and the lists of the clips that are not for training.
         root: Where its recordings lie.
     """
-    mid_of = {display_name: mid for mid, display_name in read_labels(lists / "labels.csv")}
+    fold = str if root.same_case else str.casefold
+    class_of = {fold(label): (label, mid) for mid, label in read_labels(lists / "labels.csv")}
     held_out = {
-        wav
+        fold(wav)
         for path in ("valid.json", "test.json")
         if (lists / path).is_file()
         for wav, *_ in read_list(lists / path)
     }
     prefix, folder = root.folders[0]
     top, report = root.path / folder, InputReport(str(root.path / folder))
-    clips = []
+    clips, lacking = [], dict(class_of)
     for class_folder in below(top):
-        label = class_folder.name
-        if label not in mid_of:
-            if not any(wav.startswith(tuple(f"{p}{label}/" for p in ("", "test/wav/"))) for wav in held_out):
-                report.leave_out("folders", label, "not a class of the label table")
+        if fold(class_folder.name) not in class_of:
+            starts = tuple(fold(f"{start}{class_folder.name}/") for start in ("", "test/wav/"))
+            if not any(wav.startswith(starts) for wav in held_out):
+                report.leave_out("folders", class_folder.name, "not a class of the label table")
             continue
         report.use("folders")
-        found = sorted(wavs_below(class_folder))
+        label, mid = class_of[fold(class_folder.name)]
         start = f"{prefix}/{label}" if prefix else label
-        clips += [ListedClip(f"{start}/{wav}", mid_of[label]) for wav in found]
-    clips = sorted(clip for clip in clips if clip.wav not in held_out)
+        wavs = (f"{start}/{wav}" for wav in wavs_below(class_folder, root.extension))
+        found = [ListedClip(wav, mid) for wav in wavs if fold(wav) not in held_out]
+        if found:
+            lacking.pop(fold(label))
+        clips += found
     report.use("recordings", len(clips))
-    return clips, report
+    report.use("classes", len(class_of) - len(lacking))
+    for label, _ in lacking.values():
+        report.leave_out("classes", label, "no recording of it is there to train on")
+    return sorted(clips), report
 
 
-def wavs_below(folder: Path) -> list[str]:
-    """Return the WAV files in a folder and one folder below it, relative to it."""
+def wavs_below(folder: Path, extension: str) -> list[str]:
+    """Return the recordings in a folder and one folder below it, relative to it, as lists call them.
+
+    Args:
+        extension: Extension of the recordings; the lists' is ``.wav``.
+    """
     found = []
     with os.scandir(folder) as entries:
         for entry in entries:
             if entry.name.startswith("."):  # macOS leaves ._right.wav next to right.wav
                 continue
-            if entry.name.lower().endswith(".wav"):
+            if entry.name.endswith(extension):
                 found.append(entry.name)
             elif entry.is_dir():
                 names = (inner.name for inner in os.scandir(entry.path))
-                found += [f"{entry.name}/{n}" for n in names if n.lower().endswith(".wav") and n[0] != "."]
-    return found
+                found += [f"{entry.name}/{n}" for n in names if n.endswith(extension) and n[0] != "."]
+    return sorted(name.removesuffix(extension) + ".wav" for name in found)
 
 
 # Published lists -------------------------------------------------------------------------------------
@@ -225,13 +251,33 @@ def convert(published: Published, root: Path, fallback: Path) -> StartingLists:
             raise FileNotFoundError(f"{published.folder}: no recording of {name} is in {root}")
         texts[f"{name}.json"] = list_text(found)
     for name, path in published.trials.items():
-        texts[name] = read_text(path)
+        texts[name] = without_missing(path, missing, report)
     write_all(folder, {**texts, ORIGIN: origin("", published.folder, report)})
     note = (
         f"{published.folder}: published lists with the label table {published.table.name}; with the paths of "
         f"this machine they are in {folder}"
     )
     return StartingLists(folder, [note], [report])
+
+
+def without_missing(path: Path, missing: Iterable[str], report: InputReport) -> str:
+    """Return the text of a trial list without the trials of missing recordings, which are counted."""
+    missing = {end for wav in missing for end in path_ends(wav)}
+    kept = []
+    for line in read_text(path).splitlines(keepends=True):
+        lacking = missing.intersection(line.split()[1:])
+        if lacking:
+            report.leave_out("trials", line.strip(), f"a recording of {path.name} is missing")
+        else:
+            kept.append(line)
+    report.use("trials", len(kept))
+    return "".join(kept)
+
+
+def path_ends(wav: str) -> list[str]:
+    """Return a path and every end of it: ``a/b/c.wav``, ``b/c.wav``, ``c.wav``."""
+    parts = wav.split("/")
+    return [wav, *("/".join(parts[start:]) for start in range(1, len(parts)))]
 
 
 def trial_clips(text: str) -> list[ListedClip]:
@@ -276,8 +322,8 @@ def write_all(folder: Path, texts: Mapping[str, str]) -> None:
 
 
 def write(path: Path, text: str) -> None:
-    """Write a file atomically; several processes may write the same one."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.tmp")
+    """Write a file atomically; several processes, of several machines, may write the same one."""
+    temporary = path.with_name(f".{path.name}.{uuid4().hex}.tmp")
     try:
         with open(temporary, "w", encoding="utf-8", newline="") as file:
             file.write(text)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ipet.checkpoint import read_json
 from ipet.experiment import load_module, run_folder, settings_of
-from ipet.list_digests import hashed_names
+from ipet.list_digests import VERSION, hashed_names
 from ipet.lists import read_labels
 from ipet.speaker_split import default_number
 from ipet.splits import Cell
@@ -148,7 +148,7 @@ def lists_sha256(folder: Path, trials: Iterable[Path] = ()) -> str:
         digest.update(repr((file, rows)).encode())
     for path in sorted(trials):
         digest.update(repr(path.name).encode() + (path.read_bytes() if path.is_file() else b""))
-    return digest.hexdigest()
+    return VERSION + digest.hexdigest()
 
 
 def distributions(task: Sweep) -> dict:

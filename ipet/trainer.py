@@ -553,7 +553,7 @@ class Trainer:
             raise ValueError(f"{path}: damaged: its 'scaler' ({error}); expected the state of one") from None
         for name in ("epoch", "step", "epoch_losses", "skipped", "seconds", "history", "last", "best"):
             setattr(self, name, training[name])
-        self.restore_task_state(path, training["task"])
+        self.restore_task_state(path, training.get("task", {}))  # none: of an earlier version
         lengths = training.get("lengths")  # none: it began without batches of like length
         self.batches.lengths = None if lengths is None else lengths.numpy()
         self.skipped_in_a_row = training.get("skipped_in_a_row", 0)  # not in an earlier version's

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ipet.files import known_recordings
+from ipet.audio_formats import scan_recordings
+from ipet.input_report import InputReport
 from ipet.lists import Clip, below
 from ipet.printable import CONTROL, spelt
 
@@ -102,6 +103,12 @@ def read_clip_trials(
     Returns:
         [N, 2] positions in ``clips`` and [N] bool, True for targets.
     """
+    parts = [clip for clip in clips if clip.is_segment]
+    if parts:
+        raise ValueError(
+            f"{parts[0].where}: {parts[0].source} is a part of a recording, as {len(parts):,} of "
+            f"{len(clips):,} clips; trials name whole recordings: remove start and end"
+        )
     first = {clip.path: i for i, clip in reversed(list(enumerate(clips)))}
     return read_trials(path, {clip.name: first[clip.path] for clip in clips}, root)
 
@@ -242,7 +249,7 @@ def trial_files(trials: Path, names: Iterable[str], root: Path) -> dict[str, Pat
     absent = [name for name, file in files.items() if not file.exists()]
     if absent and root.is_dir():
         try:
-            recordings = known_recordings([root])
+            recordings = scan_recordings([root], InputReport(str(root)))
         except FileNotFoundError:
             recordings = []
         there = {p.relative_to(root).as_posix(): i for i, p in enumerate(recordings)}

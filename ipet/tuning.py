@@ -33,7 +33,7 @@ position, as those of AST have no positional embedding: the bias towards them is
 Source: Integrated Parameter-Efficient Tuning for General-Purpose Audio Models (ICASSP 2023).
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -43,6 +43,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ipet.attention import attention, split_heads
+from ipet.frozen_norms import keep_statistics
 from ipet.names import own_name
 
 INITS = ("zero", "normal")
@@ -140,6 +141,7 @@ def tunes(*layers: str) -> Callable:
 class TunedLayer(nn.Module):
     """A frozen library layer with its prompts, its prefixes and its adapter."""
 
+    mask_dims: tuple[int, ...] = (4,)  # of an attention mask of the layer's model
     compute_attention = staticmethod(attention)  # ``insight`` gives a layer one that looks on
 
     def __init__(self, layer: nn.Module, width: int, tuning: Tuning):
@@ -161,12 +163,39 @@ class TunedLayer(nn.Module):
 
         self.register_forward_hook(heard_by_the_layers_hooks)
 
-    def __call__(self, *args, **kwargs):
-        """Recomputed in the backward pass where transformers' checkpointing is on, as its own layers are."""
+    def __call__(self, *inputs, **kwargs):
+        """Compute, and once more in the backward pass where transformers' checkpointing is on."""
         forward = super().__call__
+        self.check_options(kwargs)
         if self.training and getattr(self.layer, "gradient_checkpointing", False):
-            return self.layer._gradient_checkpointing_func(partial(forward, **kwargs), *args)
-        return forward(*args, **kwargs)
+            checkpoint = self.layer._gradient_checkpointing_func
+            if getattr(checkpoint, "keywords", {}).get("use_reentrant", True) and torch.is_grad_enabled():
+                # The reentrant form gives no gradient to parameters unless an input has one.
+                inputs = tuple(with_gradient(x) if i == 0 else x for i, x in enumerate(inputs))
+            return checkpoint(partial(forward, **kwargs), *inputs)
+        return forward(*inputs, **kwargs)
+
+    def check_options(self, options: Mapping) -> None:
+        """Refuse what a model asks of its layers and a tuned layer cannot do.
+
+        Args:
+            options: Keyword arguments of the layer.
+
+        Raises:
+            ValueError: Attention weights are wanted, or the mask is one of flex or flash attention.
+        """
+        if options.get("output_attentions"):
+            raise ValueError(
+                "output_attentions: a tuned layer computes no attention weights; expected a model without "
+                "it, or one that is not tuned"
+            )
+        mask = options.get("attention_mask")
+        if mask is not None and (not isinstance(mask, Tensor) or mask.ndim not in self.mask_dims):
+            shape = list(mask.shape) if isinstance(mask, Tensor) else type(mask).__name__
+            raise ValueError(
+                f"attention_mask is {shape}, of flash or flex attention, which a tuned layer lacks; "
+                'load the model with attn_implementation="sdpa" or "eager"'
+            )
 
     @property
     def num_heads(self) -> int:
@@ -197,6 +226,11 @@ class TunedLayer(nn.Module):
             return None
         keys, values = (torch.cat(part, dim=2) for part in zip(*parts))
         return keys, values
+
+
+def with_gradient(x: Tensor) -> Tensor:
+    """Return the same values as a tensor that requires a gradient."""
+    return x if x.requires_grad else x.detach().requires_grad_(True)
 
 
 def heard_by_the_layers_hooks(tuned: TunedLayer, inputs: tuple, output):
@@ -308,6 +342,8 @@ class WavLMLayer(PostNormLayer):
     Source: WavLM (Chen et al. 2022).
     """
 
+    mask_dims = (2,)  # [B, T], which transformers' WavLM hands on as it is
+
     def forward(self, x: Tensor, attention_mask=None, position_bias=None, **kwargs) -> tuple[Tensor, Tensor]:
         """[B, T, D], mask [B, T] or None, bias [B H, T, T] or None -> [B, T, D] and the bias."""
         if position_bias is None:
@@ -360,12 +396,15 @@ def freeze(backbone: nn.Module) -> nn.Module:
             # Without it transformers asks for the gradient of the frozen convolutions' output. (Only
             # two of the three models have the public freeze_feature_encoder, which does no more.)
             module._freeze_parameters()
+    keep_statistics(backbone)
     backbone.frozen = True
     return backbone
 
 
 def wrap_layers(backbone: nn.Module, tuning: Tuning) -> nn.Module:
     """Put each of a backbone's layers into a ``TunedLayer``, in place.
+
+    What is inserted has the device and the floating-point type of its layer.
 
     Raises:
         TypeError: none of its layers is of a known kind.
@@ -374,8 +413,27 @@ def wrap_layers(backbone: nn.Module, tuning: Tuning) -> nn.Module:
     for module in list(backbone.modules()):
         for name, child in list(module.named_children()):
             if id(child) in known:
-                setattr(module, name, TUNED[full_name(child)](child, tuning).train(child.training))
+                tuned = TUNED[full_name(child)](child, tuning).train(child.training)
+                move_inserted(tuned)
+                setattr(module, name, tuned)
     return backbone
+
+
+def move_inserted(tuned: TunedLayer) -> None:
+    """Give what was inserted into a layer the layer's device and floating-point type, in place."""
+    like = next((p for p in tuned.layer.parameters() if p.is_floating_point()), None)
+    if like is None:
+        return
+    device = like.device
+    if device.type == "meta" and hasattr(tuned.layer, "_hf_hook"):  # offloaded by accelerate
+        device = getattr(tuned.layer._hf_hook, "execution_device", None) or device
+    inserted = [
+        tuned,
+        *(m for name, child in tuned.named_children() if name != "layer" for m in child.modules()),
+    ]
+    for module in inserted:
+        for name, parameter in list(module.named_parameters(recurse=False)):
+            setattr(module, name, nn.Parameter(parameter.detach().to(device, like.dtype)))
 
 
 def library_layers(backbone: nn.Module) -> list[nn.Module]:

@@ -7,17 +7,17 @@ A row's outcome is part of the one line that is said, ``...`` standing for what 
 """
 
 import os
-from collections.abc import Callable
-from typing import NamedTuple
 
 import numpy as np
 import torch
 
+from malformed_tables import OWN
 from spoiling import (
     HOUR,
     JSON,
     RATE,
     TENSORS,
+    Row,
     absolute,
     absolute_twice,
     bomb,
@@ -48,17 +48,6 @@ from spoiling import (
     trials,
     written,
 )
-
-
-class Row(NamedTuple):
-    """An input."""
-
-    name: str  # what it is
-    make: Callable | list  # makes it of a sound one; or the words of a command line
-    outcome: str
-    file: str = "wav/train_1_3.wav"  # of a recording
-    when: str = "before training"  # or when it is decoded
-
 
 # Recordings: make(path) writes one -----------------------------------------------------------------
 
@@ -163,6 +152,16 @@ LISTS = [
     Row("a clip without a path", entry(wav=None), "train_1.json: clip 3 lacks 'wav'; found {"),
     Row("a clip without a label", entry(labels=None), "train_1.json: clip 3 lacks 'labels'; found {"),
     Row("an empty label", entry(labels=""), "train_1.json: clip 3 (... has no label, as 1 of 13 clips"),
+    Row("a part of a recording", entry(start=0.1, end=0.2), "fine: 13 clips"),
+    Row("a part outside its recording", entry(start=30), "clip 3: ... [30 to end] is outside its recording"),
+    Row(
+        "an end before its start", entry(start=0.2, end=0.1), "train_1.json: clip 3: ends at 0.1 s and starts"
+    ),
+    Row(
+        "a time that is a text",
+        entry(start="0.1"),
+        "clip 3: 'start' is \"0.1\"; expected seconds of at least 0",
+    ),
     Row("a label that is a number", entry(labels=3), "train_1.json: clip 3 lacks 'labels'; found {"),
     Row(
         "an unknown label",
@@ -484,6 +483,10 @@ def matches(outcome: str, line: str) -> bool:
 TABLES = {
     "Recordings": (RECORDINGS, "in a training list, and to `python3 -m ipet predict`"),
     "Lists and labels": (LISTS, "`train_1.json` or `labels.csv` in the folder of `-path_list`"),
+    "Tables and folders": (
+        OWN,
+        "to `python3 data/prepare.py folder own`, as class folders or by `-csv own.csv`",
+    ),
     "Trials": (TRIALS, "`trials.txt` of a VoxCeleb experiment"),
     "Command lines": (ARGUMENTS, "behind `python3 main.py`"),
     "Adapters": (ADAPTERS, "the folder that `python3 -m ipet predict` is given"),
@@ -509,7 +512,8 @@ def document() -> str:
         "traceback; `...` stands for what differs from case to case. A recording's error is told before",
         "training where its header shows it, otherwise when it is decoded. With `-on_bad_audio skip` all are",
         "decoded before training; the clips that are refused here are left out, counted and listed in",
-        "`skipped_clips.json`, and the others keep their order.",
+        "`skipped_clips.json`, and the others keep their order. What is doubtful or left out of a table or a",
+        "folder is told in a line that begins with `warning:`.",
     ]
     for title, (rows, place) in TABLES.items():
         recordings = rows is RECORDINGS

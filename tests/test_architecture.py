@@ -14,10 +14,10 @@ LEVELS = [
         *("files", "limits", "printable", "kinds", "serve_gate", "input_report", "list_files"),
         *("noise_releases", "label_names", "clip_entries"),
     },
-    {"parsing", "published_lists", "label_findings", "audio_formats", "mpeg"},
+    {"parsing", "recording_search", "label_findings", "audio_formats", "mpeg"},
     {"releases", "audio_structure"},
-    {"starting_lists", "audio_chunks", "audio_streams"},
-    {"audio_containers"},
+    {"published_lists", "audio_chunks", "audio_streams"},
+    {"starting_lists", "audio_containers"},
     {"audio_decoders"},
     {
         *(
@@ -33,16 +33,26 @@ LEVELS = [
         ),
         *("interruption", "kept", "loopback", "precision", "schedule"),
     },
-    {"attention", "description", "names", "experiment", "intervals", "sharded", "ast_weights", "segments"},
+    {
+        "attention",
+        "description",
+        "names",
+        "experiment",
+        "intervals",
+        "sharded",
+        "ast_weights",
+        "segments",
+        "frozen_norms",
+    },
     {"tuning"},
     {
         *("features", "lists", "augment", "checkpoint", "memory", "methods", "recipe", "scoring"),
         *("layer_kinds", "insight", "folds", "shared_memory"),
     },
-    {"loggers", "results", "ending", "extension", "trials", "list_digests"},
+    {"loggers", "results", "original_metrics", "ending", "extension", "trials", "list_digests"},
     {
         *("datasets", "backbones", "multitask", "logbook", "cache", "corruption"),
-        *("moments", "fingerprint", "summary", "plots", "saved", "excerpts", "page"),
+        *("moments", "fingerprint", "summary", "epoch_losses", "plots", "saved", "excerpts", "page"),
     },
     {
         *("speaker_split", "models", "updates", "inference", "library", "report"),

@@ -1,6 +1,7 @@
 """Temperature, calibration error and thresholds: against closed forms, and in a run."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,7 +10,15 @@ from scipy.special import softmax
 from sklearn.metrics import f1_score
 
 from ipet import inference
-from ipet.calibration import best_thresholds, calibration_error, clip_scores, fit_temperature, probabilities
+from ipet.calibration import (
+    best_thresholds,
+    calibration_error,
+    clip_scores,
+    fit_temperature,
+    original_predictions,
+    probabilities,
+)
+from ipet.classification import ClassificationTrainer
 from ipet.trainer import Trainer
 
 from helpers import run_here, tiny, write_lists
@@ -149,3 +158,41 @@ def test_the_temperature_and_the_thresholds_are_used():
     assert [event.name for event in plain.events([window])] == ["rain"]
     assert [event.name for event in tuned.events([window])] == ["dog"]
     assert [event.name for event in tuned.events([window], threshold=0.1)] == ["dog", "rain"]
+
+
+# One rule for segments (A5) -----------------------------------------------------------------------------
+
+SEGMENTS = np.array([[[20.0, 10.0, 0.0], [0.0, 0.2, -5.0]]], dtype=np.float32)  # [1, S, C]
+
+
+def evaluated(outputs, targets, loss):
+    """The values and the scores that a trainer measures."""
+    lists = {"eval": SimpleNamespace(targets=lambda: targets)}
+    trainer = SimpleNamespace(datasets=SimpleNamespace(evaluation=lists), loss=loss, metric="accuracy")
+    return ClassificationTrainer.measure(trainer, "eval", outputs)
+
+
+def answer(outputs, loss):
+    """The probabilities that ``predict`` gives for one clip."""
+    model = torch.nn.Module()
+    model.front_end = SimpleNamespace(num_segments=outputs.shape[0], num_samples=100)
+    model.weight = torch.nn.Parameter(torch.zeros(1))
+    labels = [{"mid": f"/m/{i}", "name": f"class {i}"} for i in range(outputs.shape[1])]
+    return inference.TunedModel(model, inference.Cut(100), {"labels": labels, "loss": loss}).answer(
+        torch.from_numpy(outputs)
+    )
+
+
+def test_evaluation_and_predict_answer_alike_where_sigmoids_would_not():  # A5
+    targets = np.array([[1, 0, 0]], dtype=np.float32)
+    values, kept = evaluated(SEGMENTS, targets, "cce")
+    assert values["accuracy"] == 1.0 and kept["scores"].argmax() == answer(SEGMENTS[0], "cce").argmax() == 0
+    assert original_predictions(SEGMENTS).argmax() == 1  # the original's, which has columns of its own
+
+
+@pytest.mark.parametrize("loss", ["cce", "bce"])
+def test_evaluation_and_predict_answer_every_clip_of_segments_alike(loss):  # A5
+    outputs = 8 * np.random.default_rng(0).standard_normal((200, 5, 6)).astype(np.float32)
+    targets = np.eye(6, dtype=np.float32)[np.arange(200) % 6]
+    _, kept = evaluated(outputs, targets, loss)
+    np.testing.assert_array_equal(kept["scores"].argmax(1), [answer(clip, loss).argmax() for clip in outputs])

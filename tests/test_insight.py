@@ -3,6 +3,7 @@
 import copy
 import csv
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from ipet.insight import LayerWatch, LinearCKA, kinds_of, pooled_states, watched
 from ipet.inspection import HELD, Hearing, change, conditions_of, few_utterances, measure, read_task
 from ipet.methods import apply_method
 from ipet.metrics import accuracy
+from ipet.scoring import score_trials
 from ipet.tuning import Adapter, Tuning, prompts_computed, tuned_layers
 from ipet.verification_metrics import eer
 
@@ -430,3 +432,22 @@ def test_a_list_with_other_labels_is_refused(adapter, lists, tmp_path, capsys):
         [line] = capsys.readouterr().err.splitlines()
         assert line.startswith(f"error: {table}: {said}")
         write_lists(tmp_path, eval_1=2, num_classes=4)
+
+
+@pytest.mark.parametrize("scoring", ["cosine", "mean_distance"])
+def test_trials_are_scored_as_in_the_adapter_s_training(scoring):  # B13
+    embeddings = np.random.default_rng(0).standard_normal((4, 2, 3)).astype(np.float32)
+    pairs = np.array([[0, 1], [2, 3], [0, 3]])
+    hearing = SimpleNamespace(
+        task=SimpleNamespace(pairs=pairs), model=SimpleNamespace(device="cpu", scoring=scoring)
+    )
+    want = score_trials(torch.from_numpy(embeddings), pairs, scoring)
+    np.testing.assert_array_equal(Hearing.scored(hearing, embeddings).scores, want)
+    labels = [{"mid": "/m/0", "name": "a"}, {"mid": "/m/1", "name": "b"}]
+    model = nn.Module()
+    model.front_end, model.weight = (
+        SimpleNamespace(num_segments=1, num_samples=9),
+        nn.Parameter(torch.ones(1)),
+    )
+    description = {"labels": labels, "loss": "cce", "scoring": scoring}
+    assert TunedModel(model, Cut(9), description).scoring == scoring

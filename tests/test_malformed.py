@@ -19,10 +19,22 @@ from ipet.beginning import build_chosen, check, choose_cells
 from ipet.checkpoint import trainable_state
 from ipet.saved import save_adapter
 
-from helpers import experiment, rows, run_here, tiny, write_lists, write_wav
-from malformed import ADAPTERS, ARGUMENTS, LISTS, RECORDINGS, TABLES, TRIALS, WEIGHTS, document, matches
+from helpers import ROOT, experiment, load_script, rows, run_here, tiny, write_lists, write_wav
+from malformed import (
+    ADAPTERS,
+    ARGUMENTS,
+    LISTS,
+    OWN,
+    RECORDINGS,
+    TABLES,
+    TRIALS,
+    WEIGHTS,
+    document,
+    matches,
+)
 from saving import save_backbone, tuned_model
 
+prepare = load_script(ROOT / "data" / "prepare.py", "prepare_malformed_script")
 AST = ["-frame_length", 64, "-fold", 1, "-batch_size", 4, "-epoch", 1]
 REFUSED = [row for row in RECORDINGS if not row.outcome.startswith("fine")]
 FINE = [row for row in RECORDINGS if row.outcome.startswith("fine")]
@@ -140,6 +152,23 @@ def test_a_list_is_read_or_refused_in_one_line_before_training(row, lists, tmp_p
         read("ast_esc50", lists, tmp_path / "runs", "-fold", 1)
     assert_says(row, str(caught.value))
     assert str(caught.value).startswith(f"{lists}") and not (tmp_path / "runs/run").exists()
+
+
+@each(OWN)
+def test_a_table_or_a_folder_is_read_or_refused_or_warned_of(row, tmp_path, capsys):
+    root, out = tmp_path / "own", tmp_path / "lists"
+    root.mkdir()
+    row.make(root)
+    flags = [] if row.name.startswith("folders") else ["-csv", str(root / "own.csv")]
+    status = prepare.main(["folder", str(root), "-out", str(out), *flags])
+    printed, error = capsys.readouterr()
+    if row.outcome.startswith("fine"):
+        assert (status, error) == (0, "")
+        assert ["clips", row.outcome.split()[1]] in [line.split() for line in printed.splitlines()]
+        return
+    assert status == (0 if row.outcome.startswith("warning") else 1)
+    assert_says(row, error.removesuffix("\n"))
+    assert out.exists() == (status == 0)
 
 
 @each(TRIALS)

@@ -5,11 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from ipet.published_lists import find_recordings, is_published, read_published
+from ipet.doctor import doctor
+from ipet.published_lists import is_published, part_of, read_published
+from ipet.recording_search import find_recordings
 from ipet.releases import is_lenient
 from ipet.starting_lists import starting_lists
 
-from helpers import ROOT, experiment, load_script, write_wav
+from helpers import ROOT, experiment, load_script, run_here, write_wav
 
 prepare = load_script(ROOT / "data" / "prepare.py", "prepare_for_published_lists")
 THERE = "/data/somebody/audio"
@@ -128,6 +130,24 @@ def test_lists_as_published_train_without_edits(tmp_path, name):
         assert "esc_all_data.json" in report.warnings()[0] and report.num_left_out("lists") == 1
 
 
+TINY = ["-pretrained", "random", "-size", "tiny", "-frame_length", 32, "-batch_size", 4, "-epoch", 1]
+TINY += ["-num_workers", 0, "-logger="]
+
+
+@pytest.mark.parametrize("backbone", ["ast", "w2v"])
+@pytest.mark.parametrize("name", CLASSES)
+def test_an_experiment_trains_on_published_lists(tmp_path, name, backbone):
+    lists, root = publish(tmp_path, name)
+    flags = ["-name", "exp", "-tags", "tags", "-path_list", lists, "-path_data", root, "-path_run", tmp_path]
+    flags += ["-fold", 2] if name in ("esc50", "gtzan") else []
+    flags += ["-freqm", 0, "-timem", 0] if backbone == "ast" else []
+    flags += ["-add_musan_rir", False] if (backbone, name) == ("w2v", "voxceleb") else []
+    run = run_here(f"{backbone}_{name}", *flags, *TINY)
+    summary = json.loads((run / "summary.json").read_text())
+    assert len(list(run.rglob("result.json"))) == (2 if "-fold" in flags else 1) and summary["protocols"]
+    assert not (lists / "labels.csv").exists()  # nothing is written next to them
+
+
 def test_lists_published_on_this_machine_need_no_root(tmp_path):
     lists, root = publish(tmp_path, "esc50")
     for path in lists.glob("*.json"):
@@ -148,6 +168,15 @@ def test_recordings_that_are_not_there_are_counted_and_named(tmp_path):
         path.unlink()
     with pytest.raises(FileNotFoundError, match=r"18 of its 18 recordings are not in .*-path_data names"):
         starting_lists(lists, root, tmp_path / "fallback")
+
+
+def test_the_doctor_examines_published_lists(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("ipet.doctor.REPOSITORY", tmp_path)
+    lists, root = publish(tmp_path, "gtzan")
+    doctor(lists, root, "-")
+    printed = capsys.readouterr()
+    assert json.loads(printed.out)["unusable"] == {} and "published lists with the label table" in printed.err
+    assert list((tmp_path / "runs/.lists").glob("published_*/train_1.json"))
 
 
 def test_the_same_start_writes_the_same_lists(tmp_path):
@@ -193,7 +222,45 @@ def test_a_label_of_no_table_is_refused(tmp_path):
         read_published(lists)
 
 
+def test_esc50_labels_that_contradict_the_names_of_the_recordings_are_refused(tmp_path):
+    """The number in the name of a recording of ESC-50 is its class."""
+    lists, root = publish(tmp_path, "esc50")
+    other = [f"{i},/m/07rwj{i:02d},{name}" for i, name in enumerate(("rooster", "pig", "dog"))]
+    (lists / "esc_class_labels_indices.csv").write_text("\n".join(["index,mid,display_name", *other]) + "\n")
+    with pytest.raises(ValueError, match=r"A-0\.wav has /m/07rwj00, which is rooster there"):
+        starting_lists(lists, root, tmp_path / "fallback")
+
+
+def test_lists_with_our_names_and_their_own_table_are_read_with_their_table(tmp_path):
+    lists, root = publish(tmp_path, "gtzan")
+    for path in lists.glob("*.json"):
+        path.rename(path.with_name(path.name.removeprefix("gtzan_").replace("_data", "")))
+    assert (lists / "train_1.json").is_file() and is_published(lists)
+    found = starting_lists(lists, root, tmp_path / "fallback")
+    names = datasets_of("gtzan", found.folder, root, 1).train.labels.names
+    assert names == tuple(said for _, said in CLASSES["gtzan"])
+
+
 # Names and places --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("stem", "part", "fold"),
+    [
+        ("esc_train_data_1", "train", "1"),
+        ("train1", "train", "1"),
+        ("gtzan_eval_data_10", "eval", "10"),
+        ("fold3_train", "train", "3"),
+        ("train_fold_2", "train", "2"),
+        ("train_esc50", "train", ""),
+        ("vox1_train", "train", ""),
+        ("dev_vox1", "valid", ""),
+        ("fsd50k_tr_full", "train", ""),
+        ("speechcommands_valid_data", "valid", ""),
+    ],
+)
+def test_names_of_lists_tell_part_and_fold(stem, part, fold):
+    assert part_of(stem) == ([part], fold)
 
 
 def test_voxcelebs_dev_is_trained_on_and_any_other_sets_validates(tmp_path):
@@ -207,6 +274,29 @@ def test_voxcelebs_dev_is_trained_on_and_any_other_sets_validates(tmp_path):
     assert sorted(read_published(lists).lists) == ["test", "train", "valid"]
 
 
+def test_trials_of_a_missing_recording_are_left_out_and_counted(tmp_path):
+    lists, root = publish(tmp_path, "voxceleb")
+    trials = lists / "vox1_trials/veri_test.txt"
+    more = (
+        "1 id10271/video/00001.wav id10271/video/00002.wav\n0 id10271/video/00001.wav id10270/video/00001.wav"
+    )
+    trials.write_text(trials.read_text() + more + "\n")
+    (root / "test/wav/id10270/video/00002.wav").unlink()
+    found = starting_lists(lists, root, tmp_path / "fallback")
+    [report] = found.reports
+    assert report.num_left_out("trials") == 2  # one of them in the list that is not scored
+    assert datasets_of("voxceleb", found.folder, root).trials.targets.tolist() == [False, True, False]
+
+
+def test_recordings_are_found_in_another_case(tmp_path):
+    lists, root = publish(tmp_path, "esc50")
+    (root / "audio").rename(root / "AUDIO")
+    for path in root.rglob("*.wav"):
+        path.rename(path.with_name(path.name.upper()))
+    folder = starting_lists(lists, root, tmp_path / "fallback").folder
+    assert len(datasets_of("esc50", folder, root, 1).train.clips) == 9
+
+
 def test_several_trial_lists_without_vox1_o_are_ambiguous(tmp_path):
     lists, _ = publish(tmp_path, "voxceleb")
     (lists / "vox1_trials/veri_test.txt").rename(lists / "vox1_trials/list_test_all.txt")
@@ -216,12 +306,18 @@ def test_several_trial_lists_without_vox1_o_are_ambiguous(tmp_path):
 
 def test_a_recording_is_the_one_whose_path_ends_alike_for_the_most_parts():
     there = ["dev/wav/id1/v/00001.wav", "dev/wav/id2/v/00001.wav", "test/wav/id1/w/00001.wav"]
-    assert find_recordings(["/x/id2/v/00001.wav", "C:\\x\\id1\\w\\00001.wav", "/x/00002.wav"], there) == {
-        "/x/id2/v/00001.wav": there[1],
-        "C:\\x\\id1\\w\\00001.wav": there[2],
-    }
+    listed = ["/x/id2/v/00001.wav", "C:\\x\\id1\\w\\00001.wav", "/x/id2/v/00002.wav"]
+    assert find_recordings(listed, there) == {listed[0]: there[1], listed[1]: there[2]}
+    copies = ["audio/1.wav", "audio_16k/1.wav"]
+    assert find_recordings(["/x/audio_16k/1.wav"], copies) == {"/x/audio_16k/1.wav": copies[1]}
     with pytest.raises(ValueError, match="could be any of"):
-        find_recordings(["/x/v/00001.wav"], there)
+        find_recordings(["/x/1.wav"], copies)
+
+
+def test_a_missing_recording_is_not_taken_from_another_folder():
+    listed = ["/x/bed/a_nohash_0.wav", "/x/right/a_nohash_0.wav", "/x/right/b_nohash_0.wav"]
+    there = ["bed/a_nohash_0.wav", "zero/b_nohash_0.wav"]
+    assert find_recordings(listed, there) == {listed[0]: there[0]}
 
 
 def test_recordings_of_few_names_are_found_by_their_folders():

@@ -5,7 +5,8 @@ AST's, SSAST's and IPET's own published lists are such files; ``ipet.published_l
 
 from pathlib import Path
 
-from ipet.published_lists import find_recordings, read_published, read_text
+from ipet.published_lists import read_published, read_text
+from ipet.recording_search import find_recordings
 from preparation.checking import check_classes, check_on_disk
 from preparation.lists import Label, Lists, Row, listing
 from preparation.reading import check_root, clip_bytes

@@ -4,17 +4,16 @@ import re
 from pathlib import Path
 
 from ipet.input_report import InputReport
+from ipet.segments import lies_outside
 from preparation.checking import check_classes
 from preparation.contents import duplicates as same_content
 from preparation.contents import lengths, unusable
 from preparation.labels import LabelRules
 from preparation.layout import SPLITS
 from preparation.lists import Clip, Label, Lists, Row, fold_lists, listing
-from preparation.parts import given_places
+from preparation.parts import given_places, redraw
 from preparation.recordings import Found, Recording, from_folders, from_table
 from preparation.splits import check_enough, place_recordings
-
-ROUNDING = 0.1  # seconds by which an event may end after its recording: annotations are rounded
 
 
 def label_classes(names: list[str]) -> list[Label]:
@@ -40,8 +39,8 @@ def check_leaks(recordings: list[Recording], places: list, grouped: str, keep: b
     Args:
         recordings: The clips.
         places: The list of each clip.
-        grouped: What tells the groups; empty: nothing does.
-        keep: Whether shared recordings and equal content are noted instead.
+        grouped: Column or expression of the groups; empty: there are no groups.
+        keep: Flag to note shared recordings and equal content instead.
         root: The data root.
     """
     groups: dict[str, set] = {}
@@ -71,19 +70,19 @@ def check_leaks(recordings: list[Recording], places: list, grouped: str, keep: b
 
 
 def check_times(recordings: list[Recording], root: Path, source: Path) -> None:
-    """Raise ValueError where an event lies outside its recording: it is then of another file."""
+    """Raise ValueError where an event is outside its recording: it is then of another file."""
     segments = [one for one in recordings if one.is_segment]
     length = lengths(root, {one.wav for one in segments})
     outside = [
         f"{one.name} of {length[one.wav]:.2f} s"
         for one in segments
-        if one.start >= length[one.wav] or (one.end < float("inf") and one.end > length[one.wav] + ROUNDING)
+        if lies_outside(one.start, one.end, length[one.wav])
     ]
     if outside:
         raise ValueError(
-            f"{source}: {len(outside):,} of {len(segments):,} events lie outside their recordings: "
-            f"{listing(outside)}; if the times are of other files, leave them out by -columns ignore=START "
-            "ignore=END"
+            f"{source}: {len(outside):,} of {len(segments):,} events are outside their recordings: "
+            f"{listing(outside)}; start and end are in seconds; -columns ignore=START ignore=END leaves the "
+            "times out"
         )
 
 
@@ -137,11 +136,10 @@ def place_clips(
         if folds or split:
             given = "-folds" if folds else "-split"
             raise ValueError(
-                f"{source}: has a split, which is used as it is; leave out {given}, or leave out the split "
-                "by "
-                "-columns ignore=COLUMN, for folders by -layout pooled"
+                f"{source}: has a split, which is used as it is; leave out {given}, or "
+                f"{redraw(found.divided)}"
             )
-        return given_places(recordings, source, found.notes)
+        return given_places(recordings, source, found.notes, found.divided)
     segments = any(one.is_segment for one in recordings)
     if segments and not grouped:
         recordings = [one._replace(group=one.wav) for one in recordings]
@@ -178,15 +176,15 @@ def prepare_folder(
     Args:
         root: One folder for each class, or where the paths of ``csv`` start.
         csv: Table with a path and a label in each row, and perhaps times, a split and groups.
-        group: What stays together: a column of ``csv``, or a regular expression with one group.
+        group: Column of ``csv``, or regular expression with one group, of clips that stay in one list.
         folds: Number of folds; otherwise ``train``, ``valid`` and ``test``.
         split: Shares of these three; 0.7, 0.15 and 0.15 if not given.
-        seed: Of the draw.
+        seed: Seed of the draw.
         duplicates: ``refuse`` or ``keep`` the same content in several lists.
         columns: Pairs of a role and a column of ``csv``.
-        layout: What the folders are: see ``layout.LAYOUTS``; empty: found out.
-        label_separator, fix_labels, missing_labels, no_label: See ``LabelRules``.
-        merge_rows: Whether the labels of several rows of one clip are united.
+        layout: Meaning of the folders, of ``layout.LAYOUTS``; empty: by their names.
+        label_separator, fix_labels, missing_labels, no_label: Fields of ``LabelRules``.
+        merge_rows: Flag to unite the labels of several rows of one clip.
 
     Raises:
         FileNotFoundError: Recordings are missing.

@@ -23,12 +23,12 @@ MISSING_CHOICES = ("refuse", "drop", "class", "none")
 
 @dataclass(frozen=True)
 class LabelRules:
-    """How labels are read.
+    """The rules for reading labels.
 
     Args:
         separator: Text between the labels of a cell, or ``none``; empty: ``;`` and ``|``.
-        fix: Whether spellings of one name are merged, and lists that were written as text are read.
-        missing: For cells that are empty or hold a marker of a missing value: ``refuse``, ``drop`` the row,
+        fix: Flag to merge spellings of one name and to read lists that were written as text.
+        missing: Treatment of empty cells and markers of missing values: ``refuse``, ``drop`` the row,
             take the marker as a ``class``, or ``none``, a clip of no class.
         no_label: Labels or class folders whose clips have no class, such as ``background``.
     """
@@ -40,7 +40,7 @@ class LabelRules:
 
 
 class Cell(NamedTuple):
-    """The text that tells the labels of one recording."""
+    """The text of the labels of one recording."""
 
     text: str
     row: int  # line of the table, or 0 for class folders
@@ -68,10 +68,10 @@ def read_labels(
 
     Args:
         cells: One for each recording of a table, or one for each class folder.
-        rules: How to read them.
+        rules: Rules for reading them.
         source: Path of the table or of the data root; errors begin with it.
         report: Account of what is left out or doubtful.
-        notes: What was decided; it is added to.
+        notes: Decisions so far; new ones are appended.
 
     Raises:
         ValueError: A list was written as text, commas may or may not separate, a label is missing, or a
@@ -112,10 +112,9 @@ def split_cells(
     as_text = [cell for cell, of in zip(cells, lists) if of is not None]
     if as_text and not rules.fix:
         raise ValueError(
-            f"{source}: {len(as_text):,} of {len(cells):,} labels are lists that were written as text, "
-            "such as "
-            f"{as_text[0].text[:80]} ({row_ranges(cell.row for cell in as_text)}); -fix_labels reads them as "
-            "several labels"
+            f"{source}: {len(as_text):,} of {len(cells):,} labels are lists that were written as text, such "
+            f"as {as_text[0].text[:80]} ({row_ranges(cell.row for cell in as_text)}); -fix_labels reads them "
+            "as several labels"
         )
     plain = [cell for cell, of in zip(cells, lists) if of is None]
     separators = separators_of(plain, rules, source, report)
@@ -131,7 +130,7 @@ def separators_of(cells: list[Cell], rules: LabelRules, source: str, report: Inp
     """Return what separates the labels of a cell.
 
     Raises:
-        ValueError: Cells hold commas, and nothing tells whether they separate.
+        ValueError: Cells hold commas, and no flag says whether they separate.
     """
     if rules.separator:
         return () if rules.separator == "none" else (rules.separator,)
@@ -148,9 +147,8 @@ def separators_of(cells: list[Cell], rules: LabelRules, source: str, report: Inp
     if commas:
         raise ValueError(
             f"{source}: {len(commas):,} of {len(cells):,} labels hold commas, such as "
-            f"{commas[0].text.strip()[:80]!r} ({row_ranges(cell.row for cell in commas)}): one label or "
-            "several; "
-            "-label_separator none keeps them whole, -label_separator , separates them"
+            f"{commas[0].text.strip()[:80]!r} ({row_ranges(cell.row for cell in commas)}), and may be one "
+            "label or several; -label_separator none keeps them whole, -label_separator , separates them"
         )
     return (";", "|")
 
@@ -173,7 +171,7 @@ def drop_missing(
     """Return the labels without those that mean none; None for a row that is left out.
 
     Raises:
-        ValueError: A label is missing and no flag says what that means, or a clip has a label and none.
+        ValueError: A label is missing and no flag decides what that means, or a clip has a label and none.
     """
     nothing = {clean_name(name) for name in rules.no_label}
     unclear, found = [], []
@@ -183,8 +181,7 @@ def drop_missing(
             where = f"{source}, line {cell.row}" if cell.row else source
             raise ValueError(
                 f"{where}: has the label {listing(kept)} and {listing(set(names) - set(kept))}, which "
-                "-no_label "
-                "says means none"
+                "-no_label says means none"
             )
         missing = [name for name in kept if is_missing(name)]
         if missing and (rules.missing == "refuse" or (rules.missing == "class" and "" in missing)):
@@ -219,7 +216,7 @@ def unify_spellings(
     report: InputReport,
     notes: list[str],
 ) -> list[tuple[str, ...] | None]:
-    """Merge the spellings of one name where ``rules.fix`` says so, and report them otherwise."""
+    """Merge the spellings of one name where ``rules.fix`` is set, and report them otherwise."""
     rows: dict[str, list[Cell]] = {}
     for cell, names in zip(cells, found):
         for name in names or ():

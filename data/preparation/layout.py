@@ -1,10 +1,10 @@
-"""What the folders of a user's data root are: classes, or the parts of a split with class folders in them."""
+"""The meaning of a user's folders: classes, or parts of a split that hold class folders."""
 
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from ipet.label_names import fold_folders, fold_of, may_be_part, part_of
+from ipet.label_names import FOLD_WORDS, fold_folders, fold_of, may_be_part, part_of
 from preparation.lists import listing
 
 SPLITS = ("train", "valid", "test")
@@ -24,8 +24,7 @@ WRAPPERS = {
 LAYOUTS = ("classes", "parts", "pooled")
 HELP = (
     "-layout classes takes every folder as a class, or -csv FILE with the columns path, label and split "
-    "names "
-    "the lists"
+    "names the lists"
 )
 
 
@@ -70,7 +69,7 @@ def split_layout(root: Path, folders: dict[str, tuple[str, ...]], chosen: str) -
         check_class_folders(root, folders, parts)
         return 0, parts
     folds = fold_folders(tops)
-    if folds and (any(fold_of(name)[0] for name in folds) or chosen):
+    if folds and (all(fold_of(name)[0] in FOLD_WORDS for name in folds) or chosen):
         check_class_folders(root, folders, folds)
         return 0, {name: str(number) for name, number in folds.items()}
     check_numbers(root, folders, tops, folds)
@@ -83,35 +82,48 @@ def split_layout(root: Path, folders: dict[str, tuple[str, ...]], chosen: str) -
 
 
 def inner_layout(root: Path, folders: dict[str, tuple[str, ...]], chosen: str) -> tuple[int, dict[str, str]]:
-    """Return what ``split_layout`` returns, of parts that lie in the class folders: ``dog/train/1.wav``."""
+    """Return what ``split_layout`` returns, of parts inside the class folders: ``dog/train/1.wav``."""
     for depth in range(1, max(map(len, folders.values()))):
         names = {of[depth] for of in folders.values() if len(of) > depth}
         parts = {name: part_of(name) for name in names if part_of(name)}
-        folds = fold_folders(name for name in names if (fold_of(name) or ("",))[0] in ("fold", "cv"))
+        folds = fold_folders(name for name in names if (fold_of(name) or ("",))[0] in FOLD_WORDS)
         if len(set(parts.values())) > 1 or folds:
             if depth > 1:
                 raise ValueError(
-                    f"{root}: the folders {listing(sorted(parts or folds))} lie {depth} levels deep and "
-                    "may be "
-                    f"parts of a split; {HELP}"
+                    f"{root}: the folders {listing(sorted(parts or folds))} are {depth} levels deep and may "
+                    f"be parts of a split; {HELP}"
                 )
-            return 1, parts if len(set(parts.values())) > 1 else {n: str(k) for n, k in folds.items()}
+            found = parts if len(set(parts.values())) > 1 else {n: str(k) for n, k in folds.items()}
+            check_not_between(root, folders, found, chosen)
+            return 1, found
     if chosen:
         raise ValueError(
             f"{root}: -layout {chosen} expects folders such as train, valid and test, or fold1 and fold2; "
-            "found "
-            f"{listing(sorted({of[0] for of in folders.values()}))}"
+            f"found {listing(sorted({of[0] for of in folders.values()}))}"
         )
     return -1, {}
+
+
+def check_not_between(
+    root: Path, folders: dict[str, tuple[str, ...]], parts: Iterable[str], chosen: str
+) -> None:
+    """Raise ValueError for ``site/train/dog``: the class may be the folder above a part or the one in it."""
+    inside = {of[2] if len(of) > 2 else "" for of in folders.values() if len(of) > 1 and of[1] in parts}
+    tops = {of[0] for of in folders.values()}
+    if "" not in inside and not chosen:
+        raise ValueError(
+            f"{root}: the folders {listing(sorted(parts))} are parts of a split between "
+            f"{listing(sorted(tops))} and {listing(sorted(inside))}, and either may be the classes; -layout "
+            f"parts takes the former; {HELP}"
+        )
 
 
 def check_class_folders(root: Path, folders: dict[str, tuple[str, ...]], parts: Iterable[str]) -> None:
     """Raise ValueError where no part of a split holds class folders."""
     if not any(inner_names(folders.values(), name) for name in parts):
         raise ValueError(
-            f"{root}: its folders {listing(sorted(parts))} are parts of a split and hold no class folders, "
-            "so "
-            f"nothing tells the labels; {HELP}"
+            f"{root}: its folders {listing(sorted(parts))} are parts of a split and hold no class folders "
+            f"with the labels; {HELP}"
         )
 
 
@@ -128,8 +140,7 @@ def check_numbers(
     )
     raise ValueError(
         f"{root}: the numbered folders {listing(sorted(folds, key=folds.get))} may be classes or folds; "
-        "-layout "
-        f"classes takes every folder as a class, {remedy}"
+        f"-layout classes takes every folder as a class, {remedy}"
     )
 
 
@@ -145,7 +156,7 @@ def check_single_part(
     for name in parts:
         if inner_names(folders.values(), name):
             raise ValueError(
-                f"{root}: the folder {name} may be a part of a split or a class beside "
+                f"{root}: the folder {name} may be a part of a split or a class next to "
                 f"{listing(other for other in tops if other != name)}; {HELP}"
             )
 
@@ -156,9 +167,9 @@ def place(
     """Return a recording's class folder and part, or why it has none.
 
     Args:
-        wav: Its path.
-        of: Its folders.
-        depth: Of the folders that are parts; -1: none.
+        wav: Path of the recording.
+        of: Folders of the recording.
+        depth: Depth of the folders that are parts; -1: there are none.
         parts: The part of each of these folders.
         wrapped: Folders of parts in which a wrapper such as ``audio`` holds the class folders.
     """
@@ -175,7 +186,7 @@ def place(
 
 
 def wrapped_parts(folders: dict[str, tuple[str, ...]], parts: Iterable[str]) -> set[str]:
-    """Return the parts whose class folders lie below one folder such as ``audio``."""
+    """Return the parts whose class folders are in one folder such as ``audio``."""
     found = set()
     for name in parts:
         direct = {of[1] for of in folders.values() if of[0] == name and len(of) > 1}

@@ -19,7 +19,7 @@ def plain(path: str) -> str:
 
 
 def relative_to_root(root: Path, path: str | Path) -> str:
-    """Return a path as a list has it: relative to the data root, or absolute outside it."""
+    """Return a path in the form of a list: relative to the data root, or absolute outside it."""
     full = Path(os.path.normpath(root / path))
     return (full.relative_to(root) if full.is_relative_to(root) else full).as_posix()
 
@@ -56,8 +56,9 @@ class Finder:
             ValueError: Several recordings fit.
         """
         text = written.strip()
-        if os.path.isfile(self.root / text):
-            return relative_to_root(self.root, text), ""
+        for exact in (written, text):
+            if os.path.isfile(self.root / exact):
+                return relative_to_root(self.root, exact), ""
         slashed = re.sub(r"^file://", "", text).replace("\\", "/")
         if slashed != text and os.path.isfile(self.root / slashed):
             return relative_to_root(self.root, slashed), "backslashes read as slashes"
@@ -85,7 +86,7 @@ class Finder:
 
     @staticmethod
     def shared(wav: str, parts: list[str]) -> int:
-        """Return how many parts two paths have alike from their ends, the last one with or without suffix."""
+        """Return how many parts two paths share from their ends, the last one with or without suffix."""
         count = 1
         for one, other in zip(reversed(plain(wav).split("/")[:-1]), reversed(parts[:-1])):
             if one != other:
@@ -112,10 +113,10 @@ def resolve_paths(
     """Return the recording of each row, relative to the data root or absolute outside it.
 
     Args:
-        root: Where relative paths start.
+        root: Folder that relative paths start from.
         rows: Line and written path.
         source: The table, for errors.
-        notes: What was decided; it is added to.
+        notes: Decisions so far; new ones are appended.
 
     Raises:
         FileNotFoundError: Recordings are missing.
@@ -139,8 +140,7 @@ def resolve_paths(
         names = list(dict.fromkeys(missing))
         raise FileNotFoundError(
             f"{source}: {len(names):,} of its {len({written for _, written in rows}):,} recordings are not "
-            "in "
-            f"{root}: {listing(names)}"
+            f"in {root}: {listing(names)}"
         )
     for way, examples in how.items():
         notes.append(f"{len(examples):,} of {len(rows):,} paths: {way}, such as {examples[0]}")

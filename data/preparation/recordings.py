@@ -45,7 +45,7 @@ class Recording(NamedTuple):
 
     @property
     def is_segment(self) -> bool:
-        """Whether the clip is a part of its recording."""
+        """True for a clip that is a part of its recording."""
         return self.start > 0 or self.end < math.inf
 
     @property
@@ -58,11 +58,12 @@ class Recording(NamedTuple):
 
 
 class Found(NamedTuple):
-    """What was read: the clips, and how they are to be kept together."""
+    """The clips of a folder or a table, and their groups and split."""
 
     recordings: list[Recording]
     notes: list[str]
-    grouped: str = ""  # what tells the groups: a column or an expression
+    grouped: str = ""  # the column or expression of the groups
+    divided: str = ""  # the column of the split; empty: folders, or no split
 
 
 # Class folders ------------------------------------------------------------------------------------
@@ -74,8 +75,8 @@ def from_folders(root: Path, group: str | None, rules: LabelRules, layout: str, 
     Args:
         root: The data root, with one folder for each class, or with folders of a split that hold these.
         group: Regular expression; its one group, searched in the relative path, is the recording's.
-        rules: How the names of the folders are read.
-        layout: Of ``LAYOUTS``; empty: found out.
+        rules: Rules for reading the names of the folders.
+        layout: Meaning of the folders, of ``LAYOUTS``; empty: by their names.
         report: Account of what is used and left out.
 
     Raises:
@@ -117,8 +118,7 @@ def check_speech_commands(root: Path) -> None:
             best = root.parent if folder == root.parent else root
             raise ValueError(
                 f"{root}: {folder} holds {' and '.join(KAGGLE)}, the lists of Speech Commands; use them: "
-                "python3 "
-                f"data/prepare.py speech_commands {best}"
+                f"python3 data/prepare.py speech_commands {best}"
             )
 
 
@@ -132,7 +132,7 @@ def place_by_folders(
     """
     beside = [wav for wav in wavs if "/" not in wav]
     for wav in beside:
-        report.leave_out("recordings", wav, "beside the class folders", "move them into a class folder")
+        report.leave_out("recordings", wav, "next to the class folders", "move them into a class folder")
     folders = folders_of(wav for wav in wavs if "/" in wav)
     depth, parts = split_layout(root, folders, layout) if folders else (-1, {})
     wrapped = wrapped_parts(folders, parts) if depth == 0 else set()
@@ -142,27 +142,39 @@ def place_by_folders(
         if isinstance(one, Placed):
             placed.append(one)
         else:
-            report.leave_out(
-                "recordings", wav, one, "-layout classes, or -csv FILE that names every recording"
-            )
+            remedy = "move them, or name every recording by -csv FILE"
+            report.leave_out("recordings", wav, one, remedy)
     if depth != 0:
         check_not_empty(root, set(names) - {of[0] for of in folders.values()})
     notes = []
+    if depth >= 0 and not layout:
+        check_outside(root, folders, depth, parts)
     if depth >= 0:
         kinds = "folds" if all(part.isdigit() for part in parts.values()) else "parts of a split"
         used = sorted(parts, key=lambda name: (parts[name].zfill(9), name))
         notes.append(
             f"the folders {listing(used)} are taken as {kinds}; -layout pooled draws new lists from all of "
-            "them, "
-            "-layout classes takes them as classes"
+            "them, -layout classes takes them as classes"
         )
         others = sorted(set(names) - set(parts)) if depth == 0 else []
         for name in others:
-            report.leave_out("folders", name, "beside the folders of the split", "-layout classes")
+            report.leave_out("folders", name, "next to the folders of the split", "-layout classes")
         report.use("folders", len(parts))
     else:
         report.use("folders", len({one.name for one in placed}))
     return placed, notes
+
+
+def check_outside(root: Path, folders: dict[str, tuple[str, ...]], depth: int, parts: dict[str, str]) -> None:
+    """Raise ValueError where recordings are in folders that are no part of a split."""
+    outside = [of for of in folders.values() if len(of) <= depth or of[depth] not in parts]
+    if outside:
+        names = sorted({"/".join(of[: depth + 1]) for of in outside})
+        raise ValueError(
+            f"{root}: the folders {listing(sorted(parts))} are parts of a split, and {len(outside):,} "
+            f"recordings are next to them ({listing(names)}); -layout parts leaves these out, -layout pooled "
+            "draws new lists without them, -layout classes takes every folder as a class"
+        )
 
 
 def check_not_empty(root: Path, empty: set[str]) -> None:
@@ -222,12 +234,12 @@ def from_table(
     """Return the clips of a table with a path and a label in each row.
 
     Args:
-        root: Where relative paths start.
+        root: Folder that relative paths start from.
         path: The table. Its times of events, its split or folds and its groups are used, if it has them.
         group: Column of the groups.
-        rules: How labels are read.
+        rules: Rules for reading labels.
         columns: Pairs of a role and a column, by the user.
-        merge_rows: Whether the labels of several rows of one clip are united.
+        merge_rows: Flag to unite the labels of several rows of one clip.
         report: Account of what is used and left out.
 
     Raises:
@@ -265,9 +277,8 @@ def from_table(
         if key in found:
             if not merge_rows or found[key]._replace(classes=names) != one:
                 raise ValueError(
-                    f"{path}, line {line}: {one.name} is listed twice; several labels stand in one row: "
-                    "a;b, or "
-                    "-merge_rows unites the labels of its rows"
+                    f"{path}, line {line}: {one.name} is listed twice; several labels stand in one row, a;b, "
+                    "or -merge_rows unites the labels of its rows"
                 )
             one = one._replace(classes=tuple(dict.fromkeys(found[key].classes + names)))
         report.use("rows")
@@ -278,7 +289,7 @@ def from_table(
     check_groups(recordings, path, grouped)
     report.use("recordings", len({one.wav for one in recordings}))
     finder.report_unlisted(wavs, report)
-    return Found(recordings, notes, grouped)
+    return Found(recordings, notes, grouped, roles.get("split", ""))
 
 
 def group_column(
@@ -292,19 +303,33 @@ def group_column(
     if "group" in roles:
         return roles["group"]
     free = [name for name in table.columns if name not in roles.values() and header_key(name) not in ignored]
-    named = [name for name in free if knows(name, "group")]
-    if len(named) != 1:
-        return ""  # none, or several: each is reported as a column that is not used
-    values = [row[named[0]] for _, row in table.rows]
-    if len({*zip(values, classes)}) == len({*classes}) or len({*values}) < 2:
-        return ""  # the label itself, such as the speaker of a set for speaker identification
-    roles["group"] = named[0]
+    values = {name: [clean_name(row[name]) for _, row in table.rows] for name in free if knows(name, "group")}
+    # A column that follows from the label is the label itself, such as the speaker to be identified.
+    values = {
+        name: of
+        for name, of in values.items()
+        if len({*zip(of, classes)}) > len({*classes}) and len({*of}) > 1
+    }
+    if not values:
+        return ""
+    # Of several columns the one that the others follow: one speaker of many sessions, say.
+    coarse = [
+        name
+        for name, of in values.items()
+        if all(len({*zip(of, other)}) == len({*other}) for other in values.values())
+    ]
+    if not coarse:
+        raise ValueError(
+            f"{table.path}: the columns {listing(values)} could each be the group; choose "
+            f"by -group {next(iter(values))}, or leave one out by -columns ignore={[*values][-1]}"
+        )
+    [chosen, *_] = coarse
+    roles["group"] = chosen
     notes.append(
-        f"clips of one {header_key(named[0])} stay in one list; -columns ignore={named[0]} does not keep "
-        "them "
+        f"clips of one {header_key(chosen)} stay in one list; -columns ignore={chosen} does not keep them "
         "together"
     )
-    return named[0]
+    return chosen
 
 
 def check_groups(recordings: list[Recording], path: Path, grouped: str) -> None:

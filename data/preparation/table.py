@@ -21,9 +21,11 @@ ROLES = {
     "fold_nr "
     "cv cv_fold data_split dataset_split split_name train_test train_test_split train_val_test part",
     "group": "group groups group_id speaker speakers speaker_id speakerid speaker_name spk spk_id spkid "
-    "client_id subject subject_id participant participant_id patient patient_id singer recordist",
-    "start": "start begin onset start_time begin_time onset_time t_start tmin min_t time_start starttime",
-    "end": "end stop end_time stop_time offset_time t_end tmax max_t time_end endtime",
+    "client_id subject subject_id participant participant_id patient patient_id singer recordist actor "
+    "actor_id person person_id talker talker_id performer artist donor_id user_id userid reader_id",
+    "start": "start begin from onset start_time begin_time onset_time t_start t0 tmin min_t time_start "
+    "starttime",
+    "end": "end stop to until end_time stop_time offset_time t_end t1 tmax max_t time_end endtime",
     "duration": "duration dur event_duration segment_duration",
 }
 ROLES = {role: tuple(names.split()) for role, names in ROLES.items()}
@@ -85,6 +87,8 @@ def read_text(path: Path) -> str:
             f"({error.reason} at byte {error.start:,}); save it as UTF-8, or convert it: "
             "iconv -f WINDOWS-1252 -t UTF-8 OLD.csv > NEW.csv"
         ) from None
+    if "\n" not in text:
+        text = text.replace("\r", "\n")  # of a Mac's spreadsheet
     if text.lstrip()[:1] in ("{", "["):
         raise ValueError(
             f"{path}: is JSON; expected a CSV (lists of clips are read by data/prepare.py lists)"
@@ -280,10 +284,10 @@ def assign_roles(table: Table, given: tuple[tuple[str, str], ...], group: str | 
 
 
 def find_offset(table: Table, roles: dict[str, str], taken: set[str]) -> None:
-    """Enter a column ``offset``: the end beside an onset, the start beside a duration.
+    """Enter a column ``offset``: the end of an onset, or the start of a duration.
 
     Raises:
-        ValueError: It is beside neither.
+        ValueError: There is neither.
     """
     names = [
         n
@@ -337,7 +341,7 @@ def unit_of(table: Table, column: str) -> float:
     """Return the seconds of one unit of a column of times.
 
     Raises:
-        ValueError: Its name tells samples or frames, whose rate is unknown.
+        ValueError: It counts samples or frames, whose rate is unknown.
     """
     unit = header_key(column).rpartition("_")[2]
     if unit in UNREAD_UNITS:
@@ -372,7 +376,7 @@ def seconds(text: str, unit: float, where: str, column: str) -> float | None:
 def span(
     row: dict[str, str], roles: dict[str, str], units: dict[str, float], where: str
 ) -> tuple[float, float]:
-    """Return start and end of a row's event in seconds; 0 and infinity where the row tells no times.
+    """Return start and end of a row's event in seconds; 0 and infinity where the row has no times.
 
     Raises:
         ValueError: A cell is no time, or the event does not end after its start.
