@@ -52,7 +52,6 @@ class SpecAugment(nn.Module):
         draws = torch.from_numpy(draws)  # float64, which Apple silicon lacks: masks are made on the CPU
         own = own if own is None else torch.tensor(own.tolist())
         _, num_frames, num_mels = fbank.shape
-        own = None if own is None else own.cpu()
         frames = stretch(draws[:, 0], draws[:, 1], self.max_frames, num_frames, own)  # [B, T]
         mels = stretch(draws[:, 2], draws[:, 3], self.max_mels, num_mels)  # [B, M]
         frames, mels = frames.to(fbank.device), mels.to(fbank.device)
