@@ -25,10 +25,25 @@ class NoDoubles(TorchDispatchMode):
         return result
 
 
+PRODUCTS = ("mm", "addmm", "bmm", "baddbmm", "convolution")  # names of aten's operators
+
+
+class SameTypes(TorchDispatchMode):
+    """Fail where two floating-point types are multiplied, as a GPU's kernels do and fake ones do not."""
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        """Check the operands and call the operation."""
+        if func.overloadpacket.__name__ in PRODUCTS:
+            found = {x.dtype for x in args if isinstance(x, torch.Tensor) and x.is_floating_point()}
+            if len(found) > 1:
+                raise RuntimeError(f"{func}: more than one dtype: {', '.join(sorted(map(str, found)))}")
+        return func(*args, **(kwargs or {}))
+
+
 @contextlib.contextmanager
 def fake_gpu(doubles=False):
     """Inside the block tensors are fake, and devices ``cuda`` and ``cuda:1`` are there."""
-    with FakeTensorMode(), contextlib.nullcontext() if doubles else NoDoubles():
+    with FakeTensorMode(), SameTypes(), contextlib.nullcontext() if doubles else NoDoubles():
         yield
 
 
