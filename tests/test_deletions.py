@@ -23,8 +23,8 @@ sys.path.append(str(ROOT / "data"))
 import synthesize
 from synth.writing import RECEIPT
 
-# Every call that deletes or moves files, and what it may touch: only what this program has written, and recorded
-# as its own or under a name that nobody else would choose.
+# Every call that deletes or moves files, and what it may touch: only what this program has written, and
+# recorded as its own or under a name that nobody else would choose.
 REGISTERED = {
     "data/preparation/output.py": (2, "its temporary files, and the lists that it writes"),
     "data/synth/writing.py": (4, "its temporary file, and the files that a receipt's plan names"),
