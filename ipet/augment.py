@@ -10,12 +10,12 @@ MIXUP_BETA = (10.0, 10.0)  # the shares of two mixed clips, as in AST
 
 
 def mix(waveform: Tensor, other: Tensor, weight: float) -> Tensor:
-    """Blend two clips and centre the result on zero.
+    """Mix two clips and subtract the mean of the result.
 
     Args:
-        waveform: [T] samples at 16 kHz.
-        other: [U] samples; cut, or padded with zeros, to T.
-        weight: share of ``waveform``, from 0 to 1.
+        waveform: [T] samples at 16 kHz, already cut to the length that the backbone sees.
+        other: [U] samples, cut likewise; what is still longer or shorter is cut or padded with zeros to T.
+        weight: Share of ``waveform``, from 0 to 1.
 
     Returns:
         [T] samples.

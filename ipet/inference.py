@@ -85,6 +85,7 @@ class TunedModel:
         self.labels = tuple(label["name"] for label in description["labels"])
         self.loss = description["loss"]
         self.several = self.loss == "bce"
+        self.scoring = description.get("scoring", "mean_distance")
         calibration = description.get("calibration", {})
         self.temperature = float(calibration.get("temperature", 1.0))
         self.thresholds = np.array(calibration.get("thresholds", [0.5] * len(self.labels)))
@@ -182,10 +183,14 @@ class TunedModel:
         [embedding] = self.run([self.read(audio)], embed=True)
         return embedding.mean(dim=0).numpy()
 
-    def similarity(self, one: Audio, other: Audio, scoring: str = "mean_distance") -> float:
-        """How alike two voices are, as trials are scored: higher is more alike."""
+    def similarity(self, one: Audio, other: Audio, scoring: str | None = None) -> float:
+        """Return how alike two voices are, higher is more alike.
+
+        Args:
+            scoring: ``mean_distance`` or ``cosine``; the scoring of the adapter's training by default.
+        """
         embeddings = torch.stack(list(self.run(map(self.read, (one, other)), embed=True)))  # [2, S, E]
-        return float(score_trials(embeddings, np.array([[0, 1]]), scoring)[0])
+        return float(score_trials(embeddings, np.array([[0, 1]]), scoring or self.scoring)[0])
 
     def timeline(self, path: str | Path, hop: float | None = None) -> Iterator[Window]:
         """The classes of a recording of any length, window by window, decoded as it is needed.
