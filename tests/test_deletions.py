@@ -27,7 +27,7 @@ from synth.writing import RECEIPT
 # recorded as its own or under a name that nobody else would choose.
 REGISTERED = {
     "data/preparation/output.py": (2, "its temporary files, and the lists that it writes"),
-    "data/synth/writing.py": (4, "its temporary file, and the files that a receipt's plan names"),
+    "data/synth/writing.py": (4, "its temporary file, and the files that a receipt records"),
     "demo.py": (1, "runs that the demo has recorded"),
     "ipet/cache.py": (1, "its shards and indices, by their full names"),
     "ipet/checkpoint.py": (5, "its temporary files, and a run's training states"),
@@ -104,8 +104,9 @@ def test_generating_a_set_anew_leaves_files_of_others(tmp_path, capsys):
     assert synthesize.main(command) == 1
     assert "holds files that were not made here" in capsys.readouterr().err
     assert [path.name for path in folder.rglob("*") if path.is_file()] == ["mine.wav"]
-    (folder / RECEIPT).write_text("{}")
-    assert synthesize.main(command) == 1 and (folder / "audio/mine.wav").is_file()
+    for files in ('["audio/mine.wav", "../a.wav"]', '["/audio/mine.wav"]', "7"):
+        (folder / RECEIPT).write_text(f'{{"files": {files}}}')
+        assert synthesize.main(command) == 1 and (folder / "audio/mine.wav").is_file()
 
 
 def test_cache_leaves_files_of_others(tmp_path):

@@ -45,7 +45,8 @@ def test_a_set_is_its_clips_its_tables_and_a_receipt(tmp_path):
     assert write_set(tmp_path / "set", {"seed": 0}, a_plan(), processes=1) == 3
     files = contents(tmp_path / "set")
     assert sorted(files) == ["a/0.wav", "a/1.wav", "a/2.wav", "synthetic.json", "t.csv"]
-    assert json.loads(files["synthetic.json"]) == {"seed": 0}
+    recorded = ["a/0.wav", "a/1.wav", "a/2.wav", "t.csv"]
+    assert json.loads(files["synthetic.json"]) == {"seed": 0, "files": recorded}
 
 
 def test_the_bytes_do_not_depend_on_the_number_of_processes(tmp_path):
@@ -99,7 +100,7 @@ def test_the_command_writes_a_set_and_prints_the_next_one(tmp_path):
     assert made.stdout.startswith("Wrote 50 clips in ")
     assert made.stdout.splitlines()[-1].strip() == f"python3 data/prepare.py esc50 {root} -out {root}_lists"
     said = json.loads((root / "synthetic.json").read_text())
-    assert said.pop("code") == sources_digest()
+    assert said.pop("code") == sources_digest() and "meta/esc50.csv" in said.pop("files")
     assert said == {"set": "esc50", "size": "tiny", "seed": 0}
 
 
@@ -121,7 +122,9 @@ def test_refreshing_writes_what_is_missing_or_was_made_otherwise_and_nothing_els
     for missing in ("a/1.wav", "t.csv"):
         (tmp_path / "set" / missing).unlink()
         assert refreshed().startswith("Wrote 3 clips") and contents(tmp_path / "set") == first
-    (tmp_path / "set/synthetic.json").write_text('{"set": "esc50", "size": "tiny", "seed": 0}')  # older code
+    older = json.loads(first["synthetic.json"])
+    older |= {"code": "older", "files": [*older["files"], "stale.wav"]}
+    (tmp_path / "set/synthetic.json").write_text(json.dumps(older))
     (tmp_path / "set/stale.wav").write_bytes(b"of the older set")
     assert refreshed().startswith("Wrote 3 clips") and contents(tmp_path / "set") == first
 

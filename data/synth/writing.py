@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -57,19 +57,20 @@ def wav_bytes(waveform: np.ndarray, sample_rate: int) -> bytes:
     return file.getvalue()
 
 
-def receipt(parameters: dict) -> bytes:
-    """The bytes of the file that says what a set was made from."""
-    return json.dumps(parameters, indent=1).encode() + b"\n"
+def receipt(parameters: dict, plan: Plan) -> bytes:
+    """Return the bytes of the file that records what a set was made from, and its files."""
+    files = sorted([*plan.clips, *plan.tables])
+    return json.dumps({**parameters, "files": files}, indent=1).encode() + b"\n"
 
 
-def check_folder(folder: Path, parameters: dict) -> None:
-    """Raise unless ``folder`` is new, empty, or holds a set of the same parameters."""
+def check_folder(folder: Path, parameters: dict, plan: Plan) -> None:
+    """Raise OSError unless ``folder`` is new, empty, or holds a set of the same parameters and files."""
     if not folder.exists():
         return
     if not folder.is_dir():
         raise NotADirectoryError(f"{folder}: is a file; expected a new or empty folder")
     if (folder / RECEIPT).is_file():
-        if (folder / RECEIPT).read_bytes() != receipt(parameters):
+        if (folder / RECEIPT).read_bytes() != receipt(parameters, plan):
             raise FileExistsError(
                 f"{folder}: holds a generated set of other parameters (see {RECEIPT} in it); "
                 "delete it or choose another folder"
@@ -106,36 +107,27 @@ def sources_digest() -> str:
 
 def is_whole(folder: Path, parameters: dict, plan: Plan) -> bool:
     """Whether ``folder`` holds all files of a set of these parameters."""
-    contents = plan.tables | {RECEIPT: receipt(parameters)}
+    contents = plan.tables | {RECEIPT: receipt(parameters, plan)}
     return all((folder / path).is_file() for path in [*plan.clips, *contents]) and all(
         (folder / path).read_bytes() == content for path, content in contents.items()
     )
 
 
-def remove_set(folder: Path, plan_of: Callable[[dict], Plan]) -> None:
-    """Delete the files of the set that was generated in a folder; others stay.
-
-    Args:
-        folder: Folder of the set, or any other, which is left as it is.
-        plan_of: Function from the parameters of a receipt to the plan of its set.
-    """
-    if not (folder / RECEIPT).is_file():
-        return
+def remove_set(folder: Path) -> None:
+    """Delete the files of the generated set in a folder that its receipt records; others stay."""
     try:
-        plan = plan_of(json.loads((folder / RECEIPT).read_bytes()))
-    except (ImportError, KeyError, TypeError, ValueError):  # no receipt of ours
+        paths = [PurePosixPath(path) for path in json.loads((folder / RECEIPT).read_bytes())["files"]]
+    except (OSError, ValueError, KeyError, TypeError):  # no receipt, or not one of ours
         return
-    folders = set()
-    for path in [
-        *plan.clips,
-        *plan.tables,
-        RECEIPT,
-    ]:  # the receipt last: an interrupted removal can be repeated
+    if any(path.is_absolute() or ".." in path.parts for path in paths):
+        return
+    for path in paths:
         (folder / path).unlink(missing_ok=True)
-        folders.update(parent for parent in Path(path).parents if parent != Path())
-    for path in sorted(folders, reverse=True):
-        with contextlib.suppress(OSError):  # it holds other files
-            (folder / path).rmdir()
+    (folder / RECEIPT).unlink()  # last: an interrupted removal can be repeated
+    for parent in sorted({parent for path in paths for parent in path.parents}, reverse=True):
+        if parent.parts:
+            with contextlib.suppress(OSError):  # it holds other files
+                (folder / parent).rmdir()
 
 
 def write_set(folder: Path, parameters: dict, plan: Plan, processes: int | None = None) -> int:
@@ -152,10 +144,10 @@ def write_set(folder: Path, parameters: dict, plan: Plan, processes: int | None 
     Raises:
         OSError: ``folder`` holds anything but a set of the same parameters.
     """
-    check_folder(folder, parameters)
+    check_folder(folder, parameters, plan)
     # The receipt comes first and the tables last: an interrupted run can be repeated, and is not
     # taken for a whole set before.
-    replace_file(folder / RECEIPT, receipt(parameters))
+    replace_file(folder / RECEIPT, receipt(parameters, plan))
     write = partial(write_clip, folder=folder, render=plan.render)
     bar = partial(tqdm, total=len(plan.clips), desc="synthesising", unit="clip", leave=False, disable=None)
     processes = processes or os.cpu_count() or 1
