@@ -98,7 +98,7 @@ def main() -> None:
     name, out = flags.experiment, flags.out.expanduser().resolve()
     out = out if flags.size == "demo" else out / flags.size
     runs = out / "runs" / "IPET" / name
-    clear(runs)
+    clear(runs, flags.methods)
     prepare(SETS[name[4:]], out, flags.size, stats=name.startswith("ast"))
     if name == "w2v_voxceleb":
         for noises in NOISES:
@@ -189,19 +189,27 @@ def precision() -> str:
     return "auto" if best_device() == "cuda" else fast_precision()
 
 
-def clear(runs: Path) -> None:
-    """Remove the runs of a demo's last time, and leave a sign that those to come are a demo's.
+def clear(runs: Path, methods: Sequence[str]) -> None:
+    """Delete the runs that the last demo recorded as its own, and record those to come.
+
+    Args:
+        runs: Folder of the experiment's runs; others may lie in it, and stay.
+        methods: Names of the runs to come.
 
     Raises:
-        SystemExit: there are runs of somebody else's.
+        SystemExit: A run of such a name is there that no demo has recorded.
     """
     sign = runs / SIGN
-    theirs = runs.is_dir() and any(runs.iterdir()) and not sign.is_file()
-    if theirs and not runs.is_relative_to(OUT):  # there an earlier version left no sign
-        sys.exit(f"error: {runs}: holds runs that no demo made; expected another -out, or none there")
-    shutil.rmtree(runs, ignore_errors=True)
-    runs.mkdir(parents=True)
-    sign.write_text("The demo removes this folder when it is started again.\n")
+    recorded = sign.read_text().splitlines()[1:] if sign.is_file() else []
+    for name in set(recorded) & {*METHODS, "finetune_transformer"}:
+        shutil.rmtree(runs / name, ignore_errors=True)
+    theirs = [name for name in methods if (runs / name).exists()]
+    if theirs:
+        sys.exit(
+            f"error: {runs / theirs[0]}: a run that no demo recorded; expected another -out, or none there"
+        )
+    runs.mkdir(parents=True, exist_ok=True)
+    sign.write_text("\n".join(["The demo deletes these runs when it is started again:", *methods]) + "\n")
 
 
 def show_table(runs: Path, out: Path, methods: Sequence[str]) -> None:

@@ -137,7 +137,7 @@ def add_hardware(parser: Parser) -> None:
         "-precision",
         choices=("auto", "fp32", "bf16", "fp16"),
         default="auto",
-        help="auto: bf16 on a GPU that computes in it, else fp32",
+        help="auto: bf16 on a GPU that computes in it, else fp32; a CPU without bf16 units is slow in bf16",
     )
     add(
         "-micro_batch_size",
@@ -184,8 +184,8 @@ def add_data(parser: Parser) -> None:
         "-path_data",
         type=Path,
         metavar="DIR",
-        help="where the lists' paths start; of the five data sets the folder of the release, the one above "
-        "it or its folder of recordings; default: -path_list",
+        help="where the lists' paths start; of the five data sets the folder of the release, one above it "
+        "or one in it; default: -path_list",
     )
     add(
         "-path_training_dataset",

@@ -19,6 +19,7 @@ from ipet.files import AUDIO, readable_size
 
 SAMPLE_RATE = 16_000  # Hz, of both backbones
 
+SILENT_DB = -60  # RMS without the mean, of full scale: nothing to hear
 CROPS = ("first", "centre", "random")
 RATES = (1_000, 768_000)  # Hz: 1 Hz, which a header may claim, would become 16,000 times as many samples
 # No format holds more in a byte: FLAC packs 8 x 65,535 equal samples into 26 bytes, Ogg 255 x 4,096 into 33.
@@ -153,6 +154,12 @@ def stream_audio(path: str | Path, seconds: float = 10.0) -> Iterator[Tensor]:
             if len(waveform):
                 yield torch.from_numpy(waveform)
     check_left(path, num_samples)
+
+
+def is_silent(waveform: Tensor) -> bool:
+    """Return whether [T] samples hold nothing to hear: below ``SILENT_DB``, or one constant value."""
+    power = float((waveform.double() - waveform.double().mean()).square().mean())
+    return power < 10 ** (SILENT_DB / 10)
 
 
 def check_finite(path: str | Path, samples: np.ndarray) -> None:

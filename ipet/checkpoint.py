@@ -30,6 +30,7 @@ from ipet.sharded import INDEX, shard_names
 from ipet.tuning import trainable_parameters
 
 UNFINISHED = ".unfinished"  # ends the name of a file that is being written
+TEMPORARY = re.compile(rf"\..+\.[0-9a-f]{{8}}{re.escape(UNFINISHED)}", re.DOTALL)  # of write_atomically
 HERE = Path(__file__).resolve().parent
 INSTALLED = HERE / "pretrained_models"  # of a wheel; the repository has them beside the package
 PRETRAINED_MODELS = INSTALLED if INSTALLED.is_dir() else HERE.parent / "pretrained_models"
@@ -96,6 +97,8 @@ def remove_unfinished(folder: str | Path) -> int:
     """
     removed = 0
     for path in Path(folder).rglob(f".*{UNFINISHED}"):
+        if not TEMPORARY.fullmatch(path.name):
+            continue
         with suppress(OSError), open(path, "ab") as file:
             if hold(file):
                 path.unlink()

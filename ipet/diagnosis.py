@@ -9,15 +9,16 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ipet.audio import SAMPLE_RATE
-from ipet.examination import Examination
-from ipet.files import SUFFIXES
+from ipet.audio import SAMPLE_RATE, SILENT_DB
+from ipet.audio_formats import decodable_suffixes
+from ipet.examination import LARGEST, Examination
 from ipet.fingerprint import near_duplicates
 from ipet.label_findings import name_faults
 from ipet.lists import Clip, Labels, read_clips, read_labels
 from ipet.segments import Segment, read_source, source_name
 
-SILENT_DB = -60  # RMS, of full scale
+CANCELLED_DB = 20  # of the mean below the loudest channel; of independent channels it is 3, of one alone 6
+EMPTY_DB = 60  # of a channel below another one
 SURE = 0.95  # correlation of a contradiction: two syllables that share a vowel reach 0.91
 CLIPPED = 0.001  # share of samples at full scale that is heard as distortion
 OFFSET = 0.01  # of full scale
@@ -129,7 +130,7 @@ def names_of_lists(folder: Path) -> tuple[list[str], list[tuple[str, ...]]]:
         return names, apart
     names = [name for name in SPLITS if name in found]
     if "train" not in names:
-        sound = any(path.suffix.lower() in SUFFIXES for path in folder.rglob("*"))
+        sound = any(path.suffix.lower() in decodable_suffixes() for path in folder.rglob("*"))
         more = f"; python3 data/prepare.py folder {folder} writes lists of its recordings" if sound else ""
         raise FileNotFoundError(
             f"{folder}: holds neither train_1.json nor train.json; expected lists as data/prepare.py writes "
@@ -321,6 +322,26 @@ class Patient:
         """Silence, clipping, offsets, rates, channels and lengths."""
         faults = (
             ("check", "constant", "recordings of one constant value", lambda e: e.fingerprint is None),
+            (
+                "mend",
+                "cancelled",
+                f"recordings whose channels cancel each other: their mean, which is heard, is {CANCELLED_DB} "
+                "dB or more below the loudest channel; write one channel alone, or invert one",
+                is_cancelled,
+            ),
+            (
+                "check",
+                "empty_channel",
+                f"recordings with a channel {EMPTY_DB} dB or more below another one",
+                lambda e: max(e.channel_db) - min(e.channel_db) > EMPTY_DB,
+            ),
+            (
+                "mend",
+                "scale",
+                f"recordings with samples beyond {LARGEST:g} where 1 is full scale, such as integers stored "
+                "as floating-point numbers; divide them (by 32,768 if they had 16 bits)",
+                lambda e: e.peak > LARGEST,
+            ),
             ("check", "silent", f"silent recordings, RMS below {SILENT_DB} dBFS", is_silent),
             (
                 "check",
@@ -357,6 +378,12 @@ class Patient:
         for gravity, code, text, has in faults:
             examples = [self.lists.short(path) for path, found in self.sound.items() if has(found)]
             yield Finding(gravity, code, text, examples)
+
+
+def is_cancelled(found: Examination) -> bool:
+    """Return whether the mean of the channels is far below the loudest channel."""
+    loudest = max(found.channel_db)
+    return loudest > SILENT_DB and found.level_db < loudest - CANCELLED_DB
 
 
 def is_silent(found: Examination) -> bool:

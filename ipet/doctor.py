@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from functools import reduce
@@ -14,6 +15,7 @@ from ipet.devices import best_device, fast_precision
 from ipet.diagnosis import GRAVITIES, Finding, Lists, Patient, class_counts, read_lists
 from ipet.examination import examine_all
 from ipet.moments import Moments, merge
+from ipet.parsing import REPOSITORY
 from ipet.proposals import (
     BACKBONES,
     CONTENTS,
@@ -28,7 +30,10 @@ from ipet.proposals import (
     padding,
     training_command,
 )
+from ipet.published_lists import is_published
+from ipet.releases import release_of
 from ipet.segments import Segment
+from ipet.starting_lists import starting_lists
 
 SHOWN, CLASSES_SHOWN = 3, 32
 TAKES = "-group of data/prepare.py keeps takes of one source, such as a kit or a speaker, in one list"
@@ -280,6 +285,17 @@ def one_example(example: str) -> str:
     return "    " + (re.sub(" ([=~]) ", r"\n      \1 ", example) if len(example) > WIDTH else example)
 
 
+def use_starting_lists(path: Path, root: Path | None) -> tuple[Path, Path | None]:
+    """Return the folder of lists and the root to examine; shipped and published lists are completed first."""
+    if not path.is_dir() or (release_of(path) is None and not is_published(path)):
+        return path, root
+    root = root or path
+    found = starting_lists(path, root, REPOSITORY / "runs/.lists")
+    for line in [*found.notes, *(line for report in found.reports for line in report.warnings())]:
+        print(f"note: {line}", file=sys.stderr)
+    return found.folder, root
+
+
 def doctor(
     path: Path, root: Path | None = None, json_file: str | None = None, content: str | None = None
 ) -> int:
@@ -296,6 +312,7 @@ def doctor(
 
     Raises: see ``read_lists``.
     """
+    path, root = use_starting_lists(path, root)
     lists = read_lists(path, root)
     sound, broken = examine_all(clip for clips in lists.clips.values() for clip in clips)
     patient = Patient(lists, sound, broken)

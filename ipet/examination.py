@@ -19,6 +19,7 @@ from ipet.moments import Moments, log_mel_moments, one_thread, plain_log_mel
 from ipet.segments import Segment
 
 FULL_SCALE = 0.999  # of the largest sample of a format; MP3s decode to more
+LARGEST = 4.0  # absolute sample; above it a file has another scale than [-1, 1], such as that of integers
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,9 @@ class Examination:
         kind: container and coding, as libsndfile calls them.
         seconds: its length.
         level_db: RMS of its mono samples at 16 kHz without their mean, in dB of full scale.
-        clipped: share of the file's samples at full scale.
+        clipped: share of the file's samples at full scale; 0 of a file whose scale is another.
+        channel_db: [channels] levels of the file's channels, as ``level_db``.
+        peak: largest absolute sample of the file.
         offset: mean of its samples, 1 is full scale.
         digest: of the samples that a backbone hears: equal means the same, in any lossless format.
         moments: of its log-mels.
@@ -44,6 +47,8 @@ class Examination:
     seconds: float
     level_db: float
     clipped: float
+    channel_db: tuple[float, ...]
+    peak: float
     offset: float
     digest: bytes
     moments: Moments
@@ -66,20 +71,28 @@ def examine_decoded(path: Path | Segment, file: Decoded, front_end: LogMel, coar
     samples = mix_down(file.samples, file.sample_rate)
     check_left(path, len(samples))
     offset = float(samples.mean(dtype=np.float64))
-    power = float(np.square(samples - offset, dtype=np.float64).mean())
     waveform = torch.from_numpy(samples)
+    peak = float(np.abs(file.samples).max(initial=0))
     return Examination(
         sample_rate=file.sample_rate,
         num_channels=file.samples.shape[1],
         kind=file.kind,
         seconds=len(file.samples) / file.sample_rate,
-        level_db=float(10 * np.log10(max(power, 1e-20))),
-        clipped=float((np.abs(file.samples) >= FULL_SCALE).mean()),
+        level_db=level_of(samples),
+        clipped=0.0 if peak > LARGEST else float((np.abs(file.samples) >= FULL_SCALE).mean()),
+        channel_db=tuple(level_of(channel) for channel in file.samples.T),
+        peak=peak,
         offset=offset,
         digest=hashlib.blake2b(np.ascontiguousarray(samples), digest_size=16).digest(),
         moments=log_mel_moments(waveform, front_end),
         fingerprint=fingerprint(waveform, coarse) if np.ptp(samples) and len(samples) > 1 else None,
     )
+
+
+def level_of(samples: np.ndarray) -> float:
+    """Return the RMS of [T] samples without their mean, in dB of full scale."""
+    power = np.square(samples - samples.mean(dtype=np.float64), dtype=np.float64).mean()
+    return float(10 * np.log10(max(power, 1e-20)))
 
 
 def examine_all(

@@ -14,9 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ipet.audio import SAMPLE_RATE, ClipError, Recordings, stream_audio
+from ipet.audio import SAMPLE_RATE, SILENT_DB, ClipError, Recordings, is_silent, stream_audio
 from ipet.checkpoint import read_json
-from ipet.diagnosis import SILENT_DB
 from ipet.features import HOP_SAMPLES, LOW_HZ, LogMel
 from ipet.files import run_of
 from ipet.heads import SpeakerHead
@@ -204,8 +203,7 @@ def read_sound(path: str | Path, most_seconds: float) -> Tensor:
     if seconds > most_seconds:
         raise ClipError(f"{path}: {seconds / 60:,.1f} minutes; at most {most_seconds / 60:g} are heard here")
     waveform = torch.cat(list(stream_audio(path)))  # at its own rate, all of it may be very large
-    power = float((waveform - waveform.mean()).square().mean())
-    if power < 10 ** (SILENT_DB / 10):
+    if is_silent(waveform):
         raise ClipError(f"{path}: silent, below {SILENT_DB} dB of full scale; expected something to hear")
     return waveform
 

@@ -23,7 +23,7 @@ from ipet.inference import BATCH, TunedModel, new_backbone
 from ipet.insight import LinearCKA, Part, kinds_of, pooled_states, watched, without
 from ipet.inspection_table import as_csv, as_text, draw
 from ipet.intervals import WEIGHTED, ClipBootstrap, SpeakerBootstrap, difference_interval
-from ipet.lists import Labels, read_clips, read_labels
+from ipet.lists import Labels, check_labelled, read_clips, read_labels
 from ipet.precision import autocast
 from ipet.scoring import score_trials
 from ipet.trials import read_clip_trials
@@ -104,6 +104,8 @@ def read_task(
         clips = [clips[i] for i in np.sort(rng.choice(len(clips), num_clips, replace=False))]
     clips = EvaluationClips(clips, labels, model.cut)
     several = not any(name.endswith("_accuracy") for name in model.description["metrics"])
+    if not several:
+        check_labelled(clips.clips)
     return Task("mAP" if several else "accuracy", clips, clips.targets(), None, model.loss)
 
 

@@ -6,6 +6,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -374,7 +375,8 @@ def record_start(folder: str | Path, sources: Path, used: dict) -> None:
         used: device, processes, lists, and how is trained: JSON values.
     """
     for stale in Path(folder).glob("error_rank*.log"):
-        stale.unlink()  # of a start that failed
+        if re.fullmatch(r"error_rank\d+\.log", stale.name):
+            stale.unlink()  # of a start that failed
     write_json(Path(folder) / "environment.json", [*read_starts(folder), {**environment(sources), **used}])
 
 

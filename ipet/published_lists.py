@@ -31,6 +31,7 @@ WORDS = {
 }
 FOLD_WORDS = ("data", "split", "cv", "k")  # that a fold's number may follow without a space
 WHOLE = ("all", "full", "whole", "total")  # lists of the whole set, which no protocol reads
+OUR_NAMES = re.compile(r"(train|valid|test|eval)(_\d+)?")  # of data/prepare.py
 TRIAL = re.compile(r"(0|1|target|nontarget)\s+\S+\s+\S+")
 FIRST_TRIALS = (
     "trials",
@@ -69,12 +70,12 @@ class Published(NamedTuple):
 def is_published(folder: Path) -> bool:
     """Return whether a folder holds published lists and not those that ``data/prepare.py`` writes."""
     folder = Path(folder)
-    ours = ("train.json", "train_1.json")
-    if not folder.is_dir():
+    lists = [path.stem for path in folder.glob("*.json") if part_of(path.stem)[0]]
+    if not lists or not tables_in(folder):
         return False
-    if (folder / "labels.csv").is_file() and any((folder / name).is_file() for name in ours):
-        return False
-    return bool(tables_in(folder)) and any(part_of(path.stem)[0] for path in folder.glob("*.json"))
+    trains = any(name in ("train", "train_1") for name in lists)
+    ours = trains or all(OUR_NAMES.fullmatch(name) for name in lists)
+    return not (ours and (folder / "labels.csv").is_file())
 
 
 def read_published(

@@ -376,8 +376,9 @@ def commands(name: str, words: Sequence[str], noises: bool = False) -> list[str]
     kept += ["-path_data", release.example]
     if noises:
         lines += [
-            "python3 ../data/prepare.py musan /data/musan",
-            "python3 ../data/prepare.py rirs /data/RIRS_NOISES",
+            "curl -L https://www.openslr.org/resources/17/musan.tar.gz | tar -xz -C /data  # writes musan/",
+            "curl -L -o /data/rirs_noises.zip https://www.openslr.org/resources/28/rirs_noises.zip",
+            "unzip /data/rirs_noises.zip -d /data  # writes RIRS_NOISES/",
         ]
         kept += ["-path_musan", "/data/musan", "-path_rir", "/data/RIRS_NOISES"]
     return [*lines, shlex.join(["python3", "main.py", *kept])]

@@ -1,6 +1,8 @@
 """The page of one run: what was run, what came out, what it got wrong and how that sounds, what it cost."""
 
+import itertools
 import json
+import re
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
@@ -9,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from ipet import plots
-from ipet.checkpoint import read_json
+from ipet.checkpoint import read_json, write_json
 from ipet.compare import flat, title_of
 from ipet.epoch_losses import loss_curves
 from ipet.excerpts import SECONDS, evaluated_clips, trial_clips, write_excerpt
@@ -207,6 +209,19 @@ def what_is_scored(run: Run, cells: Mapping) -> str:
 # Mistakes -----------------------------------------------------------------------------------------
 
 
+EXCERPTS = "excerpts.json"  # next to them: their names, so that no other file is replaced or deleted
+
+
+def recorded_excerpts(folder: Path) -> set[str]:
+    """Return the names of the excerpts that an earlier page recorded in a folder."""
+    try:
+        names = read_json(folder / EXCERPTS)
+    except (OSError, ValueError):
+        return set()
+    names = names if isinstance(names, list) else []
+    return {name for name in names if isinstance(name, str) and re.fullmatch(r"[0-9]{3,}\.flac", name)}
+
+
 class Excerpts:
     """The recordings of a run's predictions, written beside its page as they are asked for.
 
@@ -221,6 +236,7 @@ class Excerpts:
         self.run, self.cells, self.folder, self.num_clips = run, cells, folder / "clips", num_clips
         self.recordings: dict[str, list[tuple[Path | Segment, ...]]] = {}  # of each cell's rows
         self.written: dict[Path | Segment, Sound] = {}
+        self.earlier = recorded_excerpts(self.folder)
         self.why = {} if num_clips else {"-clips 0 asks for none": None}  # reasons, each once
 
     def __call__(self, row: Row) -> list[Sound | str]:
@@ -273,14 +289,30 @@ class Excerpts:
         if not self.root.is_dir():
             self.why[f"{self.root}: the data's folder is no longer there"] = None
             return name
-        file = f"{len(self.written) + 1:03d}.flac"
+        file = self.next_name()
         try:
             write_excerpt(self.folder / file, path)
         except DAMAGE as error:
             self.why["recordings cannot be read"] = None
             return f"{name} ({str(error).rpartition(': ')[2]})"
         self.written[path] = Sound(f"clips/{file}", name)
+        self.record()
         return self.written[path]
+
+    def next_name(self) -> str:
+        """Return the name of the next excerpt: one that an earlier page had, or no file has."""
+        taken = {Path(sound.file).name for sound in self.written.values()}
+        names = (f"{number:03d}.flac" for number in itertools.count(1))
+        return next(
+            name
+            for name in names
+            if name not in taken and (name in self.earlier or not (self.folder / name).exists())
+        )
+
+    def record(self) -> None:
+        """Record which files of the folder are excerpts, so that these alone are replaced or deleted."""
+        now = {Path(sound.file).name for sound in self.written.values()}
+        write_json(self.folder / EXCERPTS, sorted(now | self.earlier))
 
     def note(self) -> Text:
         """What the clips are, or why there are none."""
@@ -292,11 +324,13 @@ class Excerpts:
         return Text(f"Clips are excerpts as the model hears them: {heard}.{missing}")
 
     def remove_others(self) -> None:
-        """Remove excerpts that an earlier page had in the same folder."""
+        """Delete excerpts that an earlier page recorded in the same folder."""
         now = {Path(sound.file).name for sound in self.written.values()}
-        for path in self.folder.glob("[0-9][0-9][0-9]*.flac"):
-            if path.name not in now:
-                path.unlink()
+        for name in self.earlier - now:
+            (self.folder / name).unlink(missing_ok=True)
+        if self.earlier or now:
+            self.earlier = set()
+            self.record()
 
 
 def class_blocks(run: Run, cells: Mapping, excerpts: Excerpts) -> Blocks:

@@ -3,7 +3,6 @@
 import contextlib
 import math
 import random
-import shutil
 import signal
 import time
 from collections.abc import Iterator
@@ -47,7 +46,7 @@ from ipet.memory import peak_memory
 from ipet.names import own_names
 from ipet.recipe import Recipe, learning_rate
 from ipet.results import check_extent_of, check_history, check_optimizer, check_state
-from ipet.saved import add_to_description, save_adapter
+from ipet.saved import add_to_description, remove_adapter, save_adapter
 from ipet.segments import Segment
 from ipet.showing import show
 from ipet.tuning import count_parameters, prompts_computed, train_mode, trainable_parameters
@@ -558,7 +557,7 @@ class Trainer:
         self.batches.lengths = None if lengths is None else lengths.numpy()
         self.skipped_in_a_row = training.get("skipped_in_a_row", 0)  # not in an earlier version's
         if distributed.is_main() and self.history:
-            shutil.rmtree(self.folder / "best", ignore_errors=True)  # may be of an epoch that was cut off
+            remove_adapter(self.folder / "best")  # may be of an epoch that was cut off
             self.save_adapters()
 
     def finish(self) -> dict:

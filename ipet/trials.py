@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ipet.files import known_recordings
+from ipet.audio_formats import scan_recordings
+from ipet.input_report import InputReport
 from ipet.lists import Clip, below
 from ipet.printable import CONTROL, spelt
 
@@ -265,7 +266,7 @@ def trial_files(trials: Path, names: Iterable[str], root: Path) -> dict[str, Pat
     absent = [name for name, file in files.items() if not file.exists()]
     if absent and root.is_dir():
         try:
-            recordings = known_recordings([root])
+            recordings = scan_recordings([root], InputReport(str(root)))
         except FileNotFoundError:
             recordings = []
         there = {p.relative_to(root).as_posix(): i for i, p in enumerate(recordings)}

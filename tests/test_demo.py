@@ -193,13 +193,15 @@ def test_the_demo_compares_five_methods_and_says_where_all_lies(tmp_path, monkey
     for old in (runs / "ipet", runs.with_name("mine") / "ipet"):
         save_training(old / "seed_1234/fold_1/training_state.pt", {})
         write_json(old / "arguments.json", {"experiment": "ast_esc50"})
-    (runs / demo.SIGN).touch()
+    write_json(runs / "of_mine/arguments.json", {"experiment": "ast_esc50"})
+    (runs / demo.SIGN).write_text("The demo deletes these runs:\nipet\n../mine\n")
     monkeypatch.setattr(sys, "argv", list(map(str, words)))
     monkeypatch.setattr(demo, "run", run_rivals_here)
     with experiment("ast_esc50"):
         demo.main()
     assert [p.name for p in runs.parent.glob("*/ipet/seed_1234/fold_1/result.json")] == ["result.json"]
     assert (runs.with_name("mine") / "ipet/arguments.json").is_file()
+    assert (runs / "of_mine/arguments.json").is_file()
     lines = capfd.readouterr().out.splitlines()
     [head] = [i for i, line in enumerate(lines) if line.startswith("method ")]
     rows = [re.split(r"\s{2,}", line) for line in lines[head : head + 6]]

@@ -7,7 +7,7 @@ import pytest
 
 from ipet import openmp
 
-from helpers import ROOT
+from helpers import ROOT, tiny, write_lists
 
 STAT = """cpu  999 0 0 0 0 0 0 0 0 0
 cpu0 {0} 0 0 1000 7 0 0 0 5 5
@@ -142,25 +142,20 @@ sys.path.insert(0, os.getcwd())
 sys.argv = {argv}
 {run}
 """
-RUNS = {
-    "an experiment": (
-        "ast_esc50",
-        ["main.py", "-name", "a", "-path_data", "."],
-        "runpy.run_path('main.py', run_name='__main__')",
-    ),
-    "a command": (".", ["ipet", "predict", "A", "LICENSE"], "runpy.run_module('ipet', run_name='__main__')"),
-    "the demo": (
-        ".",
-        ["demo.py", "-out", "/nowhere/at/all"],
-        "runpy.run_path('demo.py', run_name='__main__')",
-    ),
-}
 
 
 @pytest.mark.parametrize("name", ["an experiment", "a command"])
-def test_commands_choose_before_torch_is_loaded(name):
+def test_commands_choose_before_torch_is_loaded(name, tmp_path):
     # B10: libgomp reads the variables when it is loaded
-    folder, argv, run = RUNS[name]
+    folder, argv, run = (
+        ".",
+        ["ipet", "predict", "A", "LICENSE"],
+        "runpy.run_module('ipet', run_name='__main__')",
+    )
+    if name == "an experiment":
+        lists = write_lists(tmp_path / "lists", train=4, valid=3, test=3)
+        folder, argv = "w2v_speechcommands", ["main.py", *map(str, tiny(lists, tmp_path))]
+        run = "runpy.run_path('main.py', run_name='__main__')"
     done = subprocess.run(
         [sys.executable, "-c", BEFORE_TORCH.format(argv=argv, run=run)],
         capture_output=True,

@@ -5,12 +5,13 @@ from pathlib import Path
 
 import pytest
 
+from ipet.doctor import doctor
 from ipet.published_lists import is_published, part_of, read_published
 from ipet.recording_search import find_recordings
 from ipet.releases import is_lenient
 from ipet.starting_lists import starting_lists
 
-from helpers import ROOT, experiment, load_script, write_wav
+from helpers import ROOT, experiment, load_script, run_here, write_wav
 
 prepare = load_script(ROOT / "data" / "prepare.py", "prepare_for_published_lists")
 THERE = "/data/somebody/audio"
@@ -129,6 +130,24 @@ def test_lists_as_published_train_without_edits(tmp_path, name):
         assert "esc_all_data.json" in report.warnings()[0] and report.num_left_out("lists") == 1
 
 
+TINY = ["-pretrained", "random", "-size", "tiny", "-frame_length", 32, "-batch_size", 4, "-epoch", 1]
+TINY += ["-num_workers", 0, "-logger="]
+
+
+@pytest.mark.parametrize("backbone", ["ast", "w2v"])
+@pytest.mark.parametrize("name", CLASSES)
+def test_an_experiment_trains_on_published_lists(tmp_path, name, backbone):
+    lists, root = publish(tmp_path, name)
+    flags = ["-name", "exp", "-tags", "tags", "-path_list", lists, "-path_data", root, "-path_run", tmp_path]
+    flags += ["-fold", 2] if name in ("esc50", "gtzan") else []
+    flags += ["-freqm", 0, "-timem", 0] if backbone == "ast" else []
+    flags += ["-add_musan_rir", False] if (backbone, name) == ("w2v", "voxceleb") else []
+    run = run_here(f"{backbone}_{name}", *flags, *TINY)
+    summary = json.loads((run / "summary.json").read_text())
+    assert len(list(run.rglob("result.json"))) == (2 if "-fold" in flags else 1) and summary["protocols"]
+    assert not (lists / "labels.csv").exists()  # nothing is written next to them
+
+
 def test_lists_published_on_this_machine_need_no_root(tmp_path):
     lists, root = publish(tmp_path, "esc50")
     for path in lists.glob("*.json"):
@@ -149,6 +168,15 @@ def test_recordings_that_are_not_there_are_counted_and_named(tmp_path):
         path.unlink()
     with pytest.raises(FileNotFoundError, match=r"18 of its 18 recordings are not in .*-path_data names"):
         starting_lists(lists, root, tmp_path / "fallback")
+
+
+def test_the_doctor_examines_published_lists(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("ipet.doctor.REPOSITORY", tmp_path)
+    lists, root = publish(tmp_path, "gtzan")
+    doctor(lists, root, "-")
+    printed = capsys.readouterr()
+    assert json.loads(printed.out)["unusable"] == {} and "published lists with the label table" in printed.err
+    assert list((tmp_path / "runs/.lists").glob("published_*/train_1.json"))
 
 
 def test_the_same_start_writes_the_same_lists(tmp_path):

@@ -18,7 +18,7 @@ from ipet.releases import DataNotFound, data_root, find_root, release_of
 from ipet.starting_lists import starting_lists
 from ipet.trials import read_trials
 
-from helpers import ROOT, load_script, write_wav
+from helpers import ROOT, load_script, long, write_wav
 from releases import make_esc50
 
 DATA = ROOT / "data"
@@ -170,7 +170,7 @@ SETS = {
 }
 
 
-@pytest.mark.parametrize("name", SETS)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[long] * (name == "fsd50k")) for name in SETS])
 def test_preparing_a_release_with_the_official_names_gives_the_shipped_lists(name, sound, tmp_path, capsys):
     """Every listed recording is a hard link to the same short one."""  # D5
     shipped = [p for p in (DATA / name).iterdir() if p.name not in ("stats.json", RELEASE_TRAIN.get(name))]

@@ -47,10 +47,7 @@ def test_a_start_without_data_names_the_commands_before_a_library_is_loaded(name
         assert subprocess.run(["bash", "-n"], input=script, text=True).returncode == 0
         where = ["-path_data", EXAMPLES[dataset]]
     if name == "w2v_voxceleb":
-        assert lines[-3:-1] == [
-            "  python3 ../data/prepare.py musan /data/musan",
-            "  python3 ../data/prepare.py rirs /data/RIRS_NOISES",
-        ]
+        assert "musan.tar.gz" in script and "rirs_noises.zip" in script
         where += ["-path_musan", "/data/musan", "-path_rir", "/data/RIRS_NOISES"]
     assert shlex.split(lines[-1]) == ["python3", "main.py", *STARTED, *where]
     with experiment(name) as load:

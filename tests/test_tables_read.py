@@ -448,7 +448,7 @@ def test_rows_of_one_clip_are_refused_or_united(read):  # C
 
 @pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le"])
-@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+@pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
 def test_tables_of_every_usual_dialect_are_read(read, separator, encoding, newline):  # C
     rows = [row.replace(",", separator) for row in labelled("M\u00f6we", "cat")]
     done = read(f"path{separator}label", rows, encoding=encoding, newline=newline)
@@ -613,6 +613,19 @@ def test_a_split_inside_the_class_folders_is_used(read_folder):  # C
         "valid": {"val"},
         "test": {"test"},
     }
+
+
+def test_a_split_between_two_levels_of_folders_is_refused(read_folder):  # C
+    paths = [
+        f"site{s}/{part}/{name}/{i}.wav"
+        for s in "xy"
+        for part in ("train", "val", "test")
+        for name in "ab"
+        for i in range(2)
+    ]
+    error = read_folder(paths).refusal()
+    assert "parts of a split between sitex, sitey and a, b, and either may be the classes" in error
+    assert read_folder(paths, "-layout", "parts").names == ("sitex", "sitey")
 
 
 @pytest.mark.parametrize("names", [("train", "bus", "car"), ("test tone", "noise", "speech")])

@@ -93,13 +93,29 @@ def inner_layout(root: Path, folders: dict[str, tuple[str, ...]], chosen: str) -
                     f"{root}: the folders {listing(sorted(parts or folds))} are {depth} levels deep and may "
                     f"be parts of a split; {HELP}"
                 )
-            return 1, parts if len(set(parts.values())) > 1 else {n: str(k) for n, k in folds.items()}
+            found = parts if len(set(parts.values())) > 1 else {n: str(k) for n, k in folds.items()}
+            check_not_between(root, folders, found, chosen)
+            return 1, found
     if chosen:
         raise ValueError(
             f"{root}: -layout {chosen} expects folders such as train, valid and test, or fold1 and fold2; "
             f"found {listing(sorted({of[0] for of in folders.values()}))}"
         )
     return -1, {}
+
+
+def check_not_between(
+    root: Path, folders: dict[str, tuple[str, ...]], parts: Iterable[str], chosen: str
+) -> None:
+    """Raise ValueError for ``site/train/dog``: the class may be the folder above a part or the one in it."""
+    inside = {of[2] if len(of) > 2 else "" for of in folders.values() if len(of) > 1 and of[1] in parts}
+    tops = {of[0] for of in folders.values()}
+    if "" not in inside and not chosen:
+        raise ValueError(
+            f"{root}: the folders {listing(sorted(parts))} are parts of a split between "
+            f"{listing(sorted(tops))} and {listing(sorted(inside))}, and either may be the classes; -layout "
+            f"parts takes the former; {HELP}"
+        )
 
 
 def check_class_folders(root: Path, folders: dict[str, tuple[str, ...]], parts: Iterable[str]) -> None:

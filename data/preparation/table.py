@@ -87,6 +87,8 @@ def read_text(path: Path) -> str:
             f"({error.reason} at byte {error.start:,}); save it as UTF-8, or convert it: "
             "iconv -f WINDOWS-1252 -t UTF-8 OLD.csv > NEW.csv"
         ) from None
+    if "\n" not in text:
+        text = text.replace("\r", "\n")  # of a Mac's spreadsheet
     if text.lstrip()[:1] in ("{", "["):
         raise ValueError(
             f"{path}: is JSON; expected a CSV (lists of clips are read by data/prepare.py lists)"

@@ -29,7 +29,8 @@ class Neptune(Logger):
         import neptune
 
         if mode == "offline":
-            shutil.rmtree(folder, ignore_errors=True)
+            for former in (folder / "offline").glob("run__*"):
+                shutil.rmtree(former, ignore_errors=True)
         known = place.known_as("neptune") if mode != "offline" and place.last_step else None
         project = os.environ.get("NEPTUNE_PROJECT") or place.project
         self.run = neptune.init_run(
