@@ -17,7 +17,7 @@ from ipet.summary import planned_cells
 
 PROJECT = "reproduce"  # folder of the runs below -path_run
 BASELINES = ("finetune", "linear", "prompt", "adapter", "ipet")
-DATASETS = {  # by their folder of data/: name in tables, entries of the release that tell it from others
+DATASETS = {  # by their folder of data/: name in tables, entries that only this release has
     "esc50": ("ESC-50", ("meta/esc50.csv", "audio/1-100032-A-0.wav")),
     "fsd50k": ("FSD50K", ("FSD50K.dev_audio", "dev_audio")),
     "gtzan": ("GTZAN", ("genres_original", "Data/genres_original", "genres")),
@@ -48,7 +48,7 @@ class PlannedRun:
         folder: Folder of the run.
         grid: Name of the grid and the value, or None.
         command: Command line, run in the experiment's folder; empty where the run is left out.
-        settings: What main.py makes of the command line.
+        settings: Settings that main.py resolves the command line to.
         reason: Why the run is left out, or failed.
         state: ``left out``, ``open``, ``finished``, ``stopped`` or ``failed``.
     """
@@ -109,7 +109,7 @@ class PlannedRun:
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked of ``reproduce``.
+    """A request for ``reproduce``: the runs of its table.
 
     Args:
         experiments: Folders of the experiments.
@@ -193,7 +193,7 @@ def releases_in(folder: Path) -> dict[str, list[Path]]:
 
 
 def is_release(key: str, folder: Path) -> bool:
-    """Return whether what tells a release from others is in a folder."""
+    """Return whether a folder holds an entry that only this release has."""
     return any((folder / mark).exists() for mark in DATASETS[key][1]) and not is_other(key, folder)
 
 
@@ -244,13 +244,13 @@ def mixes_noise(run: PlannedRun) -> bool:
 
 
 def check_units(units: Sequence[tuple[str, ...]], request: Request) -> None:
-    """Raise ValueError where a flag behind ``--`` is one that ``reproduce`` gives every run itself."""
+    """Raise ValueError where a flag after ``--`` is one that ``reproduce`` gives every run itself."""
     own = {"-name", "-tags", "-project", "-path_run", "-method", "-seed", "-rand_seed", "-resume"}
     own |= {"-path_data", "-path_list"} | ({"-pretrained"} if request.pretrained else set())
     taken = [unit[0] for unit in units if unit[0].partition("=")[0] in own]
     if taken:
         raise ValueError(
-            f"{taken[0]} stands behind --, and reproduce gives it to every run itself; its own flags, before "
+            f"{taken[0]} follows --, but reproduce gives it to every run itself; its own flags, before "
             "--, are -data -path_list -path_run -method -seed -pretrained"
         )
 
@@ -337,7 +337,7 @@ def own_flags(request: Request, run: PlannedRun, settings: Mapping) -> list[str]
     """Return the flags that ``reproduce`` itself gives a run.
 
     Args:
-        settings: What main.py makes of these flags and the further ones; empty where that is not known yet.
+        settings: Settings that main.py resolves these flags and the further ones to; empty before that.
     """
     values: dict[str, object] = {
         "resume": True,
@@ -376,7 +376,7 @@ def grid_value(text: str, own) -> str | None:
 
 
 def resolve(experiment: Path, flags: Sequence[str]) -> tuple[dict, str]:
-    """Return what main.py makes of flags; or nothing, and what it says against them."""
+    """Return the settings that main.py resolves flags to; or nothing, and its error message."""
     said = io.StringIO()
     try:
         with contextlib.redirect_stderr(said):
@@ -394,5 +394,5 @@ def flag_units(words: Sequence[str]) -> list[tuple[str, ...]]:
         elif units:
             units[-1].append(word)
         else:
-            raise ValueError(f"{word!r} stands behind --, where flags of main.py are expected")
+            raise ValueError(f"{word!r} follows --, where flags of main.py are expected")
     return [tuple(unit) for unit in units]

@@ -41,7 +41,7 @@ LEVELS = [
     {"__main__"},
 ]
 # Flags: they import limits, kinds and parsing of ipet, and only commands import them.
-BESIDE = {"arguments", "argument_checks", "model_arguments"}
+BESIDE = {"arguments", "argument_checks", "model_arguments", "reproduce_arguments"}
 LIBRARIES = {
     "timm": {"backbones", "methods"},
     "transformers": {"tuning", "backbones", "methods"},
