@@ -1,44 +1,33 @@
 """Waveforms: decode, mix down, resample, crop or tile. Everything is [T] float32 at 16 kHz."""
 
+import functools
 import math
-import re
+import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import soundfile
 import soxr
 import torch
 from torch import Tensor
 
+from ipet.audio_decoders import Decoder, open_decoder
+from ipet.audio_formats import ClipError
 from ipet.files import AUDIO, readable_size
-from ipet.printable import escaped
 
 SAMPLE_RATE = 16_000  # Hz, of both backbones
 
-# A WAV written to a pipe carries a placeholder of about 2 or 4 GiB in place of its length.
-STREAMED_BYTES = 0x7FFFF000
-SEEKABLE = ("WAV", "WAVEX", "FLAC", "OGG")  # to the very sample: an MP3 is not, see Forward
+SILENT_DB = -60  # RMS without the mean, of full scale: nothing to hear
 CROPS = ("first", "centre", "random")
-MAX_FRAMES = 1 << 40  # libsndfile gives more where a FLAC does not tell its length
 RATES = (1_000, 768_000)  # Hz: 1 Hz, which a header may claim, would become 16,000 times as many samples
 # No format holds more in a byte: FLAC packs 8 x 65,535 equal samples into 26 bytes, Ogg 255 x 4,096 into 33.
 SAMPLES_A_BYTE = 1 << 15
 MOST_SAMPLES = 1 << 30  # of a recording in memory: 4 GiB, 18 hours at 16 kHz
 BLOCK_SAMPLES = 1 << 24  # decoded at once, of all channels: 64 MiB, 17 minutes at 16 kHz
-
-
-class ClipError(ValueError):
-    """A clip that cannot be used; the message says which, what was found and what is accepted.
-
-    A DataLoader worker raises it again with its own traceback as the message: only the text after
-    the last ``ClipError: `` is kept, so that the reader gets the letter without the envelope.
-    """
-
-    def __init__(self, message: str):
-        super().__init__(escaped(message.rsplit("ClipError: ", 1)[-1].strip()))
+UNKNOWN_BLOCK = 1 << 20  # decoded at once where only decoding tells how many there are
+CACHED_LENGTHS = 1 << 16  # lengths of recordings that only decoding tells
 
 
 class Decoded(NamedTuple):
@@ -50,51 +39,72 @@ class Decoded(NamedTuple):
 
 
 def read_audio(path: str | Path) -> Tensor:
-    """Decode a WAV, FLAC, OGG or MP3 file of any sample rate and channel count.
+    """Decode an audio file of any format, sample rate and channel count up to its real end.
 
     Returns:
         [T] float32 samples at 16 kHz: the mean of the channels, resampled by soxr (HQ).
 
     Raises:
-        FileNotFoundError: there is no such file, or it is a folder.
-        ClipError: the file is empty, truncated, not audio, too long to be held in memory, holds no sample,
+        FileNotFoundError: The file does not exist, or is a folder.
+        ClipError: The file is empty, truncated, not audio, too long to be held in memory, holds no sample,
             or NaN or infinity; or its header claims what cannot be.
     """
     with open_whole(path) as file:
-        waveform = join([mono(block) for block in read_blocks(path, file)])
-        waveform = resample(waveform, file.samplerate)
+        blocks = [mono(block) for block in limited(path, file, read_blocks(path, file))]
+        waveform = resample(join(blocks), file.sample_rate)
     check_left(path, len(waveform))
     return torch.from_numpy(waveform)
 
 
 def decode(path: str | Path) -> Decoded:
-    """A recording as its file holds it; see ``read_audio`` for its errors."""
+    """Return a recording as its file holds it; see ``read_audio`` for its errors."""
     with open_whole(path) as file:
-        check_size(path, file.frames * file.channels)
-        samples = join(list(read_blocks(path, file)))
-        return Decoded(samples, file.samplerate, f"{file.format} {file.subtype}")
+        samples = join(list(limited(path, file, read_blocks(path, file), file.channels)))
+        return Decoded(samples, file.sample_rate, file.kind)
 
 
-def read_blocks(path: str | Path, file: soundfile.SoundFile, size: int | None = None) -> Iterator[np.ndarray]:
-    """[t, channels] float32 samples, from where a file stands to its end; the last block is a shorter one.
+def read_blocks(
+    path: str | Path, file: Decoder, size: int | None = None, start: int = 0
+) -> Iterator[np.ndarray]:
+    """Yield [t, channels] float32 samples from a decoder's position to the real end of the file.
 
     Memory is taken for what is decoded, never for all that a header promises.
 
     Args:
-        path: what an error names.
-        size: samples of a channel in a block.
+        path: Path that an error names.
+        file: Decoder of the file.
+        size: Number of samples of a channel in a block.
+        start: Sample that the decoder stands at.
 
     Raises:
-        ClipError: fewer samples than the header promises, or one that is not finite.
+        ClipError: Fewer samples than the header promises, or one that is not finite.
     """
-    size = size or max(1, BLOCK_SAMPLES // file.channels)
-    decoded, last = file.tell(), False
-    while not last:
-        samples = file.read(min(size, file.frames - decoded), "float32", always_2d=True)
-        decoded, last = decoded + len(samples), len(samples) < size
+    size = size or max(1, (UNKNOWN_BLOCK if file.frames is None else BLOCK_SAMPLES) // file.channels)
+    decoded, is_last = start, False
+    while not is_last:
+        samples = file.read(size)
+        decoded, is_last = decoded + len(samples), len(samples) < size
         check_finite(path, samples)
         yield samples
-    check_whole(path, decoded, file.frames)
+    check_whole(path, decoded, file.promised)
+    if not decoded:
+        raise ClipError(f"{path}: holds 0 samples; a clip needs at least 1")
+
+
+def limited(path: str | Path, file: Decoder, blocks: Iterator[np.ndarray], channels: int = 1) -> Iterator:
+    """Pass blocks on while what was decoded fits into memory; see ``check_size``.
+
+    Args:
+        path: Path that an error names.
+        file: Decoder of the file.
+        blocks: What ``read_blocks`` yields.
+        channels: Number of channels that are held.
+    """
+    num_frames = 0
+    for block in blocks:
+        num_frames += len(block)
+        check_size(path, math.ceil(num_frames * max(channels, SAMPLE_RATE / file.sample_rate)))
+        yield block
 
 
 def join(blocks: list[np.ndarray]) -> np.ndarray:
@@ -132,10 +142,10 @@ def stream_audio(path: str | Path, seconds: float = 10.0) -> Iterator[Tensor]:
     """
     num_samples = 0
     with open_audio(path) as file:
-        size = max(1, round(seconds * file.samplerate))
+        size = max(1, round(seconds * file.sample_rate))
         resampler = None
-        if file.samplerate != SAMPLE_RATE:
-            resampler = soxr.ResampleStream(file.samplerate, SAMPLE_RATE, 1, dtype="float32", quality="HQ")
+        if file.sample_rate != SAMPLE_RATE:
+            resampler = soxr.ResampleStream(file.sample_rate, SAMPLE_RATE, 1, dtype="float32", quality="HQ")
         for block in read_blocks(path, file, size):
             waveform = mono(block)
             if resampler is not None:
@@ -146,6 +156,12 @@ def stream_audio(path: str | Path, seconds: float = 10.0) -> Iterator[Tensor]:
     check_left(path, num_samples)
 
 
+def is_silent(waveform: Tensor) -> bool:
+    """Return whether [T] samples hold nothing to hear: below ``SILENT_DB``, or one constant value."""
+    power = float((waveform.double() - waveform.double().mean()).square().mean())
+    return power < 10 ** (SILENT_DB / 10)
+
+
 def check_finite(path: str | Path, samples: np.ndarray) -> None:
     """Raise ClipError where a sample is NaN or infinite."""
     if not np.isfinite(samples).all():
@@ -154,7 +170,7 @@ def check_finite(path: str | Path, samples: np.ndarray) -> None:
 
 def check_whole(path: str | Path, decoded: int, promised: int) -> None:
     """Raise ClipError where fewer frames could be decoded than the header promised."""
-    if decoded < 0.95 * promised:  # an MP3's length is an estimate
+    if decoded < promised:
         raise ClipError(
             f"{path}: truncated, its header promises {promised} frames, {decoded} could be decoded"
         )
@@ -166,47 +182,67 @@ def check_left(path: str | Path, num_samples: int) -> None:
         raise ClipError(f"{path}: too short, no sample is left at {SAMPLE_RATE} Hz")
 
 
-class Forward(soundfile.SoundFile):
-    """A recording that is read from its beginning to its end.
-
-    ``SoundFile`` seeks behind every block that it has read, to where it is: an MP3's decoder then lacks the
-    frames before, and gives other samples (libsndfile 1.2.2, mpg123).
-    """
-
-    def seekable(self) -> bool:
-        """Never, so that nothing seeks on its own."""
-        return False
-
-
 class Recordings:
     """Recordings as files, decoded whenever they are read; a ``Cache`` has the same two methods."""
 
     def read(self, path: str | Path, start: int = 0, num_samples: int | None = None) -> Tensor:
-        """[T] float32 samples at 16 kHz from sample ``start``, at most ``num_samples``.
+        """Return [T] float32 samples at 16 kHz from sample ``start``, at most ``num_samples``.
 
-        Raises: see ``read_audio``.
+        Raises:
+            FileNotFoundError, ClipError: See ``read_audio``; also where the recording ends before ``start``.
         """
         if start == 0 and num_samples is None:
             return read_audio(path)
         with open_audio(path) as file:
-            if file.samplerate == SAMPLE_RATE and file.format in SEEKABLE:  # no need to decode the rest
-                start = file.seek(min(start, file.frames))
+            if file.sample_rate == SAMPLE_RATE and file.can_seek:  # no need to decode the rest
+                check_start(path, start, file.frames)
+                file.seek(start)
                 if num_samples is None:
-                    return torch.from_numpy(join([mono(block) for block in read_blocks(path, file)]))
-                samples = file.read(min(num_samples, file.frames - start), "float32", always_2d=True)
+                    return torch.from_numpy(join([mono(b) for b in read_blocks(path, file, start=start)]))
+                samples = file.read(num_samples)
                 check_finite(path, samples)
-                check_left(path, len(samples))
+                check_whole(path, start + len(samples), min(file.frames, start + num_samples))
                 return torch.from_numpy(mono(samples))
-        return read_audio(path)[start:][:num_samples].clone()
+        waveform = read_audio(path)
+        check_start(path, start, len(waveform))
+        return waveform[start:][:num_samples].clone()
 
     def length(self, path: str | Path) -> int:
-        """Samples at 16 kHz, as the file's header tells."""
+        """Return the number of samples at 16 kHz, from a header that the file confirms, or by decoding."""
         with open_audio(path) as file:
-            return math.floor(file.frames * SAMPLE_RATE / file.samplerate + 0.5)  # as soxr rounds
+            if file.frames is not None:
+                return resampled_length(file.frames, file.sample_rate)
+        found = os.stat(path)
+        return decoded_length(os.fspath(path), found.st_size, found.st_mtime_ns)
+
+
+@functools.lru_cache(CACHED_LENGTHS)
+def decoded_length(path: str, size: int, mtime_ns: int) -> int:
+    """Return the number of samples at 16 kHz of a recording, by decoding it.
+
+    Args:
+        path: Path of the file.
+        size: Number of its bytes; with ``mtime_ns``, it tells whether the file is still the same.
+        mtime_ns: Time of its last change.
+    """
+    with open_audio(path) as file:
+        num_frames = sum(map(len, read_blocks(path, file)))
+        return resampled_length(num_frames, file.sample_rate)
+
+
+def resampled_length(num_frames: int, sample_rate: int) -> int:
+    """Return the number of samples at 16 kHz, rounded as soxr does."""
+    return math.floor(num_frames * SAMPLE_RATE / sample_rate + 0.5)
+
+
+def check_start(path: str | Path, start: int, num_samples: int) -> None:
+    """Raise ClipError where a recording ends before the first sample that is asked for."""
+    if not 0 <= start < num_samples:
+        raise ClipError(f"{path}: a part from sample {start:,} on; the recording has {num_samples:,} samples")
 
 
 @contextmanager
-def open_audio(path: str | Path) -> Iterator[soundfile.SoundFile]:
+def open_audio(path: str | Path) -> Iterator[Decoder]:
     """Open a recording whose header and length are sound; see ``read_audio`` for its errors."""
     path = Path(path)
     size = size_of(path)
@@ -214,19 +250,16 @@ def open_audio(path: str | Path) -> Iterator[soundfile.SoundFile]:
         raise ClipError(f"{path}: .raw has no header that tells its format; {AUDIO}")
     if size == 0:
         raise ClipError(f"{path}: the file is empty (0 bytes); {AUDIO}")
-    try:
-        with Forward(path) as file:
-            check_header(path, size, file)
-            yield file
-    except soundfile.LibsndfileError as error:
-        raise ClipError(f"{path}: not readable as WAV, FLAC, OGG or MP3: {error}") from None
+    with closing(open_decoder(path, size)) as file:
+        check_header(path, size, file)
+        yield file
 
 
 @contextmanager
-def open_whole(path: str | Path) -> Iterator[soundfile.SoundFile]:
+def open_whole(path: str | Path) -> Iterator[Decoder]:
     """Open a recording that is small enough to be held in memory; see ``read_audio`` for its errors."""
     with open_audio(path) as file:
-        check_size(path, math.ceil(file.frames * max(1, SAMPLE_RATE / file.samplerate)))
+        check_size(path, math.ceil((file.frames or 0) * max(1, SAMPLE_RATE / file.sample_rate)))
         yield file
 
 
@@ -249,45 +282,34 @@ def check_size(path: str | Path, num_samples: int) -> None:
     """Raise ClipError where a recording has more samples than are held in memory."""
     if num_samples > MOST_SAMPLES:
         raise ClipError(
-            f"{path}: {num_samples:,} samples by its header; at most {MOST_SAMPLES:,} are held in memory: "
+            f"{path}: {num_samples:,} samples or more; at most {MOST_SAMPLES:,} are held in memory: "
             "cut it, or hear it with python3 -m ipet predict -timeline"
         )
 
 
-def check_header(path: Path, size: int, file: soundfile.SoundFile) -> None:
-    """Raise ClipError where a header of a file of ``size`` bytes claims what cannot be.
-
-    libsndfile reads a cut WAV without a word, but notes the mismatch in its log of the header.
-    """
-    if file.format == "RAW":  # libsndfile takes whatever is called .au, .snd, .vox or .gsm for speech
-        raise ClipError(f"{path}: no header tells its format, and its name alone is no proof; {AUDIO}")
-    if not RATES[0] <= file.samplerate <= RATES[1]:
+def check_header(path: Path, size: int, file: Decoder) -> None:
+    """Raise ClipError where a header of a file of ``size`` bytes claims what cannot be."""
+    if not RATES[0] <= file.sample_rate <= RATES[1]:
         raise ClipError(
-            f"{path}: a sample rate of {file.samplerate:,} Hz; expected {RATES[0]:,} to {RATES[1]:,} Hz"
+            f"{path}: a sample rate of {file.sample_rate:,} Hz; expected {RATES[0]:,} to {RATES[1]:,} Hz"
         )
-    if file.frames > MAX_FRAMES:
-        raise ClipError(
-            f"{path}: its header does not say how long it is (a FLAC written to a pipe); "
-            "expected a whole file: encode it again"
-        )
-    cut = re.search(r"^data : (\d+) \(should be (\d+)\)", file.extra_info, re.MULTILINE)
-    if cut:
-        promised, found = map(int, cut.groups())
-        if found < promised < STREAMED_BYTES:
-            raise ClipError(
-                f"{path}: truncated, its header promises {promised} bytes of audio, {found} are there"
-            )
-    if not file.frames:
+    if file.frames == 0:
         raise ClipError(f"{path}: holds 0 samples; a clip needs at least 1")
-    if file.frames * file.channels > size * SAMPLES_A_BYTE:
+    if file.promised * file.channels > size * SAMPLES_A_BYTE:
         raise ClipError(
-            f"{path}: its header claims {file.frames:,} samples, which {size:,} bytes cannot hold; "
+            f"{path}: its header claims {file.promised:,} samples, which {size:,} bytes cannot hold; "
             "expected a whole file: encode it again"
         )
 
 
 def tile(waveform: Tensor, num_samples: int) -> Tensor:
-    """[T] -> [num_samples], repeated periodically; [T] unchanged where T is enough."""
+    """[T] -> [num_samples], repeated periodically; [T] unchanged where T is enough.
+
+    Raises:
+        ValueError: The waveform is empty.
+    """
+    if not len(waveform):
+        raise ValueError("an empty waveform; expected at least 1 sample to repeat")
     if len(waveform) >= num_samples:
         return waveform
     return waveform.repeat(-(-num_samples // len(waveform)))[:num_samples]

@@ -17,15 +17,17 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from ipet.audio import ClipError
+from ipet.audio import SAMPLE_RATE, SILENT_DB, ClipError, is_silent
+from ipet.audio_formats import RECORDINGS
 from ipet.checkpoint import save_arrays, tell, write_atomically
-from ipet.files import AUDIO, known_recordings, readable_size
+from ipet.files import AUDIO, readable_size
 from ipet.heads import SpeakerHead
 from ipet.inference import TunedModel, Window
-from ipet.lists import TRIALS, below, read_trial_rows
-from ipet.metrics import eer, min_dcf
+from ipet.input_report import InputReport
 from ipet.printable import escaped
 from ipet.scoring import score_trials
+from ipet.trials import TRIALS, read_trial_rows, trial_files
+from ipet.verification_metrics import eer, min_dcf
 
 OTHER_DEVICE = 0.05  # that a probability may differ by on another device, or in another precision
 READERS, AHEAD = 4, 16  # threads that decode (libsndfile lets others run), and files decoded ahead
@@ -37,19 +39,31 @@ COLUMNS = {
 
 
 class Reader:
-    """Recordings decoded ahead by threads, in order; what cannot be used is told and left out.
+    """Recordings decoded ahead by threads, in order; those that cannot be used are reported and left out.
 
     Args:
-        read: a path -> [T] samples.
-        paths: of the recordings.
+        read: Function of a path that returns [T] samples.
+        paths: Paths of the recordings.
+        report: Account of the input, in which the recordings are counted as used.
+        most_seconds: Length of a recording from which on only a part of it is heard.
 
-    ``read_paths``, an attribute, holds the paths of those that were handed on; ``failed``, how many not.
+    Attributes:
+        read_paths: Paths of the recordings that were handed on.
+        failed: Number of the recordings that were not.
+        longer: Number of recordings of which only a part is heard.
     """
 
-    def __init__(self, read: Callable[[Path], Tensor], paths: Iterable[Path]):
+    def __init__(
+        self,
+        read: Callable[[Path], Tensor],
+        paths: Iterable[Path],
+        report: InputReport | None = None,
+        most_seconds: float = math.inf,
+    ):
         self.read, self.paths = read, list(paths)
+        self.report, self.most_seconds = report or InputReport(""), most_seconds
         self.read_paths: deque[Path] = deque()
-        self.failed = 0
+        self.failed = self.longer = 0
 
     def __iter__(self) -> Iterator[Tensor]:
         pending: deque = deque()
@@ -67,10 +81,32 @@ class Reader:
                     waveform = waveform.result()
                 except (ClipError, OSError) as error:
                     self.failed += 1
-                    tqdm.write(f"error: {escaped(str(error))}", file=sys.stderr)
+                    leave_out(self.report, path, error)
                     continue
+                if is_silent(waveform):
+                    reason = f"silent, below {SILENT_DB} dB of full scale; the answer says nothing"
+                    tqdm.write(f"warning: {escaped(str(path))}: {reason}", file=sys.stderr)
+                    self.report.doubt(RECORDINGS, str(path), reason)
+                self.longer += len(waveform) > self.most_seconds * SAMPLE_RATE
                 self.read_paths.append(path)
                 yield waveform
+
+
+def leave_out(report: InputReport, path: Path, error: Exception) -> None:
+    """Report a recording that cannot be used."""
+    tqdm.write(f"error: {escaped(str(error))}", file=sys.stderr)
+    report.use(RECORDINGS, -1)
+    report.leave_out(RECORDINGS, str(path), str(error).removeprefix(f"{path}: "))
+
+
+def part_heard(model: TunedModel) -> tuple[float, str]:
+    """Return from which length in seconds on a model hears a part of a clip, and which part."""
+    front_end = model.model.front_end
+    seconds = front_end.num_samples / SAMPLE_RATE
+    if front_end.num_segments > 1:
+        return front_end.num_segments * seconds, f"{front_end.num_segments} segments of {seconds:g} s"
+    part = {"first": "the first", "centre": "the middle"}.get(model.cut.crop, "the first")
+    return seconds, f"{part} {seconds:g} s"
 
 
 class Table:
@@ -223,24 +259,28 @@ def predict(
     threshold: float | None = None,
     csv_file: Path | None = None,
     jsonl_file: str | None = None,
+    report: InputReport | None = None,
 ) -> int:
-    """Tell what is heard in recordings; the exit status, 1 where one could not be used.
+    """Print the classes of recordings; return the exit status, 1 where a recording could not be used.
 
     Args:
-        paths: files, and folders of them.
+        paths: Recordings.
         kind: ``clips``, the most probable classes of each; ``timeline``, those of every window; ``events``,
             from when to when a class was heard.
         top: how many classes of a clip or window.
         hop, threshold: see ``TunedModel.timeline`` and ``events``.
         csv_file, jsonl_file: see ``Table``; a CSV's recordings are not heard again.
+        report: Account of the input, in which the recordings are counted as used.
     """
+    report = report or InputReport("")
     table = Table(COLUMNS[kind], csv_file, jsonl_file)
-    paths = [path for path in known_recordings(paths) if str(path) not in table.done]
+    paths = [path for path in paths if str(path) not in table.done]
+    most_seconds, part = part_heard(model)
     bar = tqdm(total=len(paths), unit="file", disable=None, leave=False)
     heard = failed = 0
     try:
         if kind == "clips":
-            reader = Reader(model.read, paths)
+            reader = Reader(model.read, paths, report, most_seconds)
             for logits in model.run(reader):
                 path = str(reader.read_paths.popleft())
                 labels = model.ranked(model.answer(logits), top)
@@ -249,13 +289,17 @@ def predict(
                 bar.update(heard + reader.failed - bar.n)
             bar.update(len(paths) - bar.n)
             failed = reader.failed
+            if reader.longer:
+                longer = f"{reader.longer:,} recordings longer than {most_seconds:g} s"
+                text = f"note: of {longer} {part} were heard; -timeline hears all of a recording"
+                tqdm.write(text, file=sys.stderr)
         for path in paths if kind != "clips" else ():
             try:
                 table.add(long_rows(model, path, kind, top, hop, threshold))
                 heard += 1
             except (ClipError, OSError) as error:
                 failed += 1
-                tqdm.write(f"error: {escaped(str(error))}", file=sys.stderr)
+                leave_out(report, path, error)
             bar.update()
     finally:
         bar.close()
@@ -282,17 +326,19 @@ def window_rows(model: TunedModel, window: Window, top: int) -> list[tuple]:
     return [(window.start, window.end, *label) for label in model.ranked(window.probabilities, top)]
 
 
-def embed(model: TunedModel, paths: list[Path], out: Path) -> int:
-    """Write the embeddings of recordings; the exit status.
+def embed(model: TunedModel, paths: list[Path], out: Path, report: InputReport | None = None) -> int:
+    """Write the embeddings of recordings; return the exit status.
 
     Args:
+        paths: Recordings.
+        report: Account of the input, in which the recordings are counted as used.
         out: ``.npz``, with ``paths`` [N] and ``embeddings`` [N, E]; or ``.parquet``, a row a recording.
 
     Raises:
         ValueError: another ending, no pyarrow for Parquet, or no recording that could be used.
     """
     check_format(out)
-    reader = Reader(model.read, known_recordings(paths))
+    reader = Reader(model.read, paths, report)
     rows = [
         output.mean(dim=0).numpy()
         for output in tqdm(
@@ -341,7 +387,7 @@ def verify(
     paths: list[Path],
     trials: Path | None,
     root: Path,
-    scoring: str,
+    scoring: str | None,
     csv_file: Path | None,
     json_file: str | None = None,
 ) -> int:
@@ -350,30 +396,36 @@ def verify(
     Args:
         paths: the two recordings.
         trials: ``1 one.wav other.wav`` (one speaker) or ``0 ...`` (two) a line, in place of ``paths``.
-        root: where the trials' paths start.
-        scoring: ``mean_distance`` or ``cosine``.
+        root: Folder of the recordings, see ``trial_files``.
+        scoring: ``mean_distance`` or ``cosine``; None: the scoring of the adapter's training.
         csv_file: for every trial's score.
         json_file: where to write what is told as JSON; ``-`` is the standard output, in the text's place.
 
     Raises:
         ValueError: neither two recordings nor trials; a trial's recording that cannot be used.
     """
+    scoring = scoring or model.scoring
     if trials is None:
         check_two(paths)
         if not isinstance(model.model.head, SpeakerHead):
             print("note: this adapter was not trained to tell voices apart", file=sys.stderr)
-        score = model.similarity(*paths, scoring) + 0.0  # no -0.0
+        reader = Reader(model.read, paths)
+        waveforms = list(reader)
+        if reader.failed:
+            return 1
+        score = model.similarity(*waveforms, scoring) + 0.0  # no -0.0
         tell({"scoring": scoring, "score": score}, f"{score:.4f}", json_file, indent=None)
         return 0
     rows = read_trial_rows(trials)
-    names = list(dict.fromkeys(name for row in rows for name in row[1:]))
-    reader = Reader(model.read, [below(root, name, f"{trials}") for name in names])
+    files = trial_files(trials, dict.fromkeys(name for row in rows for name in row[1:]), root)
+    names = list(dict.fromkeys(files.values()))
+    reader = Reader(model.read, names)
     bar = tqdm(model.run(reader, embed=True), total=len(names), unit="file", disable=None, leave=False)
     embeddings = list(bar)
     if reader.failed:
         raise ValueError(f"{trials}: {reader.failed} of its {len(names)} recordings cannot be used")
-    index = {name: i for i, name in enumerate(names)}
-    pairs = np.array([[index[a], index[b]] for _, a, b in rows])
+    index = {file: i for i, file in enumerate(names)}
+    pairs = np.array([[index[files[a]], index[files[b]]] for _, a, b in rows])
     targets = np.array([TRIALS[kind] for kind, *_ in rows])
     scores = score_trials(torch.stack(embeddings), pairs, scoring)
     if csv_file is not None:

@@ -6,7 +6,9 @@ Light on purpose: see ``__main__``.
 import time
 from pathlib import Path
 
-from ipet.files import check_writable, known_recordings
+from ipet.audio_formats import scan_recordings
+from ipet.files import check_writable
+from ipet.input_report import InputReport
 from ipet.parsing import Help, Parser, count, number, positive, probability, size
 
 
@@ -26,6 +28,21 @@ def adapter_parser(command: str, usage: str, epilog: str) -> Parser:
     return parser
 
 
+def add_report(parser: Parser) -> None:
+    """Add the flag of the account of the input."""
+    what = "which recordings were used or left out, and why"
+    parser.add_argument("-report", type=Path, default=None, metavar="FILE", help=f"write as JSON {what}")
+
+
+def write_report(path: Path | None, report: InputReport) -> None:
+    """Write the account of the input, where it is asked for."""
+    if path is not None:
+        from ipet.checkpoint import write_json
+
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(path, report.as_dict())
+
+
 def predict(argv: list[str]) -> int:
     """Tell what is heard in recordings, by a saved adapter."""
     parser = adapter_parser("predict", "ADAPTER FILE ... [flags]", PREDICT_EXAMPLE)
@@ -34,6 +51,7 @@ def predict(argv: list[str]) -> int:
     add("-top", "--top", type=size, default=5, help="classes of each")
     add("-csv", "--csv", type=Path, default=None, metavar="FILE", help="write there, and go on where it ends")
     add("-jsonl", "--jsonl", default=None, metavar="FILE", help="a JSON object a line; - is the screen")
+    add_report(parser)
     add("-timeline", action="store_true", help="window by window, of recordings of any length")
     add("-events", action="store_true", help="from when to when each class is heard")
     add("-hop", type=positive, default=None, metavar="SECONDS", help="between windows; half a window")
@@ -47,14 +65,16 @@ def predict(argv: list[str]) -> int:
     flags = parser.parse_args(argv)
     if flags.timeline and flags.events:
         parser.error("-timeline and -events: one of the two, please")
-    recordings = known_recordings(flags.file)
-    check_writable(flags.csv)
-    check_writable(flags.jsonl)
+    report = InputReport("predict")
+    recordings = scan_recordings(flags.file, report)
+    report.print_warnings()
+    for path in (flags.csv, flags.jsonl, flags.report):
+        check_writable(path)
 
     from ipet.commands import predict
     from ipet.inference import load
 
-    return predict(
+    status = predict(
         load(flags.adapter, flags.device, flags.pretrained, flags.precision),
         recordings,
         "timeline" if flags.timeline else "events" if flags.events else "clips",
@@ -63,7 +83,10 @@ def predict(argv: list[str]) -> int:
         flags.threshold,
         flags.csv,
         flags.jsonl,
+        report,
     )
+    write_report(flags.report, report)
+    return status
 
 
 PREDICT_EXAMPLE = """example:
@@ -76,16 +99,22 @@ def embed(argv: list[str]) -> int:
     parser = adapter_parser("embed", "ADAPTER FILE ... -out FILE.npz", EMBED_EXAMPLE)
     parser.add_argument("file", nargs="+", type=Path, metavar="FILE", help="recordings, and folders of them")
     parser.add_argument("-out", type=Path, required=True, metavar="FILE", help=".npz or .parquet")
+    add_report(parser)
     flags = parser.parse_args(argv)
-    recordings = known_recordings(flags.file)
+    report = InputReport("embed")
+    recordings = scan_recordings(flags.file, report)
+    report.print_warnings()
     check_writable(flags.out)
+    check_writable(flags.report)
 
     from ipet.commands import check_format, embed
     from ipet.inference import load
 
     check_format(flags.out)
     model = load(flags.adapter, flags.device, flags.pretrained, flags.precision)
-    return embed(model, recordings, flags.out)
+    status = embed(model, recordings, flags.out, report)
+    write_report(flags.report, report)
+    return status
 
 
 EMBED_EXAMPLE = """example:
@@ -100,7 +129,7 @@ def verify(argv: list[str]) -> int:
     add("file", nargs="*", type=Path, metavar="FILE", help="two recordings")
     add("-trials", "--trials", type=Path, default=None, metavar="FILE", help="a list of trials instead")
     add("-path_data", type=Path, default=Path(), metavar="DIR", help="where the trials' paths start")
-    add("-scoring", choices=("mean_distance", "cosine"), default="mean_distance", help="higher is more alike")
+    add("-scoring", choices=("mean_distance", "cosine"), default=None, help="the training's if not given")
     add("-csv", "--csv", type=Path, default=None, metavar="FILE", help="the trials' scores")
     add("-json", "--json", default=None, metavar="FILE", help="write what is told there; - is the screen")
     flags = parser.parse_args(argv)
@@ -109,7 +138,7 @@ def verify(argv: list[str]) -> int:
 
     from ipet.commands import check_two, verify
     from ipet.inference import load
-    from ipet.lists import read_trial_rows
+    from ipet.trials import read_trial_rows
 
     if flags.trials is None:
         check_two(flags.file)

@@ -5,7 +5,7 @@ Each finished training continues from its last state, optimiser included. Its fo
 same command continues it.
 """
 
-import shutil
+import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -38,12 +38,17 @@ def set_results_aside(folder: Path, epochs: int) -> int:
                 f"it; repeat the command with -epoch {epochs}, or begin another -name"
             )
     for path in finished:
-        further, aside = path.parent / "more_trials", path.parent / f"more_trials_{epochs}_epochs"
+        further = path.parent / "more_trials"
         if further.is_dir():  # scores of the former last epoch; -more_trials computes the new ones
-            shutil.rmtree(aside, ignore_errors=True)
-            further.replace(aside)
-        path.replace(path.with_name(f"result_{epochs}_epochs.json"))
+            further.rename(free_name(path.parent / f"more_trials_{epochs}_epochs"))
+        path.rename(free_name(path.with_name(f"result_{epochs}_epochs.json")))
     return len(finished)
+
+
+def free_name(path: Path) -> Path:
+    """Return a path, with a number if something lies there already."""
+    names = (path.with_name(f"{path.stem}_{number}{path.suffix}") for number in itertools.count(2))
+    return path if not path.exists() else next(name for name in names if not name.exists())
 
 
 def describe_extension(folder: Path, starts: Sequence[Mapping], recipe: Recipe) -> dict | None:

@@ -14,16 +14,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ipet.audio import SAMPLE_RATE, ClipError, Recordings, stream_audio
+from ipet.audio import SAMPLE_RATE, SILENT_DB, ClipError, Recordings, is_silent, stream_audio
 from ipet.checkpoint import read_json
-from ipet.diagnosis import SILENT_DB
 from ipet.features import HOP_SAMPLES, LOW_HZ, LogMel
 from ipet.files import run_of
 from ipet.heads import SpeakerHead
 from ipet.inference import Event, TunedModel, Window, load
-from ipet.metrics import det_curve, eer
 from ipet.printable import escaped
 from ipet.report import DAMAGE, read_predictions, shortest_ends
+from ipet.verification_metrics import det_curve, eer
 
 COLUMNS = 1_200  # of a spectrogram at most, a frame each
 TICKS_HZ = (100, 300, 1_000, 2_000, 4_000, 8_000)
@@ -147,7 +146,8 @@ def load_adapters(
         adapter.run = run_of(path)
         if adapter.of_voices and adapter.run is not None:
             with contextlib.suppress(*DAMAGE):
-                adapter.scoring = read_json(adapter.run / "arguments.json").get("scoring") or SCORING
+                kept = read_json(adapter.run / "arguments.json").get("scoring") or SCORING
+                adapter.scoring = adapter.model.description.get("scoring", kept)  # earlier adapters lack it
                 adapter.threshold = threshold_of(path)
         found.append(adapter)
     return found
@@ -203,8 +203,7 @@ def read_sound(path: str | Path, most_seconds: float) -> Tensor:
     if seconds > most_seconds:
         raise ClipError(f"{path}: {seconds / 60:,.1f} minutes; at most {most_seconds / 60:g} are heard here")
     waveform = torch.cat(list(stream_audio(path)))  # at its own rate, all of it may be very large
-    power = float((waveform - waveform.mean()).square().mean())
-    if power < 10 ** (SILENT_DB / 10):
+    if is_silent(waveform):
         raise ClipError(f"{path}: silent, below {SILENT_DB} dB of full scale; expected something to hear")
     return waveform
 

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from ipet.checkpoint import file_sha256, read_json, write_json
 from ipet.description import FORMER_WEIGHTS, WEIGHTS
+from ipet.folds import next_fold
+from ipet.list_files import FLAGS, list_file
 from ipet.saved import files_of
 from ipet.summary import cell_order
 from ipet.warm_start import RECORD
@@ -144,15 +146,16 @@ def list_files(arguments: Mapping, cells: list[str]) -> dict[str, Path]:
     """
     folder = Path(arguments["path_list"])
     folds = sorted({cell_order(cell)[1] for cell in cells})
+    given = {flag: Path(arguments[flag]) for flag in FLAGS.values() if arguments.get(flag)}
     names = ["labels.csv"]
     if folds == [0]:
         names += ["train.json", "valid.json", "test.json"]
     else:
         nested = any(cell_order(cell)[2] for cell in cells)
         names += [f"train_{k}.json" for k in folds]
-        held_out = sorted({*folds, *(k % arguments["fold"] + 1 for k in folds)}) if nested else folds
-        names += [f"eval_{k}.json" for k in held_out]
-    files = {name: folder / name for name in names}
+        held_out = [next_fold(folder, k, arguments["fold"], given) for k in folds] if nested else []
+        names += [f"eval_{k}.json" for k in sorted({*folds, *held_out})]
+    files = {name: list_file(folder, name, given, arguments.get("fold") or 0) for name in names}
     trials = [arguments.get("path_trial"), *(arguments.get("more_trials") or [])]
     files |= {Path(path).name: Path(path) for path in trials if path}
     if arguments.get("add_musan_rir"):

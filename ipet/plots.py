@@ -8,8 +8,8 @@ import numpy as np
 from scipy.special import ndtri as normal_quantile
 
 from ipet.checkpoint import write_atomically
-from ipet.metrics import equal_error
 from ipet.printable import escaped
+from ipet.verification_metrics import equal_error
 
 # Okabe and Ito's colours, told apart by every kind of colour vision; the styles repeat them.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")

@@ -16,6 +16,7 @@ import numpy as np
 
 from ipet import plots
 from ipet.checkpoint import write_atomically, write_json
+from ipet.original_metrics import NAME_OF, PREFIX
 from ipet.page import Figure, Page, Section, Table, Text, drawn, write_page
 from ipet.printable import escaped
 from ipet.report import DAMAGE, latex_table, markdown_table, read_run, text_table
@@ -23,7 +24,6 @@ from ipet.reproduce_plan import BACKBONES, DATASETS, PlannedRun
 from ipet.summary import TITLES, by_fold, cell_order, in_percent, interval, spread, summarise
 
 OURS = ("nested", "test_at_best_epoch", "last")  # the first one that a run has
-ORIGINAL_NAMES = {"accuracy": "original_acc", "mAP": "original_mAP"}  # in the rows of a cell's history
 NOTES = (
     "original: the best epoch on the list that is evaluated, the original's protocol (optimistic)",
     "ours: the last epoch; with validation data the epoch that is best on them",
@@ -107,7 +107,7 @@ def original_values(results: Mapping[str, Mapping]) -> dict[str, float]:
     for cell, result in results.items():
         metric, best = result["metric"], max if result["higher_is_better"] else min
         own = "eval_" + metric if result["watched"] == "eval" else None
-        for name in (ORIGINAL_NAMES.get(metric), own):
+        for name in (PREFIX + NAME_OF.get(metric, ""), own):
             curve = [row[name] for row in result["history"] if name in row]
             if curve and len(curve) == len(result["history"]):
                 values[cell] = best(curve)

@@ -14,7 +14,7 @@ import torch
 from ipet.checkpoint import write_json
 from ipet.compare import as_text, differences, flat, read_side, short, unequal
 from ipet.devices import best_device
-from ipet.experiment import apart, settings_of, stop
+from ipet.experiment import apart, run_folder, settings_of, stop
 from ipet.logbook import environment
 from ipet.parsing import list_folder
 from ipet.passport import hashes, list_files, plain, read_passport
@@ -73,11 +73,11 @@ def rerun(
     resolve = partial(resolved, path, experiment)
     flags = flags_of(arguments, resolve, path)
     own = [f"-name={name or str(arguments.get('name')) + '_again'}"]
-    place = path_run or runs_folder(path, arguments)
+    place = path_run or runs_folder(path, arguments, experiment.name)
     own += [f"-path_run={place}"] if place else []
     resolve([*flags, *own])  # what is wrong from here on is wrong in ``further``
     settings = settings_of(experiment, [*flags, *further, *own])
-    folder = settings["path_run"] / settings["project"] / settings["tags"] / settings["name"]
+    folder = run_folder(settings, experiment.name)
     # main.py runs in the experiment's folder: paths that are relative to this one are resolved by now.
     own = [f"-{key}={settings[key]}" for key in sorted(OWN)]
     command = [sys.executable, "-u", "main.py", *flags_of(json_values(settings), resolve, path), *own]
@@ -141,11 +141,14 @@ def check_cache(path: Path, cache, further: Sequence[str]) -> None:
         )
 
 
-def runs_folder(path: Path, arguments: Mapping) -> Path | None:
-    """The ``-path_run`` below which a passport lies in its own run; None where it lies elsewhere."""
+def runs_folder(path: Path, arguments: Mapping, experiment: str) -> Path | None:
+    """Return the ``-path_run`` below which a passport lies in its own run; None where it lies elsewhere."""
     folder = path.resolve().parent
-    end = tuple(arguments.get(key) for key in ("project", "tags", "name"))
-    return folder.parents[2] if folder.parts[-3:] == end else None
+    keys = ("project", "tags", "name")
+    if not all(isinstance(arguments.get(key), str) for key in keys):
+        return None
+    end = run_folder({"path_run": "", **{key: arguments[key] for key in keys}}, experiment).parts
+    return folder.parents[len(end) - 1] if folder.parts[-len(end) :] == end else None
 
 
 def json_values(settings: Mapping) -> dict:
@@ -175,6 +178,8 @@ def flags_of(arguments: Mapping, resolve: Callable[[Sequence[str]], Mapping], pa
         wanted.pop("protocol", None)  # no choice where there are no folds
     given = [key for key, value in wanted.items() if key not in DERIVED and value != defaults[key]]
     given += [key for key in BY_AUTHORS if wanted.get("authors") and key in wanted and key not in given]
+    if wanted.get("model_type") == "auto" and "pretrained" in wanted:
+        given.append("pretrained")  # whose config.json has the type
     flags = place + [word for key in given for word in spell(key, wanted[key])]
     for key in DERIVED:
         if key in wanted and json_values(resolve(flags))[key] != wanted[key]:

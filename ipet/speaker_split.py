@@ -8,6 +8,7 @@ the same validation trials.
 
 import copy
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -61,9 +62,9 @@ def hold_out_speakers(datasets: Datasets, number: int) -> Datasets:
     return datasets._replace(
         train=relabelled(train, new_index, rest),
         evaluation={
-            "valid": EvaluationClips([Clip(clip.path, (), clip.where) for clip in clips], rest, cut),
+            "valid": EvaluationClips([replace(clip, classes=()) for clip in clips], rest, cut),
             "test": EvaluationClips(
-                [Clip(clip.path, (), clip.where) for clip in datasets.evaluation["eval"].clips], rest, cut
+                [replace(clip, classes=()) for clip in datasets.evaluation["eval"].clips], rest, cut
             ),
         },
         valid_trials=trials,
@@ -76,7 +77,7 @@ def relabelled(clips: Clips, new_index: dict[int, int], labels: Labels) -> Clips
     other = copy.copy(clips)
     other.labels = labels
     other.clips = [
-        Clip(clip.path, tuple(new_index[c] for c in clip.classes), clip.where)
+        replace(clip, classes=tuple(new_index[c] for c in clip.classes))
         for clip in clips.clips
         if set(clip.classes) <= new_index.keys()
     ]

@@ -9,10 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ipet.checkpoint import read_json
-from ipet.experiment import load_module, settings_of
+from ipet.experiment import load_module, run_folder, settings_of
+from ipet.list_digests import VERSION, hashed_names
 from ipet.lists import read_labels
 from ipet.speaker_split import default_number
 from ipet.splits import Cell
+from ipet.starting_lists import starting_lists
 
 FIXED = {"name", "tags", "project", "path_run", "resume", "protocol", "rand_seed", "fold"}  # not to be chosen
 FIXED |= {"valid_speakers", "init_adapter"}  # they decide what a trial is evaluated on, or begins from
@@ -56,8 +58,14 @@ class Sweep:
         return max(values) if self.higher_is_better else min(values)
 
     def run_folder(self, trial) -> Path:
-        """Where a trial's run is written; one that is run again goes on in the same."""
-        return self.folder / f"trial_{trial.system_attrs.get('failed_trial', trial.number)}"
+        """Return the folder of a trial's run; one that is run again continues in the same folder."""
+        run = {
+            "path_run": self.folder.parents[1],
+            "project": self.folder.parent.name,
+            "tags": self.folder.name,
+        }
+        number = trial.system_attrs.get("failed_trial", trial.number)
+        return run_folder({**run, "name": f"trial_{number}"}, self.experiment.name)
 
 
 def describe(experiment: Path, grid: dict, ranges: dict, further: list[str], folder: Path) -> Sweep:
@@ -77,14 +85,16 @@ def describe(experiment: Path, grid: dict, ranges: dict, further: list[str], fol
             close = difflib.get_close_matches(name, settings, n=1)
             hint = f"; did you mean {close[0]!r}?" if close else ""
             raise ValueError(f"{name!r} is no flag of {experiment.name}{hint}")
+    root, runs = settings["path_data"], settings["path_run"]
+    settings["path_list"] = starting_lists(settings["path_list"], root, runs / ".lists").folder
     if settings["fold"]:
         further = [*further, "-protocol", "nested"]  # each fold's epoch on a held-out training fold
-        settings = settings_of(experiment, further)
+        settings = {**settings_of(experiment, further), "path_list": settings["path_list"]}
     elif "valid_speakers" in settings:
         if not settings["valid_speakers"]:
             number = default_number(len(read_labels(settings["path_list"] / "labels.csv")))
             further = [*further, "-valid_speakers", str(number)]  # trials among held-out training speakers
-            settings = settings_of(experiment, further)
+            settings = {**settings_of(experiment, further), "path_list": settings["path_list"]}
     elif not (settings["path_list"] / "valid.json").is_file():
         raise ValueError(
             f"{experiment.name} has no folds, and {settings['path_list']} no valid.json: a sweep chooses on "
@@ -111,10 +121,14 @@ def expected_metric(experiment: Path, settings: dict) -> tuple[str, bool]:
     return trainer.task_metric(build_datasets(unchecked, Cell(seed, 1 if fold else None, bool(fold))))
 
 
-def lists_sha256(folder: Path) -> str:
-    """A digest of what the lists in a folder hold: recordings by their names, with their labels.
+def lists_sha256(folder: Path, trials: Iterable[Path] = ()) -> str:
+    """Return a digest of what the lists in a folder hold: recordings by their listed paths, and labels.
 
-    Where the recordings lie may differ from machine to machine.
+    The folder that absolute paths have in common may differ from machine to machine.
+
+    Args:
+        folder: Folder of the lists.
+        trials: Lists of trials.
 
     Raises:
         ValueError: a list that is no JSON.
@@ -122,13 +136,19 @@ def lists_sha256(folder: Path) -> str:
     digest = hashlib.sha256()
     if (folder / "labels.csv").is_file():
         digest.update((folder / "labels.csv").read_bytes())
+    lists = {}
     for path in sorted(folder.glob("*.json")):
         content = read_json(path)
         clips = content.get("data") if isinstance(content, dict) else None
         if isinstance(clips, list):  # otherwise another file, such as of statistics
-            names = [(Path(str(c.get("wav"))).name, c.get("labels")) for c in clips if isinstance(c, dict)]
-            digest.update(repr((path.name, names)).encode())
-    return digest.hexdigest()
+            lists[path.name] = [c for c in clips if isinstance(c, dict)]
+    names = hashed_names(str(clip.get("wav")) for clips in lists.values() for clip in clips)
+    for file, clips in lists.items():
+        rows = [sorted({**clip, "wav": names[str(clip.get("wav"))]}.items()) for clip in clips]
+        digest.update(repr((file, rows)).encode())
+    for path in sorted(trials):
+        digest.update(repr(path.name).encode() + (path.read_bytes() if path.is_file() else b""))
+    return VERSION + digest.hexdigest()
 
 
 def distributions(task: Sweep) -> dict:

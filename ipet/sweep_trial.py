@@ -59,6 +59,7 @@ def follow(trial, task: Sweep, folder: Path) -> None:
     from optuna.exceptions import TrialPruned
 
     output = folder.with_suffix(".log")
+    output.parent.mkdir(parents=True, exist_ok=True)
     with open(output, "wb") as log:
         process = subprocess.Popen(
             command(trial.params, task, folder),

@@ -1,8 +1,8 @@
 """Initialise a training from a saved adapter (``-init_adapter``), also for other classes.
 
 All tensors that the method trains are copied, such as prompts and adapters. Of the head, the rows of a class
-are copied by the class's name: classes may be added (their rows begin as in a new head), removed or reordered.
-A speaker head keeps its embedding layer; its classifier is copied by speaker.
+are copied by the class's name: classes may be added (their rows begin as in a new head), removed or
+reordered. A speaker head keeps its embedding layer; its classifier is copied by speaker.
 """
 
 import re

@@ -140,13 +140,13 @@ def test_half_a_float_wav_is_refused(tmp_path):
 def test_half_a_compressed_file_is_refused(tmp_path, name):
     data = write(tmp_path / name, sine(RATE, seconds=2.0)).read_bytes()
     (tmp_path / name).write_bytes(data[: len(data) // 2])
-    assert refusal(tmp_path / name).startswith(("not readable as", "truncated, its header promises"))
+    assert refusal(tmp_path / name).startswith("truncated")
 
 
 @pytest.mark.parametrize("name", ["a.wav", "a.flac", "a.mp3"])
 def test_a_file_that_is_no_audio_is_refused(tmp_path, name):
     (tmp_path / name).write_text("index,mid,display_name\n" * 50)
-    assert refusal(tmp_path / name).startswith("not readable as WAV, FLAC, OGG or MP3: ")
+    assert refusal(tmp_path / name).startswith("not readable as audio: ")
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
@@ -251,14 +251,16 @@ def test_a_recording_decoded_in_blocks_is_the_same(tmp_path, monkeypatch, name, 
 
 def test_raw_samples_are_refused_for_their_want_of_a_header(tmp_path):
     (tmp_path / "a.raw").write_bytes(bytes(1_000))
-    assert refusal(tmp_path / "a.raw").startswith(".raw has no header that tells its format; expected WAV")
+    assert refusal(tmp_path / "a.raw").startswith(
+        ".raw has no header that tells its format; expected an audio"
+    )
 
 
 @pytest.mark.parametrize("ending", ["au", "snd", "vox", "gsm"])
 def test_a_name_alone_does_not_make_a_recording(tmp_path, ending):
     """libsndfile would decode any bytes under these names, as noise."""
     (tmp_path / f"a.{ending}").write_bytes(b"<html>404</html>" * 500)
-    assert refusal(tmp_path / f"a.{ending}").startswith("no header tells its format, and its name alone is")
+    assert refusal(tmp_path / f"a.{ending}").startswith("no header states its format, and its name alone is")
 
 
 def test_a_sun_recording_with_its_header_is_read(tmp_path):
@@ -273,7 +275,7 @@ def test_a_link_to_nowhere_is_named(tmp_path):
 
 def test_links_in_a_circle_and_names_that_are_too_long_are_refused(tmp_path):
     (tmp_path / "a.wav").symlink_to(tmp_path / "a.wav")
-    assert "expected WAV" in refusal(tmp_path / f"{300 * 'a'}.wav")
+    assert "expected an audio file" in refusal(tmp_path / f"{300 * 'a'}.wav")
     with pytest.raises((ClipError, FileNotFoundError)):
         read_audio(tmp_path / "a.wav")
 
@@ -380,17 +382,6 @@ def test_repetition_is_the_authors(case, crop):
     assert np.array_equal(got[::97], data[f"{case}_every97"])
     assert np.array_equal(got[-8:], data[f"{case}_last8"])
     assert got.double().sum().item() == pytest.approx(data[f"{case}_sum"], abs=1e-6)
-
-
-def test_a_flac_that_does_not_tell_its_length_is_refused(tmp_path):
-    soundfile.write(tmp_path / "a.flac", np.full(5_000, 0.25), 16_000)
-    data = bytearray((tmp_path / "a.flac").read_bytes())
-    # STREAMINFO begins behind 'fLaC' and a block header; its total is the low 36 bits of bytes 10 to 17.
-    data[8 + 13] &= 0xF0
-    data[8 + 14 : 8 + 18] = bytes(4)
-    (tmp_path / "a.flac").write_bytes(data)
-    with pytest.raises(ClipError, match=r"a\.flac: its header does not say how long it is"):
-        read_audio(tmp_path / "a.flac")
 
 
 def test_a_random_crop_without_a_generator_is_refused():

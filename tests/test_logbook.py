@@ -176,6 +176,9 @@ def test_neptune_is_used_offline_unless_the_environment_says_otherwise(tmp_path,
         def append(self, value, step):
             self.logged.append((self.name, value, step))
 
+        def add(self, values):
+            self.fields[self.name] = values
+
         def __setitem__(self, name, value):
             self.fields[name] = value
 

@@ -46,9 +46,10 @@ TRAINER = """class Trainer:
 # The better on validation, the worse on test clips; the second epoch is the best.
 MAIN = """import json, os, sys, time
 from arguments import get_args
+from ipet.experiment import run_folder
 
 flags = get_args()
-folder = flags.path_run / flags.project / flags.tags / flags.name
+folder = run_folder(vars(flags), os.path.basename(os.getcwd()))
 with open(flags.path_list / "starts.txt", "a") as file:
     file.write(f"{flags.name} {flags.lr} {flags.adapter_hidden_dim}\\n")
 if flags.lr > 10 and not (flags.path_list / "mended").exists():
@@ -262,6 +263,7 @@ def test_a_sweep_of_failures_fails(toy, capsys):
     assert "0 trials complete, 0 pruned, 2 failed" in capsys.readouterr().out
 
 
+@long
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=["killed", "asked to end"])
 def test_a_sweep_that_was_ended_goes_on_with_what_is_missing(toy, capsys, number):
     grid = ["-grid", "lr=0.1,0.2,0.3"]
@@ -289,6 +291,7 @@ def test_a_sweep_that_was_ended_goes_on_with_what_is_missing(toy, capsys, number
     assert [t["accuracy"] for t in trials(toy)] == pytest.approx([0.104, 0.204, 0.304])
 
 
+@long
 def test_several_processes_share_a_study(toy):
     grid = ["-grid", "lr=0.1,0.2,0.3,0.4,0.5,0.6"]
     processes = [sweep_there(toy, *grid, TOY_SECONDS="0.1") for _ in range(2)]
@@ -350,6 +353,7 @@ def test_a_trial_that_was_taken_over_and_has_ended_is_given_up(toy, capsys, monk
     assert "trial 0: given up: another process has taken it over" in out and "best: trial 1" in out
 
 
+@long
 def test_a_training_that_a_signal_ended_with_all_saved_goes_on(toy, capsys):
     main_py = (toy / "main.py").read_text()
     once = 'if flags.lr > 10 and not (flags.path_list / "mended").exists():'
