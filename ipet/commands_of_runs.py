@@ -116,7 +116,8 @@ def reproduce(argv: list[str]) -> int:
         grids[name] = tuple(dict.fromkeys([*grids.get(name, ()), *values]))
 
     from ipet.reproduce import reproduce
-    from ipet.reproduce_plan import BASELINES, GRIDS, Request, find_releases
+    from ipet.reproduce_data import find_releases
+    from ipet.reproduce_plan import BASELINES, GRIDS, Request
 
     request = Request(
         experiments=[known[name] for name in flags.experiment or known],

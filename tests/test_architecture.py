@@ -17,7 +17,7 @@ LEVELS = [
     {"parsing", "recording_search", "label_findings", "audio_formats", "mpeg"},
     {"releases", "audio_structure"},
     {"published_lists", "audio_chunks", "audio_streams"},
-    {"starting_lists", "audio_containers"},
+    {"starting_lists", "reproduce_data", "audio_containers"},
     {"audio_decoders"},
     {
         *(

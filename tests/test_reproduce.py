@@ -18,7 +18,8 @@ from ipet.__main__ import main
 from ipet.commands_of_runs import experiments
 from ipet.parsing import REPOSITORY
 from ipet.reproduce_arguments import weights_by_backbone, weights_of
-from ipet.reproduce_plan import GRIDS, Request, find_releases, plan
+from ipet.reproduce_data import find_releases
+from ipet.reproduce_plan import GRIDS, Request, plan
 from ipet.reproduce_table import original_values, values_of
 
 import releases
