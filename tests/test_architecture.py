@@ -17,7 +17,7 @@ LEVELS = [
     {"parsing", "recording_search", "label_findings", "audio_formats", "mpeg"},
     {"releases", "audio_structure"},
     {"published_lists", "audio_chunks", "audio_streams"},
-    {"starting_lists", "audio_containers"},
+    {"starting_lists", "reproduce_data", "audio_containers"},
     {"audio_decoders"},
     {
         *(
@@ -69,7 +69,7 @@ LEVELS = [
     {"__main__"},
 ]
 # Flags: they import modules of ipet without torch, and only commands import them.
-BESIDE = {"arguments", "argument_checks", "model_arguments", "original_arguments"}
+BESIDE = {"arguments", "argument_checks", "model_arguments", "original_arguments", "reproduce_arguments"}
 LIGHT = {
     "openmp",
     "output_pipe",
