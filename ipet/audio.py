@@ -65,7 +65,7 @@ def decode(path: str | Path) -> Decoded:
 def read_blocks(
     path: str | Path, file: Decoder, size: int | None = None, start: int = 0
 ) -> Iterator[np.ndarray]:
-    """Yield [t, channels] float32 samples from where a file stands to its real end; the last block is shorter.
+    """Yield [t, channels] float32 samples from a decoder's position to the real end of the file.
 
     Memory is taken for what is decoded, never for all that a header promises.
 
@@ -201,7 +201,7 @@ class Recordings:
         return waveform[start:][:num_samples].clone()
 
     def length(self, path: str | Path) -> int:
-        """Return the number of samples at 16 kHz: as the header tells if the file bears it out, or decoded."""
+        """Return the number of samples at 16 kHz, from a header that the file confirms, or by decoding."""
         with open_audio(path) as file:
             if file.frames is not None:
                 return resampled_length(file.frames, file.sample_rate)

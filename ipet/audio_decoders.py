@@ -13,7 +13,7 @@ from typing import Protocol
 import numpy as np
 import soundfile
 
-from ipet.audio_containers import Container, PatchedFile, Unreadable, examine_container, examine_mpeg
+from ipet.audio_containers import examine_container
 from ipet.audio_formats import (
     INSTALL,
     RAW_SUFFIXES,
@@ -22,6 +22,8 @@ from ipet.audio_formats import (
     has_torchcodec,
     libsndfile_suffixes,
 )
+from ipet.audio_streams import examine_mpeg
+from ipet.audio_structure import Container, PatchedFile, Unreadable
 
 SEEKABLE = ("WAV", "WAVEX", "RF64", "W64", "AIFF", "AU", "CAF", "FLAC", "OGG")  # exact to the sample
 WITHOUT_SEEK = ("GSM610", "G721_32", "G723_24", "G723_40", "NMS_ADPCM_16", "NMS_ADPCM_24", "NMS_ADPCM_32")
@@ -343,7 +345,6 @@ def open_decoder(path: Path, size: int) -> Decoder:
         raise ClipError(f"{path}: {said}; {other}") from None
     if decoder is None:
         is_known = path.suffix.lower() in (*libsndfile_suffixes(), *RAW_SUFFIXES)
-        raise ClipError(
-            f"{path}: {said}{'' if is_known else f'; for {path.suffix or 'its format'} {INSTALL}'}"
-        )
+        remedy = "" if is_known else f"; for {path.suffix or 'its format'} {INSTALL}"
+        raise ClipError(f"{path}: {said}{remedy}")
     return decoder

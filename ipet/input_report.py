@@ -21,12 +21,14 @@ class InputReport:
         self.source = source
         self.used: Counter[str] = Counter()
         self.left_out: dict[tuple[str, str, str], list[str]] = {}
+        self.doubts: dict[tuple[str, str, str], list[str]] = {}
+        self.requested: set[tuple[str, str, str]] = set()
 
     def use(self, kind: str, count: int = 1) -> None:
         """Count items that were used."""
         self.used[kind] += count
 
-    def leave_out(self, kind: str, item: str, reason: str, remedy: str = "") -> None:
+    def leave_out(self, kind: str, item: str, reason: str, remedy: str = "", requested: bool = False) -> None:
         """Record an item that was not used.
 
         Args:
@@ -34,8 +36,19 @@ class InputReport:
             item: Name of this item, as the user wrote it.
             reason: Why it was left out. Items with the same reason are counted together.
             remedy: Flag, command or package that changes it.
+            requested: Whether a flag asked for it: the item is counted, and no warning is printed.
         """
         self.left_out.setdefault((kind, reason, remedy), []).append(item)
+        if requested:
+            self.requested.add((kind, reason, remedy))
+
+    def doubt(self, kind: str, item: str, reason: str, remedy: str = "") -> None:
+        """Record an item that was used as it is, although it is probably a mistake.
+
+        Args:
+            kind, item, reason, remedy: See ``leave_out``. The items are not counted as left out.
+        """
+        self.doubts.setdefault((kind, reason, remedy), []).append(item)
 
     def num_left_out(self, kind: str) -> int:
         """Return the number of items of a kind that were left out."""
@@ -48,13 +61,21 @@ class InputReport:
     def warnings(self) -> list[str]:
         """Return one line per reason: the source, the counts, examples and the remedy."""
         lines = []
-        for (kind, reason, remedy), items in self.left_out.items():
-            examples = ", ".join(items[:MAX_EXAMPLES])
-            more = f" and {len(items) - MAX_EXAMPLES:,} more" if len(items) > MAX_EXAMPLES else ""
-            counts = f"{len(items):,} of {self.num_supplied(kind):,} {kind} left out"
-            end = f"; {remedy}" if remedy else ""
-            lines.append(f"{self.source}: {counts}: {reason} ({examples}{more}){end}")
+        for key, items in self.left_out.items():
+            counts = f"{len(items):,} of {self.num_supplied(key[0]):,} {key[0]} left out"
+            if key not in self.requested:
+                lines.append(f"{self.source}: {counts}: {self._details(key, items)}")
+        for key, items in self.doubts.items():
+            lines.append(f"{self.source}: {len(items):,} {key[0]}: {self._details(key, items)}")
         return lines
+
+    @staticmethod
+    def _details(key: tuple[str, str, str], items: list[str]) -> str:
+        """Return the reason, examples and the remedy."""
+        _, reason, remedy = key
+        more = f" and {len(items) - MAX_EXAMPLES:,} more" if len(items) > MAX_EXAMPLES else ""
+        end = f"; {remedy}" if remedy else ""
+        return f"{reason} ({', '.join(items[:MAX_EXAMPLES])}{more}){end}"
 
     def print_warnings(self, file: TextIO | None = None) -> None:
         """Print the warnings, to the standard error by default."""
@@ -77,5 +98,9 @@ class InputReport:
                     "examples": items[:MAX_EXAMPLES],
                 }
                 for (kind, reason, remedy), items in self.left_out.items()
+            ],
+            "doubts": [
+                {"kind": kind, "reason": reason, "remedy": remedy, "count": len(items), "items": items}
+                for (kind, reason, remedy), items in self.doubts.items()
             ],
         }

@@ -140,7 +140,7 @@ def test_half_a_float_wav_is_refused(tmp_path):
 def test_half_a_compressed_file_is_refused(tmp_path, name):
     data = write(tmp_path / name, sine(RATE, seconds=2.0)).read_bytes()
     (tmp_path / name).write_bytes(data[: len(data) // 2])
-    assert refusal(tmp_path / name).startswith(("not readable as", "truncated, its header promises"))
+    assert refusal(tmp_path / name).startswith("truncated")
 
 
 @pytest.mark.parametrize("name", ["a.wav", "a.flac", "a.mp3"])
@@ -260,7 +260,7 @@ def test_raw_samples_are_refused_for_their_want_of_a_header(tmp_path):
 def test_a_name_alone_does_not_make_a_recording(tmp_path, ending):
     """libsndfile would decode any bytes under these names, as noise."""
     (tmp_path / f"a.{ending}").write_bytes(b"<html>404</html>" * 500)
-    assert refusal(tmp_path / f"a.{ending}").startswith("no header tells its format, and its name alone is")
+    assert refusal(tmp_path / f"a.{ending}").startswith("no header states its format, and its name alone is")
 
 
 def test_a_sun_recording_with_its_header_is_read(tmp_path):
@@ -382,17 +382,6 @@ def test_repetition_is_the_authors(case, crop):
     assert np.array_equal(got[::97], data[f"{case}_every97"])
     assert np.array_equal(got[-8:], data[f"{case}_last8"])
     assert got.double().sum().item() == pytest.approx(data[f"{case}_sum"], abs=1e-6)
-
-
-def test_a_flac_that_does_not_tell_its_length_is_refused(tmp_path):
-    soundfile.write(tmp_path / "a.flac", np.full(5_000, 0.25), 16_000)
-    data = bytearray((tmp_path / "a.flac").read_bytes())
-    # STREAMINFO begins behind 'fLaC' and a block header; its total is the low 36 bits of bytes 10 to 17.
-    data[8 + 13] &= 0xF0
-    data[8 + 14 : 8 + 18] = bytes(4)
-    (tmp_path / "a.flac").write_bytes(data)
-    with pytest.raises(ClipError, match=r"a\.flac: its header does not say how long it is"):
-        read_audio(tmp_path / "a.flac")
 
 
 def test_a_random_crop_without_a_generator_is_refused():
