@@ -7,7 +7,16 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ipet.audio_formats import ClipError
-from ipet.audio_structure import HEAD_BYTES, Chunk, Container, Unreadable, patch, read_number, truncated
+from ipet.audio_structure import (
+    HEAD_BYTES,
+    Chunk,
+    Container,
+    Unreadable,
+    move,
+    patch,
+    read_number,
+    truncated,
+)
 
 PLACEHOLDER_BYTES = 0x7FFF0000  # from here on a 32-bit length is one that nobody could fill in
 MAX_CHUNKS = 10_000  # before the samples
@@ -23,7 +32,7 @@ W64_DATA, W64_FORMAT = (bytes.fromhex(n + "f3acd3118cd100c04f8edb8a") for n in (
 def riff_chunks(file: BinaryIO, start: int, size: int, order: str) -> Iterator[Chunk]:
     """Yield the chunks of a RIFF or IFF file from an offset on."""
     for _ in range(MAX_CHUNKS):
-        file.seek(start)
+        move(file, start)
         head = file.read(8)
         if len(head) < 8:
             return
@@ -34,7 +43,7 @@ def riff_chunks(file: BinaryIO, start: int, size: int, order: str) -> Iterator[C
 
 def examine_riff(path: Path, file: BinaryIO, size: int, start: int) -> Container:
     """Examine a WAV or RF64 file."""
-    file.seek(start)
+    move(file, start)
     magic = file.read(4)
     order = ">" if magic == b"RIFX" else "<"
     wide: Chunk | None = None
@@ -93,7 +102,7 @@ def span(
     rest = available - claimed
     if rest < 8:
         return claimed if claimed else available
-    file.seek(end + claimed % 2)
+    move(file, end + claimed % 2)
     tail = file.read(16)
     if tail[:4] in (b"RIFF", b"RF64", b"FORM", b"RIFX") and tail[8:12] in (b"WAVE", b"AIFF", b"AIFC"):
         raise ClipError(f"{path}: a second recording follows at byte {end:,}; expected one: split the file")
@@ -113,7 +122,7 @@ def is_chunk_name(name: bytes) -> bool:
 
 def is_zero(file: BinaryIO, start: int) -> bool:
     """Return whether a file holds zeros alone from an offset on."""
-    file.seek(start)
+    move(file, start)
     while block := file.read(1 << 20):
         if block.count(0) != len(block):
             return False
@@ -122,7 +131,7 @@ def is_zero(file: BinaryIO, start: int) -> bool:
 
 def examine_aiff(path: Path, file: BinaryIO, size: int, start: int) -> Container:
     """Examine an AIFF or AIFF-C file, or another IFF file."""
-    file.seek(start + 8)
+    move(file, start + 8)
     kind, frames = file.read(4), 0
     if kind not in (b"AIFF", b"AIFC"):
         return examine_svx(path, file, size, start)
@@ -154,7 +163,7 @@ def examine_w64(path: Path, file: BinaryIO, size: int, start: int) -> Container:
     """Examine a Sony Wave64 file, of which libsndfile ignores the length of the samples."""
     at, block_size = start + 40, 0
     for _ in range(MAX_CHUNKS):
-        file.seek(at)
+        move(file, at)
         head = file.read(24)
         if len(head) < 24:
             break
@@ -166,7 +175,7 @@ def examine_w64(path: Path, file: BinaryIO, size: int, start: int) -> Container:
             if available < claimed < 1 << 62:
                 raise truncated(path, claimed, available)
             end = at + -(-length // 8) * 8
-            file.seek(end)
+            move(file, end)
             follows = file.read(24)
             is_chunk = len(follows) == 24 and follows[4:16] in (W64_DATA[4:], W64_RIFF[4:])
             if claimed > 0 and is_chunk and block_size:
@@ -180,7 +189,7 @@ def examine_caf(path: Path, file: BinaryIO, size: int, start: int) -> Container:
     """Examine a Core Audio file; a length of -1 means up to the end."""
     at = start + 8
     for _ in range(MAX_CHUNKS):
-        file.seek(at)
+        move(file, at)
         head = file.read(12)
         if len(head) < 12:
             break
@@ -190,7 +199,7 @@ def examine_caf(path: Path, file: BinaryIO, size: int, start: int) -> Container:
             if length > available and length < 1 << 62:
                 raise truncated(path, length, available)
             after = at + 12 + max(0, length)
-            file.seek(after)
+            move(file, after)
             rest = size - after
             if 4 < length <= available and (rest < 12 or is_chunk_name(file.read(4)) or is_zero(file, after)):
                 return Container("CAF")
@@ -203,7 +212,7 @@ def examine_caf(path: Path, file: BinaryIO, size: int, start: int) -> Container:
 
 def examine_au(path: Path, file: BinaryIO, size: int, start: int) -> Container:
     """Examine a Sun AU file: its samples go up to the end of the file."""
-    file.seek(start)
+    move(file, start)
     order = ">" if file.read(4) == b".snd" else "<"
     offset, claimed = (read_number(file, start + at, f"{order}I") for at in (4, 8))
     available = size - start - offset
@@ -216,7 +225,7 @@ def examine_au(path: Path, file: BinaryIO, size: int, start: int) -> Container:
 
 def examine_nist(path: Path, file: BinaryIO, size: int, start: int) -> Container:
     """Examine a NIST SPHERE file."""
-    file.seek(start)
+    move(file, start)
     lines = file.read(HEAD_BYTES).split(b"\n")
     fields = {words[0]: words[2] for line in lines if len(words := line.split()) == 3}
     try:
@@ -236,7 +245,7 @@ def examine_voc(path: Path, file: BinaryIO, size: int, start: int) -> Container:
     """Examine a Creative Voice file; libsndfile takes the heads of further blocks for samples."""
     at, sounds = start + read_number(file, start + 20, "<H"), 0
     while at < size:
-        file.seek(at)
+        move(file, at)
         head = file.read(4)
         if len(head) < 4 or head[0] == 0:
             break

@@ -43,6 +43,11 @@ class Unreadable(ValueError):
     """A file that libsndfile would misread; another decoder may read it."""
 
 
+def move(file: BinaryIO, offset: int) -> None:
+    """Move to an offset that a header states, which may lie far behind the end of the file."""
+    file.seek(min(offset, os.fstat(file.fileno()).st_size))
+
+
 def skip_id3(file: BinaryIO) -> int:
     """Move behind the ID3v2 tags at the beginning of a file; return the offset."""
     start = 0
@@ -57,7 +62,7 @@ def skip_id3(file: BinaryIO) -> int:
 
 def read_number(file: BinaryIO, offset: int, format: str) -> int:
     """Return a number at an offset; 0 behind the end of the file."""
-    file.seek(offset)
+    move(file, offset)
     data = file.read(struct.calcsize(format))
     return struct.unpack(format, data)[0] if len(data) == struct.calcsize(format) else 0
 
