@@ -9,12 +9,12 @@ from typing import NamedTuple
 import numpy as np
 
 from ipet.audio import SAMPLE_RATE, read_audio
+from ipet.audio_formats import decodable_suffixes
 from ipet.examination import Examination
-from ipet.files import SUFFIXES
 from ipet.fingerprint import near_duplicates
+from ipet.levels import EMPTY_DB, LARGEST_SAMPLE, SILENT_DB
 from ipet.lists import Clip, Labels, read_clips, read_labels
 
-SILENT_DB = -60  # RMS, of full scale
 SURE = 0.95  # correlation of a contradiction: two syllables that share a vowel reach 0.91
 CLIPPED = 0.001  # share of samples at full scale that is heard as distortion
 OFFSET = 0.01  # of full scale
@@ -122,7 +122,8 @@ def names_of_lists(folder: Path) -> tuple[list[str], list[tuple[str, ...]]]:
         return names, apart
     names = [name for name in SPLITS if name in found]
     if "train" not in names:
-        sound = any(path.suffix.lower() in SUFFIXES for path in folder.rglob("*"))
+        decodable = decodable_suffixes()
+        sound = any(path.suffix.lower() in decodable for path in folder.rglob("*"))
         more = f"; python3 data/prepare.py folder {folder} writes lists of its recordings" if sound else ""
         raise FileNotFoundError(
             f"{folder}: holds neither train_1.json nor train.json; expected lists as data/prepare.py writes "
@@ -272,21 +273,40 @@ class Patient:
             yield Finding("check", "uneven", text, ends)
 
     def of_sound(self) -> Iterable[Finding]:
-        """Silence, clipping, offsets, rates, channels and lengths."""
+        """Yield faults of levels and channels, rates and lengths."""
         faults = (
-            ("check", "constant", "recordings of one constant value", lambda e: e.fingerprint is None),
+            (
+                "mend",
+                "cancelled",
+                "recordings whose channels cancel each other out in their mean, which is heard",
+                lambda e: e.levels.is_cancelled,
+            ),
+            (
+                "mend",
+                "scale",
+                f"recordings with samples far outside [-1, 1], above {LARGEST_SAMPLE:g}, such as integers "
+                "written as floats",
+                lambda e: e.levels.is_out_of_scale,
+            ),
+            (
+                "check",
+                "empty_channel",
+                f"recordings with an empty channel, {EMPTY_DB:g} dB below the loudest, which their mean holds",
+                lambda e: bool(e.levels.empty_channels),
+            ),
+            ("check", "constant", "recordings of one constant value", is_constant),
             ("check", "silent", f"silent recordings, RMS below {SILENT_DB} dBFS", is_silent),
             (
                 "check",
                 "clipped",
                 f"clipped recordings, above {100 * CLIPPED:g} % of their samples at full scale",
-                lambda e: e.clipped > CLIPPED,
+                lambda e: e.clipped > CLIPPED and not e.levels.is_out_of_scale,
             ),
             (
                 "check",
                 "offset",
                 f"recordings with an offset (DC) above {100 * OFFSET:g} % of full scale",
-                lambda e: abs(e.offset) > OFFSET,
+                lambda e: abs(e.offset) > OFFSET and not e.levels.is_out_of_scale,
             ),
             ("check", "short", "recordings shorter than a frame of 25 ms", lambda e: e.seconds < SHORTEST),
             (
@@ -314,8 +334,13 @@ class Patient:
 
 
 def is_silent(found: Examination) -> bool:
-    """Whether there is next to nothing to hear, though the samples differ."""
-    return found.fingerprint is not None and found.level_db < SILENT_DB
+    """Return whether there is next to nothing to hear, though the samples of each channel differ."""
+    return found.fingerprint is not None and found.level_db < SILENT_DB and not found.levels.is_cancelled
+
+
+def is_constant(found: Examination) -> bool:
+    """Return whether every channel holds one value alone."""
+    return found.fingerprint is None and not found.levels.is_cancelled
 
 
 def class_counts(lists: Lists) -> dict[str, np.ndarray]:

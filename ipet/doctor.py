@@ -13,6 +13,7 @@ from ipet.checkpoint import EMBEDDED, write_json
 from ipet.devices import best_device, fast_precision
 from ipet.diagnosis import GRAVITIES, Finding, Lists, Patient, class_counts, read_lists
 from ipet.examination import examine_all
+from ipet.levels import ONE_CHANNEL, RESCALE
 from ipet.moments import Moments, merge
 from ipet.proposals import (
     BACKBONES,
@@ -37,6 +38,9 @@ HELP = {  # what mends a finding, by its code
     "near_leakage": TAKES,
     "contradiction": "correct the labels, or give one recording all of them (a;b), and prepare again",
     "near_contradiction": "listen to them: correct the labels, or delete one of each, and prepare again",
+    "cancelled": ONE_CHANNEL,
+    "scale": RESCALE,
+    "empty_channel": ONE_CHANNEL,
     "untrained": "record some to train on, or leave the class out",
 }
 WIDTH = 100  # characters of a printed command's line
@@ -56,7 +60,8 @@ def propose(patient: Patient, content: str | None = None) -> dict:
     if not clips:
         return {}
     seconds = [sound[path].seconds for path in clips]
-    total = reduce(merge, (sound[path].moments for path in sorted(clips)), Moments())
+    sane = [path for path in clips if not sound[path].levels.doubts()] or list(clips)
+    total = reduce(merge, (sound[path].moments for path in sorted(sane)), Moments())
     num_frames, share = frame_length(seconds), padding(seconds)
     norm = (total.mean, total.std) if total.squares else None
     memory, kind = memory_at_hand()

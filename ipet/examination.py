@@ -13,6 +13,7 @@ from ipet.audio import check_left, decode, mix_down
 from ipet.datasets import look_at
 from ipet.features import LogMel
 from ipet.fingerprint import Fingerprint, coarse_log_mel, fingerprint
+from ipet.levels import Levels, measure
 from ipet.lists import Clip
 from ipet.moments import Moments, log_mel_moments, one_thread, plain_log_mel
 
@@ -34,6 +35,7 @@ class Examination:
         digest: of the samples that a backbone hears: equal means the same, in any lossless format.
         moments: of its log-mels.
         fingerprint: of its sound; None where it is constant.
+        levels: Levels of the file's channels, before they are mixed.
     """
 
     sample_rate: int
@@ -46,6 +48,7 @@ class Examination:
     digest: bytes
     moments: Moments
     fingerprint: Fingerprint | None
+    levels: Levels
 
 
 def examine(path: Path, front_end: LogMel, coarse: LogMel) -> Examination:
@@ -73,6 +76,7 @@ def examine(path: Path, front_end: LogMel, coarse: LogMel) -> Examination:
         digest=hashlib.blake2b(np.ascontiguousarray(samples), digest_size=16).digest(),
         moments=log_mel_moments(waveform, front_end),
         fingerprint=fingerprint(waveform, coarse) if np.ptp(samples) and len(samples) > 1 else None,
+        levels=measure(file.samples),
     )
 
 

@@ -16,11 +16,11 @@ from torch.nn import functional as F
 
 from ipet.audio import SAMPLE_RATE, ClipError, Recordings, stream_audio
 from ipet.checkpoint import read_json
-from ipet.diagnosis import SILENT_DB
 from ipet.features import HOP_SAMPLES, LOW_HZ, LogMel
 from ipet.files import run_of
 from ipet.heads import SpeakerHead
 from ipet.inference import Event, TunedModel, Window, load
+from ipet.levels import LevelMeter, check_audible, to_db
 from ipet.metrics import det_curve, eer
 from ipet.printable import escaped
 from ipet.report import DAMAGE, read_predictions, shortest_ends
@@ -202,10 +202,10 @@ def read_sound(path: str | Path, most_seconds: float) -> Tensor:
     seconds = Recordings().length(path) / SAMPLE_RATE
     if seconds > most_seconds:
         raise ClipError(f"{path}: {seconds / 60:,.1f} minutes; at most {most_seconds / 60:g} are heard here")
-    waveform = torch.cat(list(stream_audio(path)))  # at its own rate, all of it may be very large
-    power = float((waveform - waveform.mean()).square().mean())
-    if power < 10 ** (SILENT_DB / 10):
-        raise ClipError(f"{path}: silent, below {SILENT_DB} dB of full scale; expected something to hear")
+    meter = LevelMeter()
+    # At its own rate, all of it may be very large.
+    waveform = torch.cat(list(stream_audio(path, meter=meter)))
+    check_audible(path, to_db(float((waveform - waveform.mean()).square().mean())), meter.levels)
     return waveform
 
 

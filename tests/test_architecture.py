@@ -11,7 +11,7 @@ from helpers import ROOT
 LEVELS = [
     {"files", "limits", "printable", "kinds", "serve_gate", "input_report"},
     {"parsing", "audio_formats", "mpeg"},
-    {"audio_structure"},
+    {"audio_structure", "levels"},
     {"audio_chunks", "audio_streams"},
     {"audio_containers"},
     {"audio_decoders"},
