@@ -6,7 +6,9 @@ Light on purpose: see ``__main__``.
 import time
 from pathlib import Path
 
-from ipet.files import check_writable, known_recordings
+from ipet.audio_formats import scan_recordings
+from ipet.files import check_writable
+from ipet.input_report import InputReport
 from ipet.parsing import Help, Parser, count, number, positive, probability, size
 
 
@@ -24,6 +26,22 @@ def adapter_parser(command: str, usage: str, epilog: str) -> Parser:
     add("-device", default=None, help="such as cuda:0 or cpu; a GPU if there is one, if not given")
     add("-precision", choices=("fp32", "bf16", "fp16"), default="fp32", help="of products of matrices")
     return parser
+
+
+def add_report(parser: Parser) -> None:
+    """Add the flag of the account of recordings."""
+    parser.add_argument(
+        "-report",
+        default=None,
+        metavar="FILE",
+        help="write as JSON what was found, used and left out, with the reasons; - is the standard output",
+    )
+
+
+def account(paths: list[Path], command: str) -> tuple[InputReport, list[Path]]:
+    """Return the recordings of some files and folders, and the report of what was found and left out."""
+    report = InputReport(str(paths[0]) if len(paths) == 1 else command)
+    return report, scan_recordings(paths, report)
 
 
 def predict(argv: list[str]) -> int:
@@ -44,12 +62,16 @@ def predict(argv: list[str]) -> int:
         help="probability from which on a class is heard; if not given each class's own, which the "
         "validation list chose, or 0.5",
     )
+    add_report(parser)
     flags = parser.parse_args(argv)
+    if flags.jsonl == flags.report == "-":
+        parser.error("-jsonl - and -report -: only one of them may be the standard output")
     if flags.timeline and flags.events:
         parser.error("-timeline and -events: one of the two, please")
-    recordings = known_recordings(flags.file)
+    report, recordings = account(flags.file, "predict")
     check_writable(flags.csv)
     check_writable(flags.jsonl)
+    check_writable(flags.report)
 
     from ipet.commands import predict
     from ipet.inference import load
@@ -63,6 +85,8 @@ def predict(argv: list[str]) -> int:
         flags.threshold,
         flags.csv,
         flags.jsonl,
+        report,
+        flags.report,
     )
 
 
@@ -76,16 +100,18 @@ def embed(argv: list[str]) -> int:
     parser = adapter_parser("embed", "ADAPTER FILE ... -out FILE.npz", EMBED_EXAMPLE)
     parser.add_argument("file", nargs="+", type=Path, metavar="FILE", help="recordings, and folders of them")
     parser.add_argument("-out", type=Path, required=True, metavar="FILE", help=".npz or .parquet")
+    add_report(parser)
     flags = parser.parse_args(argv)
-    recordings = known_recordings(flags.file)
+    report, recordings = account(flags.file, "embed")
     check_writable(flags.out)
+    check_writable(flags.report)
 
     from ipet.commands import check_format, embed
     from ipet.inference import load
 
     check_format(flags.out)
     model = load(flags.adapter, flags.device, flags.pretrained, flags.precision)
-    return embed(model, recordings, flags.out)
+    return embed(model, recordings, flags.out, report, flags.report)
 
 
 EMBED_EXAMPLE = """example:

@@ -291,7 +291,7 @@ class Patient:
             (
                 "check",
                 "empty_channel",
-                f"recordings with an empty channel, {EMPTY_DB:g} dB below the loudest, which their mean holds",
+                f"recordings with an empty channel, {EMPTY_DB:g} dB below the loudest; it lowers their mean",
                 lambda e: bool(e.levels.empty_channels),
             ),
             ("check", "constant", "recordings of one constant value", is_constant),

@@ -3,11 +3,9 @@
 import errno
 import os
 import stat
-from collections.abc import Iterable
 from pathlib import Path
 
 ABOVE = 4  # folders between an adapter's and its run's: RUN/seed_1/fold_1/last
-SUFFIXES = (".wav", ".flac", ".ogg", ".mp3")  # of the files that are taken for recordings in a folder
 AUDIO = "expected an audio file"
 
 
@@ -34,22 +32,6 @@ def readable_size(path: str | Path, expected: str) -> int:
     if not os.access(path, os.R_OK, effective_ids=os.access in os.supports_effective_ids):
         raise OSError(f"{shown}: {os.strerror(errno.EACCES)}; {expected}")
     return found.st_size
-
-
-def known_recordings(paths: Iterable[Path]) -> list[Path]:
-    """Recordings: the files among ``paths``, and what lies in the folders among them, at any depth.
-
-    Raises:
-        FileNotFoundError: a path that is not there, or a folder without a recording.
-    """
-    found: list[Path] = []
-    for path in paths:
-        inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES) if path.is_dir() else []
-        if not inside and not path.is_file():
-            what = f"holds no {', '.join(SUFFIXES)} file" if path.is_dir() else "no such file or folder"
-            raise FileNotFoundError(f"{path}: {what}")
-        found += inside or [path]
-    return list(dict.fromkeys(found))
 
 
 def run_of(folder: Path) -> Path | None:

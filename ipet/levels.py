@@ -126,7 +126,7 @@ def check_audible(path: str | Path, level_db: float, levels: Levels) -> None:
         return
     if levels.is_cancelled:
         raise ClipError(
-            f"{path}: silent, its channels cancel each other out: their mean lies at {level_db:.0f} dB of full "
-            f"scale, the loudest channel at {max(levels.channels_db):.0f} dB; {ONE_CHANNEL}"
+            f"{path}: silent, its channels cancel each other out: their mean lies at {level_db:.0f} dB of "
+            f"full scale, the loudest channel at {max(levels.channels_db):.0f} dB; {ONE_CHANNEL}"
         )
     raise ClipError(f"{path}: silent, below {SILENT_DB} dB of full scale; expected something to hear")

@@ -32,8 +32,9 @@ LEVELS = [
     },
     {
         *("splits", "models", "updates", "inference", "library", "report", "sweep_trial"),
-        *("examination", "proposals", "passport", "inspection_table", "showing", "patch"),
+        *("examination", "recording_reader", "proposals", "passport", "inspection_table", "showing", "patch"),
     },
+    {"prediction_table"},
     {"trainer", "commands", "compare", "diagnosis", "share", "export", "sweep", "beginning"},
     {"classification", "doctor", "rerun", "run_page", "hearing"},
     {"verification", "inspection", "pages", "serve_page"},
