@@ -89,7 +89,7 @@ class InputReport:
             failed = sum(len(self.left_out[key]) for key in self.failed if key[0] == kind)
             if failed:
                 counts = f"{failed:,} of {self.num_supplied(kind):,} {kind} left out"
-                lines.append(f"{self.source}: {counts}: the errors above say why")
+                lines.append(f"{self.source}: {counts}: they cannot be used, as their errors say")
         for key, items in self.doubts.items():
             lines.append(f"{self.source}: {len(items):,} {key[0]}: {self._details(key, items)}")
         return lines

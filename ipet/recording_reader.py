@@ -162,7 +162,7 @@ class Reader:
         part = used_part(len(waveform), self.cut, self.front_end)
         if part is None:
             return None
-        reason = f"longer than what the model is given: the {part.name} of each is used"
+        reason = f"longer than what the model is given; used of each: {part.name}"
         self.report.doubt(RECORDINGS, shown(path), reason, self.remedy)
         spans = np.round(np.array(part.spans) * SAMPLE_RATE).astype(int).tolist()
         if level >= SILENT_DB and all(level_db(waveform[a:b]) < SILENT_DB for a, b in spans):

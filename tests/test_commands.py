@@ -105,7 +105,10 @@ def test_a_reader_that_goes_as_head_does_ends_a_command_quietly(flag):
 
 EARLY = {  # what is wrong, seen before a model is loaded: the command's words, and what is said
     "predict, no file": ("predict A nowhere.wav", "nowhere.wav: no such file or folder"),
-    "predict, an empty folder": ("predict A empty", "empty: holds no .wav, .flac, .ogg, .mp3 file"),
+    "predict, an empty folder": (
+        "predict A empty",
+        "empty: holds no recording, by the suffixes of audio, such as .flac",
+    ),
     "predict, a second file": ("predict A a.wav b.wav", "b.wav: no such file or folder"),
     "predict, a CSV that is a folder": ("predict A a.wav -csv empty", "empty: a folder; expected a file"),
     "predict, JSON lines below a file": (

@@ -511,6 +511,7 @@ def loudness():
 def test_a_table_is_right_where_a_window_ends(loudness, tmp_path, rate, seconds, windows):
     t = np.arange(round(seconds * rate)) / rate
     samples = 0.2 * np.sin(2 * np.pi * 440 * t) * ((t >= 10) & (t < 15))  # of power 0.02
+    samples += 0.005 * np.sin(2 * np.pi * 300 * t)  # silence would be refused
     soundfile.write(tmp_path / "a.wav", np.stack([samples, samples], axis=1), rate)
     for kind in ("timeline", "events"):
         commands.predict(loudness, [tmp_path / "a.wav"], kind, 1, csv_file=tmp_path / f"{kind}.csv")
@@ -577,7 +578,9 @@ def test_verify_scores_two_voices_and_trials_as_training_did(backbones, tmp_path
     assert float(capsys.readouterr().out) == pytest.approx(kept["scores"][0], abs=1e-3)
     told = tmp_path / "told.json"
     assert main([*command, "-path_data", str(wav), "-json", str(told)]) == 0
-    assert read_json(told) == {
+    values = read_json(told)
+    assert values.pop("input")["used"] == {"trials": values["trials"], "recordings": values["recordings"]}
+    assert values == {
         "scoring": "mean_distance",
         "trials": len(kept["scores"]),
         "recordings": len(set(" ".join(rows).split()) - {"0", "1"}),
