@@ -23,6 +23,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from ipet.openmp import limit_spinning
+from ipet.output_pipe import guard_output
+
 ROOT = Path(__file__).resolve().parent
 OUT = ROOT / "demo_data"  # where a demo writes unless it is told otherwise
 SIGN = "made_by_demo.txt"  # in the folder of a demo's runs
@@ -88,12 +91,14 @@ NOISES = ("musan", "rirs")  # mixed into the training clips of w2v_voxceleb
 
 def main() -> None:
     """Generate, prepare, train five times, compare, and hear two clips."""
+    guard_output()
     flags = get_args()
+    limit_spinning()  # also in the commands that it runs
     start = time.perf_counter()
     name, out = flags.experiment, flags.out.expanduser().resolve()
     out = out if flags.size == "demo" else out / flags.size
     runs = out / "runs" / "IPET" / name
-    clear(runs)
+    clear(runs, flags.methods)
     prepare(SETS[name[4:]], out, flags.size, stats=name.startswith("ast"))
     if name == "w2v_voxceleb":
         for noises in NOISES:
@@ -184,19 +189,27 @@ def precision() -> str:
     return "auto" if best_device() == "cuda" else fast_precision()
 
 
-def clear(runs: Path) -> None:
-    """Remove the runs of a demo's last time, and leave a sign that those to come are a demo's.
+def clear(runs: Path, methods: Sequence[str]) -> None:
+    """Delete the runs that the last demo recorded as its own, and record those to come.
+
+    Args:
+        runs: Folder of the experiment's runs; others may lie in it, and stay.
+        methods: Names of the runs to come.
 
     Raises:
-        SystemExit: there are runs of somebody else's.
+        SystemExit: A run of such a name is there that no demo has recorded.
     """
     sign = runs / SIGN
-    theirs = runs.is_dir() and any(runs.iterdir()) and not sign.is_file()
-    if theirs and not runs.is_relative_to(OUT):  # there an earlier version left no sign
-        sys.exit(f"error: {runs}: holds runs that no demo made; expected another -out, or none there")
-    shutil.rmtree(runs, ignore_errors=True)
-    runs.mkdir(parents=True)
-    sign.write_text("The demo removes this folder when it is started again.\n")
+    recorded = sign.read_text().splitlines()[1:] if sign.is_file() else []
+    for name in set(recorded) & {*METHODS, "finetune_transformer"}:
+        shutil.rmtree(runs / name, ignore_errors=True)
+    theirs = [name for name in methods if (runs / name).exists()]
+    if theirs:
+        sys.exit(
+            f"error: {runs / theirs[0]}: a run that no demo recorded; expected another -out, or none there"
+        )
+    runs.mkdir(parents=True, exist_ok=True)
+    sign.write_text("\n".join(["The demo deletes these runs when it is started again:", *methods]) + "\n")
 
 
 def show_table(runs: Path, out: Path, methods: Sequence[str]) -> None:
@@ -233,6 +246,7 @@ def hear(name: str, flags: list[str]) -> None:
     import ipet
     from ipet.arguments import SEED
     from ipet.description import WEIGHTS
+    from ipet.experiment import run_folder
     from ipet.splits import Cell
     from ipet.summary import cell_name
 
@@ -243,7 +257,7 @@ def hear(name: str, flags: list[str]) -> None:
     args = get_args(flags)
     cell = Cell(*(args.rand_seed or [SEED])[:1], fold=1 if args.fold else None)
     datasets = build_datasets(args, cell)
-    folder = args.path_run / args.project / args.tags / args.name / cell_name(*cell)
+    folder = run_folder(vars(args), name) / cell_name(*cell)
     epoch = "best" if "test" in datasets.evaluation else "last"  # never the best on what is heard
     model = ipet.load(folder / epoch)
     print(f"\nHeard by a new model with {folder / epoch / WEIGHTS}:")

@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 
 from benchmarks import (
+    coverage,
     determinism,
     evaluation,
     growth,
@@ -30,6 +31,7 @@ from benchmarks import (
     variable,
 )
 from ipet.checkpoint import write_json
+from ipet.output_pipe import guard_output
 
 PARTS = {  # each: its flags, and what it measures, prints and returns
     "startup": startup,
@@ -44,6 +46,7 @@ PARTS = {  # each: its flags, and what it measures, prints and returns
     "growth": growth,
     "loggers": loggers,
     "determinism": determinism,
+    "coverage": coverage,
 }
 
 
@@ -76,6 +79,7 @@ def get_parts(argv: list[str]) -> dict[str, argparse.Namespace]:
 
 def main() -> None:
     """Print every part's table; ``-json FILE`` keeps the numbers."""
+    guard_output()
     parts = get_parts(sys.argv[1:])
     warnings.filterwarnings("ignore")  # of libraries, about what is measured here as it is
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -44,7 +44,7 @@ class NoiseOfManyLengths:
         """Samples of a recording, the same for the same path."""
         return int(np.random.default_rng(int(path.name)).integers(self.longest // 10, self.longest + 1))
 
-    def read(self, path: Path) -> Tensor:
+    def read(self, path: Path, start: int = 0, num_samples: int | None = None) -> Tensor:
         """[T] samples at 16 kHz, the same for the same path."""
         rng = np.random.default_rng([int(path.name), 1])
         return 0.1 * torch.from_numpy(rng.standard_normal(self.length(path), np.float32))

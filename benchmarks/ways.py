@@ -112,7 +112,7 @@ class Noise:
         self.num_samples = num_samples
 
     @functools.cache  # noqa: B019 - as long as the benchmark
-    def read(self, path: Path) -> Tensor:
+    def read(self, path: Path, start: int = 0, num_samples: int | None = None) -> Tensor:
         """[T] samples at 16 kHz, the same for the same path."""
         return 0.1 * torch.from_numpy(
             np.random.default_rng(int(path.name)).standard_normal(self.num_samples, np.float32)

@@ -3,7 +3,7 @@
 Every command of the ten experiments runs on it before, or without, the real recordings:
 
     python3 data/synthesize.py esc50 demo_data/esc50
-    python3 data/prepare.py esc50 demo_data/esc50
+    python3 data/prepare.py esc50 demo_data/esc50 -out demo_data/esc50_lists
 
 A set is one module of ``synth/``, with a function ``(size, seed) -> Plan``. The same name, size and
 seed make the same bytes on any number of cores.
@@ -21,8 +21,9 @@ HERE = Path(__file__).resolve().parent
 sys.path.append(str(HERE))  # synth, where this file is not run but loaded
 sys.path.append(str(HERE.parent))  # ipet, where it is not installed
 
-from synth.writing import SIZES, is_whole, remove_set, sources_digest, write_set  # noqa: E402
+from synth.writing import SIZES, Plan, is_whole, remove_set, sources_digest, write_set  # noqa: E402
 
+from ipet.output_pipe import guard_output  # noqa: E402
 from ipet.parsing import Parser  # noqa: E402
 
 SETS = {
@@ -75,8 +76,22 @@ def get_args(argv: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
+def plan_of(parameters: dict) -> Plan:
+    """Return the plan of the set that a receipt's parameters describe.
+
+    Raises:
+        ImportError, KeyError, ValueError: They describe no set of this program.
+    """
+    name, size, seed = (parameters[key] for key in ("set", "size", "seed"))
+    if name not in SETS or size not in SIZES:
+        raise ValueError(f"{name!r} of size {size!r} is no set")
+    return importlib.import_module(f"synth.{name}").plan(size, seed)
+
+
 def main(argv: list[str] | None = None) -> int:
     """Write a set, print the command that follows, and return the exit status."""
+    if argv is None:
+        guard_output(finish=True)
     args = get_args(argv)
     started = time.perf_counter()
     parameters = {"set": args.name, "size": args.size, "seed": args.seed, "code": sources_digest()}
@@ -86,7 +101,7 @@ def main(argv: list[str] | None = None) -> int:
             print(f"{args.folder} holds all {len(plan.clips):,} clips already.")
             return 0
         if args.refresh:
-            remove_set(args.folder)
+            remove_set(args.folder, plan_of)
         num_clips = write_set(args.folder, parameters, plan, args.processes)
     except ModuleNotFoundError as error:
         print(f"synthesize.py {args.name}: needs the package {error.name} ({error})", file=sys.stderr)
@@ -97,7 +112,10 @@ def main(argv: list[str] | None = None) -> int:
     seconds = time.perf_counter() - started
     print(f"Wrote {num_clips:,} clips in {seconds:.0f} s to {args.folder}. Next:\n")
     prepare = os.path.relpath(HERE / "prepare.py")
-    print(f"  {shlex.join(['python3', prepare, args.name, str(args.folder)])}")
+    words = ["python3", prepare, args.name, str(args.folder)]
+    if args.name not in ("musan", "rirs"):  # data/ holds the lists of the real data sets
+        words += ["-out", f"{args.folder}_lists"]
+    print(f"  {shlex.join(words)}")
     return 0
 
 

@@ -3,29 +3,26 @@
 Light on purpose: a command's module, and torch with it, is imported once its flags are read.
 """
 
-import os
 import signal
 import sys
 
 import ipet
 from ipet.commands_of_adapters import doctor, embed, export, inspect, migrate, predict, push, serve, verify
-from ipet.commands_of_runs import compare, report, rerun, sweep
+from ipet.commands_of_runs import compare, report, reproduce, rerun, sweep
+from ipet.openmp import limit_spinning
+from ipet.output_pipe import guard_output
 from ipet.parsing import suggest
 from ipet.printable import escaped
 
-READER_GONE = 141  # what a shell says of a program that SIGPIPE ended
+# Commands that take long or print as they go. The others write their files to the end.
+ENDS_WITH_READER = ("predict", "serve", "sweep", "rerun", "reproduce")
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run a command; its exit status. Where its reader has gone, as ``head`` does, it ends quietly."""
-    try:
-        try:
-            return run(argv)
-        finally:
-            sys.stdout.flush()  # here, where it can be heard of; -h leaves by SystemExit
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more at its end
-        return READER_GONE
+    """Run a command and return its exit status; where the reader of its output has gone, it ends quietly."""
+    if argv is None:
+        guard_output(finish=not set(sys.argv[1:2]) & set(ENDS_WITH_READER))
+    return run(argv)
 
 
 def run(argv: list[str] | None = None) -> int:
@@ -33,7 +30,7 @@ def run(argv: list[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     if not argv or argv[0] in ("-h", "--help"):
         print("usage: python3 -m ipet COMMAND [flags]      (COMMAND -h lists its flags)\n")
-        print("\n".join(f"  {name:<8} {command.__doc__}" for name, command in COMMANDS.items()))
+        print("\n".join(f"  {name:<9} {command.__doc__}" for name, command in COMMANDS.items()))
         print(f"\n{EXAMPLE}", end="")
         return 0 if argv else 2
     if argv[0] in ("-version", "--version"):
@@ -44,6 +41,8 @@ def run(argv: list[str] | None = None) -> int:
         hint = suggest(argv[0], list(COMMANDS))
         print(f"error: unknown command {argv[0]!r}{hint} (accepted: {known})", file=sys.stderr)
         return 2
+    if not {"-h", "--help"} & set(argv):
+        limit_spinning()
     # The end by a scheduler, or of a terminal, is as orderly as Ctrl-C; one that nohup ignores stays ignored.
     ends = [signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
     before = {end: signal.getsignal(end) for end in ends if signal.getsignal(end) != signal.SIG_IGN}
@@ -51,10 +50,7 @@ def run(argv: list[str] | None = None) -> int:
         signal.signal(end, signal.default_int_handler)
     try:
         return COMMANDS[argv[0]](argv[1:])
-    except BrokenPipeError:
-        raise  # the reader has gone: no error of the command's
     except (ValueError, OSError) as error:  # what a user can mend; anything else shows its traceback
-        sys.stdout.flush()  # where the reader has gone, this says so, and no error is told
         print(f"error: {escaped(str(error))}", file=sys.stderr)
         return 1
     except ModuleNotFoundError as error:
@@ -80,6 +76,7 @@ COMMANDS = {
     "report": report,
     "compare": compare,
     "rerun": rerun,
+    "reproduce": reproduce,
     "sweep": sweep,
     "predict": predict,
     "embed": embed,

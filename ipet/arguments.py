@@ -10,6 +10,8 @@ from pathlib import Path
 from ipet import limits
 from ipet.argument_checks import (
     FINE_TUNING,
+    check_data,
+    check_list_files,
     check_sizes,
     check_variable_length,
     choose_cells,
@@ -17,7 +19,11 @@ from ipet.argument_checks import (
     given_flags,
 )
 from ipet.kinds import kinds_that_hear
+from ipet.list_files import FLAGS, count_list_files, list_file
 from ipet.model_arguments import add_ast, add_verification, add_wav2vec2
+from ipet.openmp import limit_spinning
+from ipet.original_arguments import add_original_ast, add_original_speech, translate
+from ipet.output_pipe import guard_output
 from ipet.parsing import (
     LOGGERS,
     REPOSITORY,
@@ -27,6 +33,7 @@ from ipet.parsing import (
     add_switch,
     gpu_numbers,
     interval,
+    list_files,
     list_folder,
     logger_names,
     not_negative,
@@ -37,6 +44,8 @@ from ipet.parsing import (
     probability,
     size,
 )
+from ipet.published_lists import count_folds, is_published
+from ipet.releases import is_lenient
 
 PROTOCOLS = ("last", "best_epoch", "common_epoch", "nested")
 SEED, PROTOCOL = 1234, "last"  # of a new run
@@ -64,9 +73,21 @@ def add_run(parser: Parser) -> None:
     group = parser.add_argument_group("run")
     add = group.add_argument
     add("-name", type=part_of_path, help="of this run; must be given")
-    add("-tags", type=part_of_path, help="the folder its kind of runs share; the experiment if not given")
+    add(
+        "-tags",
+        type=part_of_path,
+        help="folder that related runs share, with one folder for each experiment; default: the experiment",
+    )
     add("-project", type=part_of_path, default="IPET", help="the folder above")
-    add("-path_run", type=Path, default=REPOSITORY / "runs", metavar="DIR", help="where runs are written")
+    add(
+        "-path_run",
+        "-path_logging",
+        type=Path,
+        default=REPOSITORY / "runs",
+        metavar="DIR",
+        help="where runs are written",
+    )
+    add("-description", default="", metavar="TEXT", help="text about the run, for arguments.json and loggers")
     add_switch(group, "-resume", default=False, help="go on with a run that was stopped, or add cells to it")
     add(
         "-checkpoint_every",
@@ -84,13 +105,28 @@ def add_run(parser: Parser) -> None:
         metavar="A",
         help=f"one or several of {', '.join(LOGGERS)}; '' for none; metrics.jsonl is always written",
     )
+    add(
+        "-number_iteration_for_log",
+        type=size,
+        default=1,
+        metavar="N",
+        help="loggers get the loss of every Nth training step; metrics.jsonl has every step",
+    )
 
 
 def add_hardware(parser: Parser) -> None:
     """Devices, processes, precision."""
     group = parser.add_argument_group("hardware")
     add = group.add_argument
-    add("-usable_gpu", type=gpu_numbers, default=None, metavar="0,1", help="GPUs to use; all if not given")
+    add(
+        "-usable_gpu",
+        type=gpu_numbers,
+        action=Joined,
+        nargs="+",
+        default=None,
+        metavar="0,1",
+        help="numbers of the GPUs to use; all if not given",
+    )
     add(
         "-nproc",
         type=number(int, 1, limits.PROCESSES),
@@ -101,7 +137,7 @@ def add_hardware(parser: Parser) -> None:
         "-precision",
         choices=("auto", "fp32", "bf16", "fp16"),
         default="auto",
-        help="auto: bf16 on a GPU that computes in it, else fp32",
+        help="auto: bf16 on a GPU that computes in it, else fp32; a CPU without bf16 units is slow in bf16",
     )
     add(
         "-micro_batch_size",
@@ -127,14 +163,15 @@ def add_hardware(parser: Parser) -> None:
         "-num_workers",
         type=number(int, 0, limits.PROCESSES),
         default=None,
-        help="clip readers a process; by device if not given",
+        help="processes that read clips, in all, shared by the training processes, at least one each, "
+        "or none with 0; by device if not given",
     )
     add_switch(
         group,
         "-flag_reproducible",
         "-flag_reproduciable",
-        default=False,
-        help="deterministic algorithms on a GPU, at some cost; a CPU's are anyway",
+        default=True,
+        help="use deterministic algorithms on a GPU, which may be slower; those of a CPU always are",
     )
 
 
@@ -143,15 +180,50 @@ def add_data(parser: Parser) -> None:
     group = parser.add_argument_group("data")
     add = group.add_argument
     add("-path_list", type=Path, metavar="DIR", help="folder of the lists and labels.csv")
-    add("-path_data", type=Path, metavar="DIR", help="where the lists' paths start; -path_list if not given")
+    add(
+        "-path_data",
+        type=Path,
+        metavar="DIR",
+        help="where the lists' paths start; of the five data sets the folder of the release, one above it "
+        "or one in it; default: -path_list",
+    )
+    add(
+        "-path_training_dataset",
+        type=Path,
+        default=None,
+        metavar="FILE",
+        help="training list, in place of that of path_list; the last number of its name is the fold, if any",
+    )
+    add(
+        "-path_validation_dataset",
+        type=Path,
+        default=None,
+        metavar="FILE",
+        help="validation list, in place of that of path_list",
+    )
+    add(
+        "-path_evaluation_dataset",
+        type=Path,
+        default=None,
+        metavar="FILE",
+        help="evaluation list, in place of that of path_list; numbered as path_training_dataset is",
+    )
+    add(
+        "-path_data_label",
+        type=Path,
+        default=None,
+        metavar="FILE",
+        help="table of the classes, in place of labels.csv of path_list",
+    )
     add("-fold", type=number(int, 0, limits.FOLDS), default=0, help="how many folds; 0: none")
     add("-path_cache", type=Path, default=None, metavar="DIR", help="keep decoded recordings there")
     add(
         "-on_bad_audio",
         choices=("stop", "skip"),
-        default="stop",
+        default=None,
         help="what a recording that cannot be used does: end the run, or leave its clips out, which "
-        "skipped_clips.json then names; all are decoded before training",
+        "skipped_clips.json then names; with skip all are decoded before training; default: stop, but of the "
+        "five data sets recordings that are missing or cannot be opened are left out",
     )
     add(
         "-nb_seg",
@@ -224,6 +296,7 @@ def add_training(parser: Parser) -> None:
         "list its clips in metrics.jsonl",
     )
     add("-weight_decay", "-weigth_decay", type=not_negative, default=5e-7, help="L2")
+    add_switch(group, "-amsgrad", default=False, help="the AMSGrad variant of Adam")
     add("-classification_loss", choices=("cce", "bce"), help="cross-entropy, or binary for each class")
     add(
         "-head_bias",
@@ -238,6 +311,13 @@ def add_training(parser: Parser) -> None:
         default=1,
         metavar="N",
         help="evaluate every N epochs, and the last; among these alone the best epoch is looked for",
+    )
+    add_switch(
+        group,
+        "-test_every_epoch",
+        default=False,
+        help="evaluate the test list after each epoch, too, as the authors do: best epoch, running means; "
+        "models are chosen on the validation list all the same",
     )
     add(
         "-patience",
@@ -297,6 +377,13 @@ def add_tuning(parser: Parser) -> None:
         metavar="300k",
         help="trainable parameters, head included, that the method's sizes are solved for",
     )
+    add(
+        "-init_adapter",
+        default=None,
+        metavar="PATH",
+        help="begin from a saved adapter, a folder or a hub id; classes are matched by name, and may be "
+        "added or left out",
+    )
     add_switch(group, "-embedding_prompt", default=True, help="False: ipet without prompts")
     add(
         "-embedding_prompt_num",
@@ -327,7 +414,13 @@ def add_tuning(parser: Parser) -> None:
         default=None,
         help="keys and values a layer of -method prefix; embedding_prompt_num if not given",
     )
-    add("-border", type=size, default=16, help="mels and frames of -method input_prompt on every side")
+    add(
+        "-border",
+        "-input_prompt_num",
+        type=size,
+        default=16,
+        help="width of the border of -method input_prompt, in mels and frames on every side",
+    )
     add_switch(
         group,
         "-frozen_dropout",
@@ -340,6 +433,7 @@ def add_tuning(parser: Parser) -> None:
 
 
 PREFIX = {add_ast: "ast", add_wav2vec2: "w2v"}  # of an experiment's name
+ORIGINAL = {add_ast: add_original_ast, add_wav2vec2: add_original_speech}  # flags of the original code
 AUTHORS = {  # what -authors True sets, where the command line does not
     add_ast: {"adapter_init": "normal"},
     add_wav2vec2: {"adapter_init": "normal", "adapter_residual": True},
@@ -347,11 +441,18 @@ AUTHORS = {  # what -authors True sets, where the command line does not
 
 
 def parse(argv, add_groups, defaults: dict) -> argparse.Namespace:
-    """The flags of an experiment, with its defaults; see ``ast_arguments``."""
+    """Parse the flags of an experiment, with its defaults; see ``ast_arguments``.
+
+    The command line itself (``argv`` None) begins a process, whose output and threads are set up here: before
+    anything is printed, and before torch is imported.
+    """
+    if argv is None:
+        guard_output()
     defaults = dict(defaults)
     lr, lr_finetune = defaults.pop("lr", None), defaults.pop("lr_finetune", None)
     parser = Parser(usage="python3 main.py -name NAME [flags]", formatter_class=Help, epilog=EXAMPLE)
-    for add in (add_run, add_data, add_training, add_choice, add_tuning, *add_groups, add_hardware):
+    groups = (add_run, add_data, add_training, add_choice, add_tuning, *add_groups, add_hardware)
+    for add in (*groups, ORIGINAL[add_groups[0]]):
         add(parser)
     parser.set_defaults(**defaults)
     parser.add_to_help("lr", f" (default: {lr}, for fine-tuning {lr_finetune})")
@@ -359,6 +460,7 @@ def parse(argv, add_groups, defaults: dict) -> argparse.Namespace:
     if args.authors:
         parser.set_defaults(**AUTHORS[add_groups[0]])
         args = parser.parse_args(argv)
+    translate(parser, args, given_flags(parser, argv), PREFIX[add_groups[0]])
     if args.name is None:
         parser.error("-name is missing: what shall this run be called?")
     if bool(args.fold) != bool(defaults.get("fold")):
@@ -372,22 +474,31 @@ def parse(argv, add_groups, defaults: dict) -> argparse.Namespace:
     check_sizes(parser, args, given_flags(parser, argv))
     if args.variable_length:
         check_variable_length(parser, args)
+    check_list_files(parser, args)
+    args.usable_gpu = args.usable_gpu or None
     if args.lr is None:
         args.lr = lr_finetune if args.method in FINE_TUNING and lr_finetune else lr
     choose_cells(parser, args)
     if args.pretrained is None:
         args.pretrained = kinds_that_hear("waveform")[args.model_type]
-    if args.path_data is None:
-        args.path_data = args.path_list
+    given = args.path_data is not None
+    if not given:
+        lists = args.path_training_dataset
+        args.path_data = lists.expanduser().parent if lists is not None else args.path_list
     if "path_trial" in args and args.path_trial is None:
         args.path_trial = args.path_list / "trials.txt"
     for name, value in vars(args).items():
         if isinstance(value, Path):
             setattr(args, name, value.expanduser().resolve())
+    if args.init_adapter is not None and Path(args.init_adapter).expanduser().exists():
+        args.init_adapter = str(Path(args.init_adapter).expanduser().resolve())
     if "more_trials" in args:
         args.more_trials = tuple(path.expanduser().resolve() for path in args.more_trials)
         if len({path.stem for path in args.more_trials}) < len(args.more_trials):
             parser.error("-more_trials: lists are told apart by their names; two have the same")
+    if argv is None:  # the command line is answered before torch is loaded
+        check_data(parser, args, given)
+        limit_spinning()
     return args
 
 
@@ -432,15 +543,20 @@ def own_lists(argv=None, log_mels: bool = False) -> dict:
     AudioSet's.
     A folder that cannot be read is left to what reads the lists, which says what is wrong.
     """
-    folder = list_folder(argv, REPOSITORY / "data" / "own")
+    folder, files = list_folder(argv, REPOSITORY / "data" / "own"), list_files(argv)
     found = {"path_list": folder, "classification_loss": "cce"}
     found["fold"] = len(list(folder.glob("train_[0-9]*.json")))
+    if is_published(folder):
+        found["fold"] = count_folds(folder)
+    if FLAGS["train"] in files:  # without a validation list, one list is one fold
+        found["fold"] = 0 if FLAGS["valid"] in files else count_list_files(files[FLAGS["train"]]) or 1
     if log_mels:
         found |= {"norm_mean": AUDIOSET_MEAN, "norm_std": AUDIOSET_STD}
     try:
-        first = folder / ("train_1.json" if found["fold"] else "train.json")
+        name = "train_1.json" if found["fold"] else "train.json"
+        first = list_file(folder, name, files, found["fold"])
         clips = json.loads(first.read_text(encoding="utf-8"))["data"]
-        if any("," in clip["labels"] for clip in clips):
+        if any("," in clip["labels"] or not clip["labels"] for clip in clips):
             found["classification_loss"] = "bce"
         if log_mels and (folder / "stats.json").is_file():
             stats = json.loads((folder / "stats.json").read_text(encoding="utf-8"))
@@ -453,10 +569,17 @@ def own_lists(argv=None, log_mels: bool = False) -> dict:
 # What the modules take, as plain values -----------------------------------------------------------
 
 
+def leaves_out(args) -> bool:
+    """Return whether clips whose recordings are missing or unreadable are left out of the lists."""
+    return args.on_bad_audio == "skip" or (args.on_bad_audio is None and is_lenient(args.path_list))
+
+
 def list_values(args) -> dict:
     """Keywords of ``fold_datasets``, ``split_datasets`` and ``verification_datasets``."""
     values = {"folder": args.path_list, "root": args.path_data, "mixup": args.mixup}
-    values["check_files"] = args.on_bad_audio == "stop"
+    values["check_files"] = not leaves_out(args)
+    files = {name: getattr(args, name) for name in FLAGS.values()}
+    values["files"] = {name: path for name, path in files.items() if path is not None}
     return values | ({"num_folds": args.fold} if args.fold else {})
 
 
@@ -469,7 +592,8 @@ def trial_values(args) -> dict:
         "root_rir": args.path_rir,
     }
     noises = noises if args.add_musan_rir else None
-    return {"path_trial": args.path_trial, "noises": noises, "top": args.as_norm}
+    values = {"path_trial": args.path_trial, "noises": noises, "top": args.as_norm}
+    return values | {"valid_speakers": args.valid_speakers}
 
 
 def log_mel_cut_values(args) -> dict:

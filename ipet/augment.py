@@ -10,12 +10,12 @@ MIXUP_BETA = (10.0, 10.0)  # the shares of two mixed clips, as in AST
 
 
 def mix(waveform: Tensor, other: Tensor, weight: float) -> Tensor:
-    """Blend two clips and centre the result on zero.
+    """Mix two clips and subtract the mean of the result.
 
     Args:
-        waveform: [T] samples at 16 kHz.
-        other: [U] samples; cut, or padded with zeros, to T.
-        weight: share of ``waveform``, from 0 to 1.
+        waveform: [T] samples at 16 kHz, already cut to the length that the backbone sees.
+        other: [U] samples, cut likewise; what is still longer or shorter is cut or padded with zeros to T.
+        weight: Share of ``waveform``, from 0 to 1.
 
     Returns:
         [T] samples.
@@ -49,10 +49,12 @@ class SpecAugment(nn.Module):
     def forward(self, fbank: Tensor, seeds: Tensor, own: Tensor | None = None) -> Tensor:
         """[B, T, M], [B], [B] frames of the clips (None: all T) -> [B, T, M]."""
         draws = np.stack([np.random.default_rng([1, s]).random(4) for s in seeds.tolist()])  # [B, 4]
-        draws = torch.from_numpy(draws).to(fbank.device)
+        draws = torch.from_numpy(draws)  # float64, which Apple silicon lacks: masks are made on the CPU
+        own = own if own is None else torch.tensor(own.tolist())
         _, num_frames, num_mels = fbank.shape
         frames = stretch(draws[:, 0], draws[:, 1], self.max_frames, num_frames, own)  # [B, T]
         mels = stretch(draws[:, 2], draws[:, 3], self.max_mels, num_mels)  # [B, M]
+        frames, mels = frames.to(fbank.device), mels.to(fbank.device)
         return fbank.masked_fill(frames[:, :, None] | mels[:, None, :], 0.0)
 
 

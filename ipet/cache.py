@@ -11,6 +11,7 @@ changes under its name: a kill loses what the shard being filled would have held
 import contextlib
 import json
 import os
+import re
 import secrets
 import sys
 import zlib
@@ -34,6 +35,8 @@ try:
 except ModuleNotFoundError:  # Windows
     fcntl = None
 
+# Files that this module wrote, whole or not; others in the folder stay.
+OWN = re.compile(r"\.?ipet_\d{6,}_[0-9a-f]{8}\.(int16|index)(\.[0-9a-f]{8}\.unfinished)?")
 SCHEMA = 1  # of an index
 SHARD_BYTES = 256 << 20  # 2.3 hours
 STEP = 2.0**-15  # of 16-bit audio, which comes back bit for bit
@@ -399,6 +402,6 @@ def repair(folder: Path, verify: bool, progress: bool) -> dict[str, Entry]:
     needed = {entry.shard for entry in index.values()}
     for pattern in ("ipet_*.int16", "ipet_*.index", ".ipet_*.int16.*", ".ipet_*.index.*"):
         for path in folder.glob(pattern):
-            if path.with_suffix(".int16") not in needed:
+            if OWN.fullmatch(path.name) and path.with_suffix(".int16") not in needed:
                 path.unlink()
     return index

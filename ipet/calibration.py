@@ -5,39 +5,76 @@ All of it is fitted on validation data, never on what is reported.
 
 import numpy as np
 from scipy.optimize import minimize_scalar
-from scipy.special import expit, log_softmax, softmax
+from scipy.special import expit, log_expit, log_softmax, logsumexp, softmax
 
 RANGE = (0.05, 20.0)  # of temperatures
 BINS = 15
 
 
-def probabilities(outputs: np.ndarray, loss: str, temperature: float = 1.0) -> np.ndarray:
-    """[..., S, C] logits of the segments of clips -> [..., C], the mean of the segments' probabilities.
+def clip_scores(outputs: np.ndarray, loss: str) -> np.ndarray:
+    """Return the scores of clips from the logits of their segments: the one rule, everywhere.
+
+    The segments' probabilities are averaged. With ``cce`` a score is the logarithm of the mean softmax, with
+    ``bce`` the log-odds of the mean sigmoid; both keep apart what the probabilities themselves round to 1.
 
     Args:
-        loss: that the logits were trained with: ``cce``, a clip has one class and probabilities sum to 1; or
-            ``bce``, each class has its own.
-        temperature: what logits are divided by.
+        outputs: [..., S, C] logits of S segments.
+        loss: Loss that the logits were trained with: ``cce``, where a clip has one class and probabilities
+            sum to 1, or ``bce``, where each class has its own.
+
+    Returns:
+        [..., C] float64.
     """
-    scaled = outputs / temperature
-    return (softmax(scaled, axis=-1) if loss == "cce" else expit(scaled)).mean(axis=-2)
+    outputs = outputs.astype(np.float64)
+    if loss == "cce":
+        return logsumexp(log_softmax(outputs, axis=-1), axis=-2) - np.log(outputs.shape[-2])
+    if outputs.shape[-2] == 1:
+        return outputs[..., 0, :]
+    return logsumexp(log_expit(outputs), axis=-2) - logsumexp(log_expit(-outputs), axis=-2)
 
 
-def fit_temperature(outputs: np.ndarray, targets: np.ndarray, loss: str) -> float:
-    """The temperature under which the segments' logits have the least loss.
+def probabilities(outputs: np.ndarray, loss: str, temperature: float = 1.0) -> np.ndarray:
+    """Return the probabilities of clips, from the logits of their segments.
+
+    Args:
+        outputs, loss: See ``clip_scores``, [..., S, C].
+        temperature: Divisor of the clips' scores. It changes no clip's most probable class, and no class's
+            ranking of clips with ``bce``.
+
+    Returns:
+        [..., C] float64.
+    """
+    scores = clip_scores(outputs, loss) / temperature
+    return softmax(scores, axis=-1) if loss == "cce" else expit(scores)
+
+
+def original_predictions(outputs: np.ndarray) -> np.ndarray:
+    """Return what the original code evaluates: the mean over segments of sigmoids, whatever the loss.
 
     Args:
         outputs: [N, S, C] logits.
+
+    Returns:
+        [N, C] float32.
+    """
+    return expit(outputs.astype(np.float64)).mean(axis=-2).astype(np.float32)
+
+
+def fit_temperature(outputs: np.ndarray, targets: np.ndarray, loss: str) -> float:
+    """Return the temperature under which the clips' scores have the least loss.
+
+    Args:
+        outputs: [N, S, C] logits of segments.
         targets: [N, C] multi-hot.
-        loss: see ``probabilities``.
+        loss: See ``clip_scores``.
 
     Source: temperature scaling (Guo et al. 2017).
     """
-    targets = targets[:, None]
+    scores = clip_scores(outputs, loss)
 
     def mean_loss(log_temperature: float) -> float:
-        """The loss under a temperature."""
-        scaled = outputs / np.exp(log_temperature)
+        """Return the loss under a temperature."""
+        scaled = scores / np.exp(log_temperature)
         if loss == "cce":
             return float(-(log_softmax(scaled, axis=-1) * targets).sum(axis=-1).mean())
         return float((np.logaddexp(0, scaled) - targets * scaled).mean())

@@ -25,15 +25,21 @@ try:
 except ModuleNotFoundError:  # Windows: what a killed write left stays there
     fcntl = None
 
-from ipet.description import shown
+from ipet.description import CONFIG, FORMER_CONFIG, shown
+from ipet.sharded import INDEX, shard_names
 from ipet.tuning import trainable_parameters
 
 UNFINISHED = ".unfinished"  # ends the name of a file that is being written
+TEMPORARY = re.compile(rf"\..+\.[0-9a-f]{{8}}{re.escape(UNFINISHED)}", re.DOTALL)  # of write_atomically
 HERE = Path(__file__).resolve().parent
 INSTALLED = HERE / "pretrained_models"  # of a wheel; the repository has them beside the package
 PRETRAINED_MODELS = INSTALLED if INSTALLED.is_dir() else HERE.parent / "pretrained_models"
 CHECKSUM = b"\nSHA-256 "  # stands before it, behind a training state
 SHARED = 4  # times a file's bytes that its tensors may have: tied weights are one storage
+MODEL_FILES = (  # of a folder in Hugging Face's layout
+    *("model.safetensors", "pytorch_model.bin"),
+    *("model.safetensors.index.json", "pytorch_model.bin.index.json"),
+)
 EMBEDDED = ("ast_small", "wav2vec2_small")  # folders there, which the repository ships with
 
 
@@ -91,6 +97,8 @@ def remove_unfinished(folder: str | Path) -> int:
     """
     removed = 0
     for path in Path(folder).rglob(f".*{UNFINISHED}"):
+        if not TEMPORARY.fullmatch(path.name):
+            continue
         with suppress(OSError), open(path, "ab") as file:
             if hold(file):
                 path.unlink()
@@ -149,10 +157,11 @@ def read_settings(path: str | Path) -> dict:
 
 
 def read_tensors(path: str | Path) -> dict[str, Tensor]:
-    """The tensors of a ``.safetensors`` file or of a pickle without code (``.pth``, ``.bin``, ``.pt``).
+    """Return the tensors of a ``.safetensors`` file, or a pickle without code (``.pth``, ``.bin``, ``.pt``).
 
-    A training checkpoint's ``model`` or ``state_dict`` entry is taken, and the ``module.`` that
-    DataParallel puts before every name is dropped.
+    Of an index of shards (``model.safetensors.index.json``) the tensors of all shards are returned. Of a
+    training checkpoint the ``model`` or ``state_dict`` entry is taken, and the ``module.`` that DataParallel
+    puts before every name is dropped.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -162,6 +171,8 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file")
+    if path.name.endswith(INDEX):
+        return read_shards(path)
     if path.suffix != ".safetensors":
         check_archive(path, path, path.stat().st_size)
     try:
@@ -189,6 +200,27 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
     if all(name.startswith("module.") for name in tensors):
         tensors = {name.removeprefix("module."): tensor for name, tensor in tensors.items()}
     return dict(tensors)
+
+
+def read_shards(path: Path) -> dict[str, Tensor]:
+    """Return the tensors of an index of shards.
+
+    Raises:
+        FileNotFoundError: A shard is missing.
+        ValueError: The index or a shard is damaged, or the shards do not hold the tensors of the index.
+    """
+    index, tensors = read_json(path), {}
+    for name in shard_names(index, path):
+        if not path.with_name(name).is_file():
+            raise FileNotFoundError(f"{path}: the shard {name} is not next to it; expected every shard of it")
+        tensors |= read_tensors(path.with_name(name))
+    names = index["weight_map"].keys()
+    if tensors.keys() != names:
+        missing, unexpected = sorted(names - tensors.keys()), sorted(tensors.keys() - names)
+        raise ValueError(
+            f"{path}: of its tensors {name_some(missing)} missing, {name_some(unexpected)} unexpected"
+        )
+    return tensors
 
 
 def check_archive(path: Path, file: Path | io.BytesIO, size: int) -> None:
@@ -248,18 +280,41 @@ def published_file(pretrained: str, accepted: str) -> Path:
             f"its wheel: clone the repository, or give the path of a copy; accepted: {accepted}"
         )
     if path.is_file():
+        if (path.parent / CONFIG).is_file() and path.stem.startswith("adapter"):
+            check_no_adapter(path.parent, accepted)
         return path
-    names = ("model.safetensors", "pytorch_model.bin")
     if path.is_dir():
-        found = next((path / name for name in names if (path / name).is_file()), None)
+        found = next((path / name for name in MODEL_FILES if (path / name).is_file()), None)
         if found is None:
-            raise FileNotFoundError(f"{path}: holds neither {names[0]} nor {names[1]}")
+            check_no_adapter(path, accepted)
+            raise FileNotFoundError(f"{path}: holds neither {MODEL_FILES[0]} nor {MODEL_FILES[1]}")
         return found
-    for name in names:
+    for name in MODEL_FILES:
         folder = fetch(pretrained, ["config.json", name], accepted)
         if (folder / name).is_file():
+            if name.endswith(INDEX):
+                fetch(pretrained, shard_names(read_json(folder / name), folder / name), accepted)
             return folder / name
-    raise FileNotFoundError(f"{pretrained}: holds neither {names[0]} nor {names[1]}")
+    raise FileNotFoundError(f"{pretrained}: holds neither {MODEL_FILES[0]} nor {MODEL_FILES[1]}")
+
+
+def check_no_adapter(folder: Path, accepted: str) -> None:
+    """Raise ValueError where a folder holds adapters and no backbone: one adapter, or a run or cell of them.
+
+    Args:
+        folder: Folder that ``-pretrained`` names.
+        accepted: What ``-pretrained`` accepts.
+    """
+    depths = ("", "best/", "last/", *("*/" * depth + "best/" for depth in (1, 2, 3)))
+    names = (CONFIG, FORMER_CONFIG)
+    places = (path.parent for depth in depths for name in names for path in sorted(folder.glob(depth + name)))
+    found = next(places, None)
+    if found is not None:
+        held = "is an adapter" if found == folder else f"holds adapters such as {found.relative_to(folder)}"
+        raise ValueError(
+            f"{folder}: {held}, not a backbone; -init_adapter {found} trains on from it, and -pretrained "
+            f"takes the weights below it: {accepted}"
+        )
 
 
 def fetch(name: str, files: Sequence[str], accepted: str) -> Path:
@@ -283,7 +338,8 @@ def fetch(name: str, files: Sequence[str], accepted: str) -> Path:
     except Exception as error:  # the hub's client raises a dozen kinds, of four libraries
         raise FileNotFoundError(
             f"{name}: no such folder here, and the Hugging Face hub did not give it "
-            f"({type(error).__name__}); accepted: {accepted}"
+            f"({type(error).__name__}); download it where there is a network, and name its folder with "
+            f"-pretrained; accepted: {accepted}"
         ) from error
     for file in files:
         check_download(folder / file)

@@ -2,24 +2,26 @@
 
 import csv
 import io
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ipet.calibration import best_thresholds, calibration_error, fit_temperature, probabilities
+from ipet.calibration import (
+    best_thresholds,
+    calibration_error,
+    clip_scores,
+    fit_temperature,
+    original_predictions,
+    probabilities,
+)
 from ipet.checkpoint import write_atomically
 from ipet.datasets import Datasets
-from ipet.metrics import (
-    accuracy,
-    average_precision,
-    d_prime,
-    mean_auc,
-    mean_average_precision,
-    mean_average_precision_interval,
-    wilson_interval,
-)
+from ipet.intervals import mean_average_precision_interval, wilson_interval
+from ipet.lists import check_labelled
+from ipet.metrics import accuracy, average_precision, d_prime, mean_auc, mean_average_precision
 from ipet.trainer import Trainer
 
 LOSSES = {
@@ -53,13 +55,10 @@ def prior_bias(targets: np.ndarray, loss: str) -> np.ndarray:
     return np.log(odds).astype(np.float32)
 
 
-def clip_scores(outputs: np.ndarray) -> np.ndarray:
-    """[N, S, C] logits of segments -> [N, C], what a clip's classes are ranked by.
-
-    Of one segment the logits, as sigmoids of large ones would be equal; of several the mean of their
-    sigmoids, whatever the loss.
-    """
-    return outputs[:, 0] if outputs.shape[1] == 1 else probabilities(outputs.astype(np.float64), "bce")
+def ranking_metrics(scores: np.ndarray, targets: np.ndarray) -> dict[str, float]:
+    """Return mAP, mAUC and d' of [N, C] scores and targets, of clips with one label or several."""
+    auc = mean_auc(scores, targets)
+    return {"mAP": mean_average_precision(scores, targets), "mAUC": auc, "d_prime": d_prime(auc)}
 
 
 class ClassificationTrainer(Trainer):
@@ -74,16 +73,30 @@ class ClassificationTrainer(Trainer):
             begins at 0.5, and all that is trained first learns to say no to everything.
 
     Raises:
-        ValueError: an unknown loss.
+        ValueError: an unknown loss; a clip without a class where each has one.
     """
 
     metric = "accuracy"
 
-    def __init__(self, *args, loss: str, class_weights: bool = False, prior: bool = False, **kwargs):
+    def __init__(
+        self,
+        model: nn.Module,
+        datasets: Datasets,
+        *args,
+        loss: str,
+        class_weights: bool = False,
+        prior: bool = False,
+        **kwargs,
+    ):
         if loss not in LOSSES:
             raise ValueError(f"the classification loss is {loss!r}; accepted: {', '.join(LOSSES)}")
+        if self.metric == "accuracy":
+            for clips in datasets.lists:
+                check_labelled(clips.clips)
         self.loss, self.weights = loss, None
-        super().__init__(*args, **kwargs)
+        self.epoch_sum: tuple[np.ndarray | None, int] = None, 0  # [N, C] of the epochs' predictions, how many
+        self.next_sum = self.epoch_sum  # with those of an epoch that is not saved yet
+        super().__init__(model, datasets, *args, **kwargs)
         if class_weights:
             weights = inverse_frequency(self.datasets.train.targets(), over_clips=loss == "cce")
             self.weights = torch.from_numpy(weights).to(self.device)
@@ -109,20 +122,81 @@ class ClassificationTrainer(Trainer):
         return float(self.datasets.evaluation[name].targets()[:, frequent].mean())
 
     def measure(self, name: str, outputs: np.ndarray) -> tuple[dict[str, float], dict[str, np.ndarray]]:
-        """[N, S, C] logits -> the loss, and accuracy or mAP, mAUC and d'; segments' scores are averaged."""
+        """Return the loss, accuracy where a clip has one label, mAP, mAUC and d'; see ``clip_scores``.
+
+        Args:
+            name: Name of the evaluation list.
+            outputs: [N, S, C] logits of its segments.
+        """
         targets = self.datasets.evaluation[name].targets()
         num_segments = outputs.shape[1]
         logits = torch.from_numpy(outputs).flatten(0, 1)  # [N S, C]
         repeated = torch.from_numpy(targets).repeat_interleave(num_segments, dim=0)
         loss = LOSSES[self.loss](logits, repeated).mean()
-        scores = clip_scores(outputs)
-        if self.metric == "accuracy":
-            values = {"accuracy": accuracy(scores, targets)}
-        else:
-            auc = mean_auc(scores, targets)
-            values = {"mAP": mean_average_precision(scores, targets), "mAUC": auc, "d_prime": d_prime(auc)}
-        kept = {"scores": scores, "targets": targets.astype(np.uint8)}
+        scores = clip_scores(outputs, self.loss)
+        values = {"accuracy": accuracy(scores, targets)} if self.metric == "accuracy" else {}
+        values |= ranking_metrics(scores, targets)
+        kept = {"scores": scores.astype(np.float32), "targets": targets.astype(np.uint8)}
         return {"loss": loss.item(), **values}, kept
+
+    # The original's metrics -------------------------------------------------------------------
+
+    @property
+    def original_list(self) -> str | None:
+        """The list that the original code evaluates after each epoch: the test list; None: not here."""
+        if "test" not in self.datasets.evaluation:
+            return "eval"
+        return "test" if self.recipe.test_every_epoch else None
+
+    def original_metrics(self) -> dict[str, float]:
+        """Return the metrics that the original code logs after an epoch, as ``original_<name>``.
+
+        Sigmoids are averaged over a clip's segments; ``cum_acc``, ``cum_mAP`` and ``cum_mAUC`` are of the
+        running mean of these predictions over the evaluated epochs.
+        """
+        name = self.original_list
+        if name is None:
+            return {}
+        outputs = (
+            self.outputs if name == self.datasets.watched else self.predict(self.datasets.evaluation[name])
+        )
+        targets, predictions = self.datasets.evaluation[name].targets(), original_predictions(outputs)
+        total, count = self.epoch_sum
+        self.next_sum = predictions if total is None else total + predictions, count + 1
+        values = {"acc": accuracy(predictions, targets), **ranking_metrics(predictions, targets)}
+        mean = self.next_sum[0] / self.next_sum[1]
+        values |= {
+            "cum_acc": accuracy(mean, targets),
+            "cum_mAP": mean_average_precision(mean, targets),
+            "cum_mAUC": mean_auc(mean, targets),
+        }
+        return {f"original_{name}": value for name, value in values.items()}
+
+    def commit_epoch(self) -> None:
+        """Count the predictions of the epoch that has ended."""
+        self.epoch_sum = self.next_sum
+
+    def task_state(self) -> dict:
+        """Return the sum of the epochs' predictions, which a resumed training goes on with."""
+        total, count = self.epoch_sum
+        return {} if total is None else {"epoch_sum": torch.from_numpy(total), "num_epochs": count}
+
+    def restore_task_state(self, path: Path, state: dict) -> None:
+        """Restore ``task_state``.
+
+        Raises:
+            ValueError: It is not of this list.
+        """
+        if not state:
+            return
+        total, count = state.get("epoch_sum"), state.get("num_epochs")
+        expected = [
+            len(self.datasets.evaluation[self.original_list or "test"]),
+            len(self.datasets.train.labels),
+        ]
+        if not isinstance(total, Tensor) or list(total.shape) != expected or not isinstance(count, int):
+            raise ValueError(f"{path}: damaged: 'task' has no sum of predictions of shape {expected}")
+        self.epoch_sum = self.next_sum = total.numpy(), count
 
     def calibrate(self, outputs: np.ndarray) -> dict:
         """The temperature that fits the validation list; of clips of several classes also thresholds."""
@@ -154,18 +228,23 @@ class ClassificationTrainer(Trainer):
         writer.writerows(zip(labels.mids, labels.names, targets.sum(axis=0), precisions))
         write_atomically(self.folder / "per_class_ap.csv", text.getvalue().encode())
 
-    def interval(self, predictions: dict[str, np.ndarray]) -> tuple[float, float] | None:
-        """Wilson's for accuracy, the bootstrap's over clips for mAP."""
+    def intervals(self, predictions: dict[str, np.ndarray]) -> dict[str, tuple[float, float]]:
+        """Return Wilson's interval of the accuracy, or that of the mAP over clips."""
         scores, targets = predictions["scores"], predictions["targets"]
         if self.metric == "accuracy":
-            return wilson_interval(accuracy(scores, targets), len(scores))
-        return mean_average_precision_interval(scores, targets)
+            return {"accuracy": wilson_interval(accuracy(scores, targets), len(scores))}
+        return {"mAP": mean_average_precision_interval(scores, targets)}
 
 
 class OwnTrainer(ClassificationTrainer):
-    """Of a set that nobody has published: mAP where a clip of its lists has several labels, else accuracy."""
+    """Trainer for a user's own set: mAP where a clip has several classes or none, otherwise accuracy."""
 
     def __init__(self, model: nn.Module, datasets: Datasets, *args, **kwargs):
-        several = any(len(clip.classes) > 1 for clips in datasets.lists for clip in clips.clips)
-        self.metric = "mAP" if several else "accuracy"
+        self.metric, self.higher_is_better = self.task_metric(datasets)
         super().__init__(model, datasets, *args, **kwargs)
+
+    @classmethod
+    def task_metric(cls, datasets: Datasets) -> tuple[str, bool]:
+        """Return the metric that these lists are evaluated by, and whether higher values are better."""
+        several = any(len(clip.classes) != 1 for clips in datasets.lists for clip in clips.clips)
+        return ("mAP" if several else "accuracy"), True

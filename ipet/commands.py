@@ -18,12 +18,12 @@ from ipet.files import AUDIO, readable_size
 from ipet.heads import SpeakerHead
 from ipet.inference import TunedModel, Window
 from ipet.input_report import InputReport
-from ipet.levels import LevelMeter, check_audible
-from ipet.lists import TRIALS, below, read_trial_rows
-from ipet.metrics import eer, min_dcf
+from ipet.levels import LevelMeter
 from ipet.prediction_table import COLUMNS, Table, new_file
-from ipet.recording_reader import Reader, add_doubts, leave_out, read_audible
+from ipet.recording_reader import Reader, leave_out, report_levels
 from ipet.scoring import score_trials
+from ipet.trials import TRIALS, read_trial_rows, trial_files
+from ipet.verification_metrics import eer, min_dcf
 
 
 def predict(
@@ -103,6 +103,7 @@ def finish_report(report: InputReport, file: str | None) -> None:
     if file == "-":
         print(json.dumps(report.as_dict(), indent=2, ensure_ascii=False))
     elif file is not None:
+        Path(file).parent.mkdir(parents=True, exist_ok=True)
         write_json(file, report.as_dict())
 
 
@@ -118,7 +119,7 @@ def long_rows(
     """Return the rows of one recording of any length.
 
     Raises:
-        FileNotFoundError, ClipError: See ``read_audio``; also where the recording is silent.
+        FileNotFoundError, ClipError: See ``read_audio``.
     """
     meter = LevelMeter()
     timeline = model.timeline(path, hop, meter)
@@ -127,8 +128,7 @@ def long_rows(
         rows = [(str(path), e.onset, e.offset, e.name, e.probability) for e in found]
     else:
         rows = [(str(path), *row) for window in timeline for row in window_rows(model, window, top)]
-    check_audible(path, meter.levels.mixed_db, meter.levels)
-    add_doubts(path, meter.levels, report)
+    report_levels(path, meter.levels.mixed_db, meter.levels, report)
     return rows
 
 
@@ -208,7 +208,7 @@ def verify(
     paths: list[Path],
     trials: Path | None,
     root: Path,
-    scoring: str,
+    scoring: str | None,
     csv_file: Path | None,
     json_file: str | None = None,
 ) -> int:
@@ -217,38 +217,42 @@ def verify(
     Args:
         paths: the two recordings.
         trials: ``1 one.wav other.wav`` (one speaker) or ``0 ...`` (two) a line, in place of ``paths``.
-        root: where the trials' paths start.
-        scoring: ``mean_distance`` or ``cosine``.
+        root: Folder of the recordings, see ``trial_files``.
+        scoring: ``mean_distance`` or ``cosine``; None: the scoring of the adapter's training.
         csv_file: for every trial's score.
         json_file: where to write what is told as JSON; ``-`` is the standard output, in the text's place.
 
     Raises:
         ValueError: neither two recordings nor trials; a trial's recording that cannot be used.
     """
+    scoring = scoring or model.scoring
     report = InputReport("verify" if trials is None else str(trials))
     if trials is None:
         check_two(paths)
         if not isinstance(model.model.head, SpeakerHead):
             print("note: this adapter was not trained to tell voices apart", file=sys.stderr)
-        voices = [read_audible(path, report) for path in paths]
         report.use(RECORDINGS, len(paths))
+        reader = Reader(paths, report, model.cut, model.model.front_end)
+        voices = list(reader)
+        if reader.failed:
+            return 1
         score = model.similarity(*voices, scoring) + 0.0  # no -0.0
         report.print_warnings()
         told = {"scoring": scoring, "score": score, "input": report.as_dict()}
         tell(told, f"{score:.4f}", json_file, indent=None)
         return 0
     rows = read_trial_rows(trials)
-    names = list(dict.fromkeys(name for row in rows for name in row[1:]))
+    files = trial_files(trials, dict.fromkeys(name for row in rows for name in row[1:]), root)
+    names = list(dict.fromkeys(files.values()))
     report.use("trials", len(rows))
     report.use(RECORDINGS, len(names))
-    files = [below(root, name, f"{trials}") for name in names]
-    reader = Reader(files, report, model.cut, model.model.front_end, refuse_silence=False)
+    reader = Reader(names, report, model.cut, model.model.front_end)
     bar = tqdm(model.run(reader, embed=True), total=len(names), unit="file", disable=None, leave=False)
     embeddings = list(bar)
     if reader.failed:
         raise ValueError(f"{trials}: {reader.failed} of its {len(names)} recordings cannot be used")
-    index = {name: i for i, name in enumerate(names)}
-    pairs = np.array([[index[a], index[b]] for _, a, b in rows])
+    index = {file: i for i, file in enumerate(names)}
+    pairs = np.array([[index[files[a]], index[files[b]]] for _, a, b in rows])
     targets = np.array([TRIALS[kind] for kind, *_ in rows])
     scores = score_trials(torch.stack(embeddings), pairs, scoring)
     if csv_file is not None:

@@ -6,7 +6,7 @@ Light on purpose: see ``__main__``.
 import time
 from pathlib import Path
 
-from ipet.audio_formats import scan_recordings
+from ipet.audio_formats import scan_recordings, shown
 from ipet.files import check_writable
 from ipet.input_report import InputReport
 from ipet.parsing import Help, Parser, count, number, positive, probability, size
@@ -40,8 +40,10 @@ def add_report(parser: Parser) -> None:
 
 def account(paths: list[Path], command: str) -> tuple[InputReport, list[Path]]:
     """Return the recordings of some files and folders, and the report of what was found and left out."""
-    report = InputReport(str(paths[0]) if len(paths) == 1 else command)
-    return report, scan_recordings(paths, report)
+    report = InputReport(shown(paths[0]) if len(paths) == 1 else command)
+    recordings = scan_recordings(paths, report)
+    report.print_warnings()
+    return report, recordings
 
 
 def predict(argv: list[str]) -> int:
@@ -126,7 +128,7 @@ def verify(argv: list[str]) -> int:
     add("file", nargs="*", type=Path, metavar="FILE", help="two recordings")
     add("-trials", "--trials", type=Path, default=None, metavar="FILE", help="a list of trials instead")
     add("-path_data", type=Path, default=Path(), metavar="DIR", help="where the trials' paths start")
-    add("-scoring", choices=("mean_distance", "cosine"), default="mean_distance", help="higher is more alike")
+    add("-scoring", choices=("mean_distance", "cosine"), default=None, help="the training's if not given")
     add("-csv", "--csv", type=Path, default=None, metavar="FILE", help="the trials' scores")
     add("-json", "--json", default=None, metavar="FILE", help="write what is told there; - is the screen")
     flags = parser.parse_args(argv)
@@ -135,7 +137,7 @@ def verify(argv: list[str]) -> int:
 
     from ipet.commands import check_two, verify
     from ipet.inference import load
-    from ipet.lists import read_trial_rows
+    from ipet.trials import read_trial_rows
 
     if flags.trials is None:
         check_two(flags.file)

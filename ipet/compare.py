@@ -14,11 +14,12 @@ from pathlib import Path
 import numpy as np
 
 from ipet.checkpoint import read_json, tell
-from ipet.metrics import COUNTED, bootstrap_interval
+from ipet.differences import paired_of, shared
+from ipet.list_digests import VERSION, is_current
 from ipet.passport import ADAPTERS, passport_of, read_passport
 from ipet.printable import escaped
-from ipet.report import DAMAGE, find_runs, read_predictions, read_run, told
-from ipet.summary import NESTED, TITLES, cell_order, summarise
+from ipet.report import DAMAGE, find_runs, read_run, told
+from ipet.summary import TITLES, cell_order, summarise
 
 PLACES = {  # arguments that only say where things lie; the lists' content has a hash of its own
     *("name", "tags", "project", "resume", "path_run"),
@@ -26,7 +27,6 @@ PLACES = {  # arguments that only say where things lie; the lists' content has a
 }
 GIVEN_OR_NOT = {"path_cache", "path_musan", "path_rir"}  # these say whether something is done, too
 TIMES = {"seconds"}  # of a row of metrics.jsonl
-NUM_RESAMPLES = 1000
 MOST_LINES = 12  # of a changed source file that are shown
 
 Pair = tuple[object, object]  # a value of A, of B
@@ -152,7 +152,7 @@ def differences(a: Side, b: Side, errors: list[str]) -> dict:
         "runs": [str(a.path), str(b.path)],
         "experiment": [one["experiment"], other["experiment"]],
         "arguments": unequal(shown_arguments(one["arguments"]), shown_arguments(other["arguments"])),
-        "data": unequal(data_of(one), data_of(other)),
+        "data": unequal(*data_of(one, other)),
         "lists_sha256": one["lists_sha256"],
         "backbone": unequal(*(backbones(side, training) for side in (a, b))),
         "sources": unequal(one["sources"], other["sources"]),
@@ -161,7 +161,7 @@ def differences(a: Side, b: Side, errors: list[str]) -> dict:
         "starts": [len(one["starts"]), len(other["starts"])],
         "results": results_of(a, b, protocol),
         "training": training,
-        "paired": paired_of(a, b, protocol, errors),
+        "paired": paired_of(*((side.folder, side.results) for side in (a, b)), protocol, errors),
         "same": bool(training)
         and a.cells.keys() == b.cells.keys()
         and all(cell["same"] for cell in training.values()),
@@ -169,11 +169,6 @@ def differences(a: Side, b: Side, errors: list[str]) -> dict:
     if a.folder and b.folder:
         found["source_lines"] = {name: changed_lines(name, a, b) for name in found["sources"]}
     return found
-
-
-def shared(a: Mapping, b: Mapping) -> list[str]:
-    """The cells that both have."""
-    return sorted(a.keys() & b.keys(), key=cell_order)
 
 
 def unequal(a: Mapping, b: Mapping) -> dict[str, list]:
@@ -191,9 +186,16 @@ def shown_arguments(arguments: Mapping) -> dict:
     return shown
 
 
-def data_of(passport: Mapping) -> dict:
-    """The digest of all that is learnt from, and the hash of every list file."""
-    return {"lists_sha256": passport["lists_sha256"], **passport["lists"]}
+def data_of(one: Mapping, other: Mapping) -> tuple[dict, dict]:
+    """Return, for two passports, the digest of all lists and the hash of every list file.
+
+    Digests of two versions are left out: that they differ says nothing.
+    """
+    found = [dict(passport["lists"]) for passport in (one, other)]
+    digests = [passport["lists_sha256"] for passport in (one, other)]
+    if is_current(digests[0]) == is_current(digests[1]) or None in digests:
+        found = [{"lists_sha256": digest, **files} for digest, files in zip(digests, found)]
+    return found[0], found[1]
 
 
 def backbones(side: Side, cells: Iterable[str]) -> dict:
@@ -284,111 +286,6 @@ def first_difference(a: Sequence[Mapping], b: Sequence[Mapping]) -> dict | None:
     return None
 
 
-# The paired difference ----------------------------------------------------------------------------
-
-
-def paired_difference(
-    a: Mapping[str, tuple[np.ndarray, np.ndarray]],
-    b: Mapping[str, tuple[np.ndarray, np.ndarray]],
-    metric: str,
-    num_resamples: int = NUM_RESAMPLES,
-    seed: int = 0,
-) -> tuple[float, float, float] | None:
-    """The mean over the cells of metric(A) - metric(B), and its 95 % interval.
-
-    The percentile interval of the bootstrap over clips or trials: what other clips of this kind would
-    give, for these trained models. Both runs get the same clips of a resample, and so do all cells that
-    were evaluated on the same ones (seeds of one fold). What other seeds would give is not in it, so the
-    difference of two single trainings may lie outside 0 and still be chance.
-
-    Args:
-        a, b: scores and targets of each cell, [N, C] and [N, C], or [N] and [N] of trials.
-        metric: ``accuracy``, ``mAP`` or ``EER``.
-
-    Returns:
-        Difference, low and high, in the metric's unit, from -1 to 1; None where no cell has the same
-        targets in both.
-    """
-    cells = comparable(a, b)
-    if not cells:
-        return None
-    groups: dict[tuple, tuple[int, list]] = {}  # of cells with the same clips: their number, (A, B)
-    for cell in cells:
-        (_, targets), pair = a[cell], [COUNTED[metric](*run[cell]) for run in (a, b)]
-        clips = (cell_order(cell)[1], targets.shape, targets.astype(np.uint8).tobytes())
-        groups.setdefault(clips, (len(targets), []))[1].append(pair)
-    sizes = [num_items for num_items, _ in groups.values()]
-
-    def difference(counts: np.ndarray) -> float:
-        """The mean difference where each clip of each group counts so often."""
-        parts = np.split(counts, np.cumsum(sizes)[:-1])
-        pairs = [(pair, part) for (_, pairs), part in zip(groups.values(), parts) for pair in pairs]
-        return float(np.mean([one(part) - other(part) for (one, other), part in pairs]))
-
-    whole = difference(np.ones(sum(sizes), dtype=int))
-    return whole, *bootstrap_interval(difference, sizes, num_resamples, seed)
-
-
-def comparable(a: Mapping[str, tuple], b: Mapping[str, tuple]) -> list[str]:
-    """The cells that both have, with the same targets in the same order."""
-    return [
-        cell
-        for cell in shared(a, b)
-        if a[cell][0].shape == b[cell][0].shape and np.array_equal(a[cell][1], b[cell][1])
-    ]
-
-
-def read_scores(path: Path, metric: str) -> tuple[np.ndarray, np.ndarray]:
-    """A cell's scores and targets, for which the metric exists; see ``read_predictions`` for its errors."""
-    arrays = read_predictions(path)
-    try:
-        COUNTED[metric](*arrays)
-    except DAMAGE as error:
-        raise ValueError(told(path, error)) from None
-    return arrays
-
-
-def paired_of(a: Side, b: Side, protocol: str | None, errors: list[str]) -> dict:
-    """The paired difference of two runs' saved predictions, or why there is none."""
-    if protocol is None:
-        return {"none": "the two have no protocol of the same metric in common"}
-    metric = a.results["metric"]
-    if metric not in COUNTED:
-        return {"none": f"there is none of {metric}; there is of {', '.join(COUNTED)}"}
-    if not (a.folder and b.folder):
-        return {"none": "it needs both runs' folders; a passport alone holds no predictions"}
-    ending = NESTED * (protocol == "nested")
-    cells = [cell + ending for cell in shared(*(s.results["protocols"][protocol] for s in (a, b)))]
-    if not cells:
-        return {"none": "the two have no cell in common"}
-    kept: tuple[dict, dict] = {}, {}
-    for cell in cells:
-        try:
-            pair = [read_scores(side.folder / cell / "predictions.npz", metric) for side in (a, b)]
-        except (OSError, ValueError) as error:
-            errors.append(str(error))
-            continue
-        for run, arrays in zip(kept, pair):
-            run[cell] = arrays
-    found = paired_difference(*kept, metric)
-    if found is None:
-        return {"none": "no cell of the two was evaluated on the same clips in the same order"}
-    used = comparable(*kept)
-    difference, low, high = found
-    return {
-        "metric": metric,
-        # That is what predictions.npz holds, under whatever protocol the run is reported.
-        "of": protocol if protocol in ("nested", "test_at_best_epoch") else "last",
-        "difference": difference,
-        "low": low,
-        "high": high,
-        "cells": used,
-        "left_out": [cell for cell in cells if cell not in used],
-        "items": {cell: len(kept[0][cell][1]) for cell in used},
-        "num_resamples": NUM_RESAMPLES,
-    }
-
-
 # As text ------------------------------------------------------------------------------------------
 
 
@@ -428,8 +325,9 @@ def section(title: str, same: str, pairs: Mapping[str, Sequence]) -> list[str]:
 def short(value) -> str:
     """A value in a line: a dash for none, the beginning of a hash."""
     if isinstance(value, str):
-        hexadecimal = len(value) >= 40 and not set(value) - set("0123456789abcdef")
-        return value[:12] if hexadecimal else value
+        digits = value.removeprefix(VERSION)
+        hexadecimal = len(digits) >= 40 and not set(digits) - set("0123456789abcdef")
+        return digits[:12] if hexadecimal else value
     if isinstance(value, list):
         return " ".join(map(short, value)) or "-"
     if isinstance(value, float):
@@ -493,19 +391,24 @@ def state(same: bool | None) -> str:
 
 
 def paired_lines(paired: Mapping) -> list[str]:
-    """The paired difference and what its interval is of."""
+    """Return the lines of the difference, paired or not, and what its interval is of."""
     if "none" in paired:
         return [f"{'paired':<12} no difference on the same clips: {paired['none']}"]
     difference, low, high = (f"{100 * paired[name]:+.2f}" for name in ("difference", "low", "high"))
     items = sorted(set(paired["items"].values()))
     what, better = ("trials", "lower") if paired["metric"] == "EER" else ("clips", "higher")
     sizes = f"{items[0]:,}" if len(items) == 1 else f"{items[0]:,} to {items[-1]:,}"
+    over = "speakers of the " * (paired["resampled"] == "speakers")
+    title = "paired" if paired["paired"] else "unpaired"
+    cells = f"  bootstrap over the {over}{sizes} {what} of each of the {len(paired['cells'])} shared cells"
     lines = [
-        f"{'paired':<12} {paired['metric']}, {title_of(paired['of'])}: A - B = {difference} percentage "
+        f"{title:<12} {paired['metric']}, {title_of(paired['of'])}: A - B = {difference} percentage "
         f"points, 95 % {low} to {high}; {better} is better",
-        f"  bootstrap over the {sizes} {what} of each of the {len(paired['cells'])} shared cells, the same "
-        "ones for both runs; other seeds are not in it",
     ]
+    if paired["paired"]:
+        lines.append(f"{cells}, the same ones for both runs; other seeds are not in it")
+    else:
+        lines += [f"  {paired['why']}", f"{cells}, for each run by itself; other seeds are not in it"]
     if paired["left_out"]:
         lines.append(f"  left out, evaluated on other {what}: {', '.join(paired['left_out'])}")
     return lines

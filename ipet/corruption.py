@@ -1,18 +1,19 @@
 """Noise and reverberation in training: MUSAN's files and simulated room impulse responses.
 
-Of every clip one of six versions is drawn, all equally probable:
+Each clip becomes one of six versions, drawn with equal probability:
 
-    clean                  the clip as it is
-    reverberation          one room
-    speech                 babble: 3 to 8 speech files, each 13 to 20 dB below the clip
-    music                  one file, 5 to 25 dB below
-    noise                  one file, 0 to 15 dB below
-    speech and music       both of the above, each file's level relative to the clip alone
+    clean                  the clip itself
+    reverberation          the clip in one simulated room
+    speech                 babble: the mean of 3 to 8 speech files, 13 to 20 dB below the clip
+    music                  one file, 5 to 25 dB below the clip
+    noise                  one file, 0 to 15 dB below the clip
+    speech and music       babble as above, then music 5 to 25 dB below the clip with the babble
 
-Every file has its own ratio, uniform in dB, and its own random part as long as the clip.
+A ratio is uniform in dB. Each file contributes a random part that is as long as the clip; the files of a
+babble differ from one another where there are enough of them.
 
-Source: MUSAN (Snyder et al. 2015) and the simulated rooms of Ko et al. 2017, as VoxCeleb's public
-training recipes use them.
+Source: MUSAN (Snyder et al. 2015) and the simulated rooms of Ko et al. 2017, at the levels of the paper's
+code. Powers have a floor of -40 dB, as in the public training recipes of VoxCeleb.
 """
 
 from collections.abc import Sequence
@@ -24,11 +25,14 @@ from torch import Tensor
 
 from ipet.audio import ClipError, Recordings, tile
 from ipet.lists import read_clips
+from ipet.noise_releases import find_recordings
 
 VERSIONS = ("clean", "reverberation", "speech", "music", "noise", "speech and music")
 NUM_FILES = {"speech": (3, 8), "music": (1, 1), "noise": (1, 1)}  # fewest, most
 SNR_DB = {"speech": (13.0, 20.0), "music": (5.0, 25.0), "noise": (0.0, 15.0)}  # lowest, highest
-TINY = 1e-10  # power of 16-bit rounding: of a silent clip or file no ratio is infinite
+# Added to every power, as in the public VoxCeleb recipes: a silent file is not amplified without bound.
+# A babble, which is quieter than its files, is lowered by it: by 0.7 dB for files and a clip at -26 dB.
+FLOOR = 1e-4
 
 
 class Corruption:
@@ -98,21 +102,20 @@ class Corruption:
             return waveform
         if version == "reverberation":
             return reverberate(waveform, self.draw_response(rng))
-        kinds = version.split(" and ")
-        return waveform + sum(self.draw(kind, waveform, rng) for kind in kinds)
+        for kind in version.split(" and "):
+            waveform = waveform + self.draw(kind, waveform, rng)
+        return waveform
 
     def draw(self, kind: str, waveform: Tensor, rng: np.random.Generator) -> Tensor:
-        """The sum of some files of a kind, [T], each at its own level below ``waveform``."""
+        """Return the mean of some files of a kind, [T], at a random level below ``waveform``, [T]."""
         fewest, most = NUM_FILES[kind]
-        added = torch.zeros_like(waveform)
-        for _ in range(rng.integers(fewest, most + 1)):
-            part = self.draw_part(self.files[kind], len(waveform), rng)
-            added += at_snr(waveform, part, rng.uniform(*SNR_DB[kind]))
-        return added
+        files, number = self.files[kind], int(rng.integers(fewest, most + 1))
+        chosen = rng.choice(len(files), number, replace=number > len(files))
+        parts = [self.draw_part(files[i], len(waveform), rng) for i in chosen]
+        return at_snr(waveform, torch.stack(parts).mean(dim=0), rng.uniform(*SNR_DB[kind]))
 
-    def draw_part(self, files: Sequence[Path], num_samples: int, rng: np.random.Generator) -> Tensor:
-        """[num_samples], a random part of a random file; the whole of a shorter one, repeated."""
-        path = files[rng.integers(len(files))]
+    def draw_part(self, path: Path, num_samples: int, rng: np.random.Generator) -> Tensor:
+        """Return a random part of a file, [num_samples]; a shorter file is repeated."""
         spare = max(0, self.recordings.length(path) - num_samples)
         part = self.recordings.read(path, int(rng.integers(spare + 1)), num_samples)
         return tile(part, num_samples)
@@ -127,19 +130,31 @@ class Corruption:
 
 
 def listed(folder: Path, name: str, root: Path | None, release: str, flag: str) -> list[Path]:
-    """The files of one list of ``folder``."""
+    """Return the files of one list; those of the release itself where ``folder`` holds no list of it."""
     path = Path(folder) / f"{name}.json"
+    if root is not None and not any(Path(folder).glob("*.json")):
+        found = find_recordings(root, name)
+        if found:
+            return found
     if not path.is_file():
         raise FileNotFoundError(
-            f"{path}: no such list; python3 data/prepare.py {release} PATH writes it, and "
-            "-add_musan_rir False trains without noise and reverberation"
+            f"{path}: no such list; {flag} DIR takes the recordings of the extracted release, python3 "
+            f"data/prepare.py {release} PATH writes the list, and -add_musan_rir False trains without noise "
+            "and reverberation"
         )
-    return [clip.path for clip in read_clips(path, root or folder, None, flag)]
+    clips = read_clips(path, root or folder, None, flag)
+    parts = [clip for clip in clips if clip.is_segment]
+    if parts:
+        raise ValueError(
+            f"{parts[0].where}: {parts[0].source} is a part of a recording, as {len(parts):,} of "
+            f"{len(clips):,} clips; noises and impulse responses are whole recordings: remove start and end"
+        )
+    return [clip.path for clip in clips]
 
 
 def at_snr(waveform: Tensor, noise: Tensor, snr_db: float) -> Tensor:
-    """``noise``, [T], scaled to a power ``snr_db`` below that of ``waveform``, [T]."""
-    ratio = (power(waveform) + TINY) / (power(noise) + TINY)
+    """Return ``noise``, [T], scaled to a power ``snr_db`` below that of ``waveform``, [T]."""
+    ratio = (power(waveform) + FLOOR) / (power(noise) + FLOOR)
     return noise * (ratio / 10 ** (snr_db / 10)) ** 0.5
 
 

@@ -7,7 +7,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,6 +22,7 @@ from ipet.audio import CROPS, ClipError, Recordings, crop_or_tile, open_whole, r
 from ipet.augment import MIXUP_BETA, mix
 from ipet.interruption import begin_reader
 from ipet.lists import Clip, Labels, multi_hot
+from ipet.shared_memory import ByValue, check_semaphores, hand_over
 
 MOST_LEFT_OUT = 0.1  # share of a list whose recordings may be unusable
 HEADER_READERS = 8  # threads
@@ -56,14 +57,16 @@ def single(waveform: Tensor, target: Tensor, index: int, seed: int = 0, fixed: b
 
 @dataclass(frozen=True)
 class Cut:
-    """How a clip becomes the length that the backbone sees.
+    """A rule that brings a clip to the length that the backbone sees.
 
     Args:
-        num_samples: of the cut.
-        crop: which part of a longer clip: ``first``, ``centre`` or ``random``.
-        repeat: a shorter clip is repeated periodically; otherwise it stays short.
-        zero_mean: the clip's mean is removed first.
-        whole: nothing is cut or repeated here: the front end takes segments of the whole clip.
+        num_samples: Number of samples after the cut.
+        crop: Part taken of a longer clip: ``first``, ``centre`` or ``random``.
+        repeat: Repeat a shorter clip periodically. Otherwise it stays short.
+        zero_mean: Subtract the mean of the whole clip first.
+        whole: Keep the whole clip, because the front end takes segments of it.
+        repeat_mixed: In mixup, repeat a second clip that is shorter than the first one; otherwise it is
+            padded with zeros. Only training uses it.
     """
 
     num_samples: int
@@ -71,6 +74,7 @@ class Cut:
     repeat: bool = False
     zero_mean: bool = False
     whole: bool = False
+    repeat_mixed: bool = False
 
     def __post_init__(self):
         if self.crop not in CROPS:
@@ -78,8 +82,8 @@ class Cut:
 
     @property
     def settings(self) -> dict:
-        """The arguments, as JSON values."""
-        return asdict(self)
+        """The arguments that evaluation depends on, as JSON values."""
+        return {name: value for name, value in asdict(self).items() if name != "repeat_mixed"}
 
     def is_fixed(self, length: int) -> bool:
         """Whether a clip of so many samples is always cut alike."""
@@ -93,6 +97,14 @@ class Cut:
             return waveform
         length = self.num_samples if self.repeat else min(self.num_samples, len(waveform))
         return crop_or_tile(waveform, length, self.crop, rng)
+
+    def for_mixing(self, num_samples: int) -> "Cut":
+        """Return the cut of the second clip of a mixture, whose first clip has ``num_samples`` after its own.
+
+        The second clip is cut directly to that length, so that a random crop reaches all of it and its
+        sound lies where the first clip's does.
+        """
+        return replace(self, num_samples=num_samples, repeat=self.repeat or self.repeat_mixed, whole=False)
 
 
 class Clips(Dataset):
@@ -113,19 +125,24 @@ class Clips(Dataset):
     def __len__(self) -> int:
         return len(self.clips)
 
-    def without(self, paths: Container[Path]) -> "Clips":
-        """The same without the clips of some recordings.
+    def without(self, paths: Container[Path], most: float = MOST_LEFT_OUT) -> "Clips":
+        """Return the same list without the clips of some recordings.
+
+        Args:
+            paths: Recordings to leave out.
+            most: Largest share of the list that may be left out.
 
         Raises:
-            ValueError: more than a tenth of them; that is no odd file.
+            ValueError: More is left out.
         """
         other = copy.copy(self)
         other.clips = [clip for clip in self.clips if clip.path not in paths]
         left_out = [clip for clip in self.clips if clip.path in paths]
-        if len(left_out) > MOST_LEFT_OUT * len(self.clips):
+        if len(left_out) > most * len(self.clips):
+            at_most = "a tenth" if most == MOST_LEFT_OUT else f"{most:.0%}"
             raise ValueError(
                 f"{len(left_out)} of the {len(self.clips)} clips of a list cannot be used, the first is "
-                f"{left_out[0].where}; -on_bad_audio skip leaves out a tenth at most"
+                f"{left_out[0].where}; {at_most} is left out at most"
             )
         return other
 
@@ -137,7 +154,7 @@ class Clips(Dataset):
         """
         clip = self.clips[index]
         try:
-            waveform = self.recordings.read(clip.path)
+            waveform = self.recordings.read(clip.path, *clip.span)
         except (ClipError, FileNotFoundError) as error:
             raise ClipError(f"{clip.where}: {error}") from None
         return waveform, multi_hot(clip.classes, len(self.labels))
@@ -150,7 +167,9 @@ class Clips(Dataset):
         """
         clip = self.clips[index]
         try:
-            return min(self.recordings.length(clip.path), self.cut.num_samples)
+            first, number = clip.span
+            left = max(0, self.recordings.length(clip.path) - first)
+            return min(left if number is None else min(number, left), self.cut.num_samples)
         except (ClipError, FileNotFoundError) as error:
             raise ClipError(f"{clip.where}: {error}") from None
 
@@ -164,6 +183,12 @@ class Clips(Dataset):
         return np.stack([multi_hot(clip.classes, len(self.labels)).numpy() for clip in self.clips])
 
 
+def with_no_class(targets: np.ndarray) -> np.ndarray:
+    """Append a column for the clips of no class: [N, C] -> [N, C + 1], or [N, C] where every clip has one."""
+    none = (targets.sum(axis=1, keepdims=True) == 0).astype(targets.dtype)
+    return np.concatenate([targets, none], axis=1) if none.any() else targets
+
+
 def check_recordings(clips: Iterable[Clip]) -> None:
     """Open every recording's header; raises ClipError for the first unusable one."""
     for clip, said in look_at(clips, open_header, HEADER_READERS):
@@ -171,14 +196,18 @@ def check_recordings(clips: Iterable[Clip]) -> None:
             raise ClipError(f"{clip.where}: {said}")
 
 
-def unusable(clips: Iterable[Clip], sound: Container[Path] = ()) -> dict[Path, str]:
-    """Decode every recording; those that cannot be used, and why.
+def unusable(
+    clips: Iterable[Clip], sound: Container[Path] = (), look: Callable[[Path], object] | None = None
+) -> dict[Path, str]:
+    """Return the recordings that cannot be used, and why.
 
     Args:
-        sound: what is known to be usable.
+        clips: Clips whose recordings are looked at.
+        sound: Recordings that are known to be usable.
+        look: See ``look_at``; default: decode the whole recording.
     """
     doubtful = (clip for clip in clips if clip.path not in sound)
-    looked_at = look_at(doubtful, read_audio, num_workers=os.cpu_count() or 1)
+    looked_at = look_at(doubtful, look or read_audio, num_workers=os.cpu_count() or 1)
     return {clip.path: f"{clip.where}: {said}" for clip, said in looked_at if said is not None}
 
 
@@ -227,13 +256,15 @@ class EvaluationClips(Clips):
 
 
 class TrainClips(Clips):
-    """The clips of a training list, cut and mixed up as their seed and epoch tell.
+    """The clips of a training list, cut, mixed and corrupted at random.
+
+    Every draw depends on the seed, the epoch and the clip alone, so that a resumed run repeats it.
 
     Args:
-        clips, labels, cut: see ``Clips``.
-        mixup: the probability that a clip is blended with another one of the list.
-        seed: of all draws.
-        corrupt: adds noise or reverberation to the cut clip, if given.
+        clips, labels, cut: See ``Clips``.
+        mixup: Probability that a clip is mixed with another one of the list.
+        seed: Seed of all draws.
+        corrupt: Function that adds noise or reverberation to the cut clip; None adds nothing.
     """
 
     def __init__(
@@ -254,9 +285,9 @@ class TrainClips(Clips):
         """[N] the probability of each clip when clips are drawn by how rare their classes are.
 
         It is proportional to the sum over the clip's classes of 1 / (their number of clips). Where each
-        clip has one class, all classes are equally probable.
+        clip has one class, all classes are equally probable; clips of no class count as one more class.
         """
-        targets = self.targets()
+        targets = with_no_class(self.targets())
         weight = (targets / np.maximum(targets.sum(axis=0), 1)).sum(axis=1)
         return weight / weight.sum()
 
@@ -264,20 +295,21 @@ class TrainClips(Clips):
         """The same with few clips: the first ones, in an order that the seed draws, that a class still lacks.
 
         Args:
-            shots: clips of each class; a class may have more where clips have several classes.
+            shots: clips of each class; a class may have more where clips have several classes. Of the clips
+                of no class as many are taken, or all where there are fewer.
 
         Raises:
             ValueError: a class has fewer.
         """
-        targets = self.targets().astype(bool)
-        counts = targets.sum(axis=0)
+        targets = with_no_class(self.targets()).astype(bool)
+        counts = targets[:, : len(self.labels)].sum(axis=0)
         if counts.min() < shots:
             scarce = self.labels.names[int(counts.argmin())]
             raise ValueError(
                 f"-shots {shots}: the class {scarce!r} has {counts.min()} training clips; expected at least "
                 f"{shots} of each class"
             )
-        lacking, chosen = np.full(len(counts), shots), []
+        lacking, chosen = np.full(targets.shape[1], shots), []
         for i in np.random.default_rng([seed, shots]).permutation(len(self)):
             if (lacking[targets[i]] > 0).any():
                 chosen.append(int(i))
@@ -287,20 +319,24 @@ class TrainClips(Clips):
         return other
 
     def __getitem__(self, drawn: tuple[int, ...]) -> Batch:
-        """The clip (epoch, index), or (epoch, index, n) where the epoch has drawn it n times before."""
+        """Return the clip (epoch, index), or (epoch, index, n) where the epoch has drawn it n times before.
+
+        Both clips of a mixture are cut before they are mixed: mixed first, a crop of a long clip could hold
+        nothing of a short one, whose label would stay.
+        """
         index = drawn[1]
         rng = np.random.default_rng([self.seed, *drawn])
         waveform, target = self.read(index)
         mixed = rng.random() < self.mixup
+        fixed = self.corrupt is None and not mixed and self.cut.is_fixed(len(waveform))
         if mixed:
             other, other_target = self.read(int(rng.integers(len(self))))
-            if self.cut.zero_mean:
-                waveform, other = waveform - waveform.mean(), other - other.mean()
             weight = rng.beta(*MIXUP_BETA)
-            waveform = mix(waveform, other, weight)
+            waveform = self.cut(waveform, rng)
+            waveform = mix(waveform, self.cut.for_mixing(len(waveform))(other, rng), weight)
             target = weight * target + (1 - weight) * other_target
-        fixed = self.corrupt is None and not mixed and self.cut.is_fixed(len(waveform))
-        waveform = self.cut(waveform, rng)
+        else:
+            waveform = self.cut(waveform, rng)
         if self.corrupt is not None:
             waveform = self.corrupt(waveform, rng)
         return single(waveform, target, index, seed=int(rng.integers(2**62)), fixed=fixed)
@@ -314,43 +350,85 @@ class Trials(NamedTuple):
 
 
 class Datasets(NamedTuple):
-    """What a model is trained and evaluated on.
+    """The lists that a model is trained and evaluated on.
 
-    ``evaluation`` holds ``eval`` where the protocol has no validation list, or ``valid`` and
-    ``test``. Speaker verification compares the clips of ``eval`` as ``trials`` say; ``cohort``
-    normalises the scores, where that is asked for.
+    ``evaluation`` holds ``eval`` where the protocol has no validation list, or ``valid`` and ``test``.
+    Speaker verification compares the clips of ``eval`` or ``test`` by ``trials``, those of ``valid`` by
+    ``valid_trials``; ``cohort`` normalises the scores, where that is asked for.
     """
 
     train: TrainClips
     evaluation: dict[str, EvaluationClips]
     trials: Trials | None = None
     cohort: EvaluationClips | None = None
+    valid_trials: Trials | None = None
 
-    def without(self, paths: Container[Path]) -> "Datasets":
-        """The same without the clips of some recordings.
+    def without(
+        self, paths: Container[Path], most: float = MOST_LEFT_OUT, trials_too: bool = False
+    ) -> "Datasets":
+        """Return the same lists without the clips of some recordings.
+
+        Args:
+            paths: Recordings to leave out.
+            most: Largest share of a list that may be left out.
+            trials_too: Leave out the trials of these recordings, too.
 
         Raises:
-            ValueError: more than a tenth of a list; an utterance of a trial, as error rates are of all; a
-                noise or a room.
+            ValueError: More is left out; or a noise or a room; or an utterance of a trial, unless
+                ``trials_too``.
         """
         noises = [] if self.train.corrupt is None else self.train.corrupt.paths
         broken = next((path for path in noises if path in paths), None)
         if broken is not None:
             raise ValueError(f"{broken} cannot be used, and only clips are left out: mend it, or its list")
+        if self.trials is not None and trials_too:
+            return self.without_trials_of(paths).without(paths, most)
         if self.trials is not None:
-            for clip in self.evaluation["eval"].clips:
+            for clip in (clip for clips in self.evaluation.values() for clip in clips.clips):
                 if clip.path in paths:
                     raise ValueError(f"{clip.where} cannot be used, and trials need every utterance")
         return self._replace(
-            train=self.train.without(paths),
-            evaluation={name: clips.without(paths) for name, clips in self.evaluation.items()},
-            cohort=None if self.cohort is None else self.cohort.without(paths),
+            train=self.train.without(paths, most),
+            evaluation={name: clips.without(paths, most) for name, clips in self.evaluation.items()},
+            cohort=None if self.cohort is None else self.cohort.without(paths, most),
         )
+
+    def without_trials_of(self, paths: Container[Path]) -> "Datasets":
+        """Return the same lists without the trials, and the evaluated clips, of some recordings.
+
+        Raises:
+            ValueError: No trial of one speaker, or none of two, is left.
+        """
+        evaluation, left = dict(self.evaluation), {}
+        for name in self.evaluation:
+            clips, before = self.evaluation[name], self.trials_of(name)
+            kept = np.array([clip.path not in paths for clip in clips.clips])
+            place = np.cumsum(kept) - 1
+            complete = kept[before.pairs].all(axis=1)
+            trials = Trials(place[before.pairs[complete]], before.targets[complete])
+            if trials.targets.all() or not trials.targets.any():
+                raise ValueError(
+                    f"{complete.sum()} of the {len(complete)} trials are left without the recordings that "
+                    "cannot be used; expected targets and nontargets"
+                )
+            evaluation[name] = copy.copy(clips)
+            evaluation[name].clips = [clip for clip, keep in zip(clips.clips, kept) if keep]
+            left["valid_trials" if name == "valid" else "trials"] = trials
+        return self._replace(evaluation=evaluation, **left)
 
     @property
     def watched(self) -> str:
         """The list evaluated after every epoch: never the test list where there is a validation list."""
         return "valid" if "valid" in self.evaluation else "eval"
+
+    @property
+    def reported(self) -> str:
+        """The list whose numbers are a run's result: the test list, or the only evaluation list."""
+        return "test" if "test" in self.evaluation else "eval"
+
+    def trials_of(self, name: str) -> Trials | None:
+        """Return the trials of the evaluation list of that name."""
+        return self.valid_trials if name == "valid" else self.trials
 
     @property
     def lists(self) -> list[Clips]:
@@ -374,9 +452,14 @@ class Datasets(NamedTuple):
 
 
 def collate(items: list[Batch]) -> Batch:
-    """Clips of [T_i] samples -> one batch, zeros behind the shorter ones."""
+    """Return one batch of clips of [T_i] samples, with zeros after the shorter ones."""
     waveforms, *rest = zip(*items)
     return Batch(pad_sequence(list(waveforms), batch_first=True), *map(torch.stack, rest))
+
+
+def collate_for_loader(items: list[Batch]) -> Batch | ByValue:
+    """Return one batch as a loader's worker, or the process itself, should hand it over."""
+    return hand_over(collate(items))
 
 
 class EpochBatches(Sampler):
@@ -509,10 +592,11 @@ def untouched() -> torch.Generator:
 
 def train_loader(clips: TrainClips, batches: EpochBatches, num_workers: int, pin: bool) -> DataLoader:
     """Batches of this rank's share of an epoch."""
+    check_semaphores(num_workers)
     return DataLoader(
         clips,
         batch_sampler=batches,
-        collate_fn=collate,
+        collate_fn=collate_for_loader,
         num_workers=num_workers,
         persistent_workers=num_workers > 0,
         pin_memory=pin,
@@ -525,11 +609,12 @@ def evaluation_loader(
     clips: EvaluationClips, share: RankShare, batch_size: int, num_workers: int, pin: bool
 ) -> DataLoader:
     """Batches of this rank's share of a list, in the share's order."""
+    check_semaphores(num_workers)
     return DataLoader(
         clips,
         batch_size,
         sampler=share,
-        collate_fn=collate,
+        collate_fn=collate_for_loader,
         num_workers=num_workers,
         pin_memory=pin,
         generator=untouched(),

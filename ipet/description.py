@@ -103,6 +103,7 @@ BOUNDS = {  # of each part, those that may be there
     },
     "cut": {"repeat": SWITCH, "zero_mean": SWITCH, "whole": SWITCH},
     "calibration": {"temperature": real(1e-6)},
+    "scoring": {"scoring": one_of("mean_distance", "cosine")},  # of a speaker model's trials
 }
 
 
@@ -178,6 +179,7 @@ def check_description(description, path: str | Path) -> None:
         check_part(label, FIELDS["labels"], {}, f"{path}: labels[{i}]")
     for name in ("backbone", "tuning", "front_end", "cut"):
         check_part(description.get(name), FIELDS[name], BOUNDS[name], f"{path}: {name}")
+    check_part(description, {}, BOUNDS["scoring"], str(path))
     check_part(description.get("calibration", {}), {}, BOUNDS["calibration"], f"{path}: calibration")
     check_thresholds(description.get("calibration", {}), len(labels), path)
     check_work(description["front_end"], path)

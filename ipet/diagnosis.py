@@ -1,5 +1,6 @@
 """What lists of recordings suffer from: leaks, contradictions, uneven classes, silence and other faults."""
 
+import itertools
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -8,12 +9,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ipet.audio import SAMPLE_RATE, read_audio
+from ipet.audio import SAMPLE_RATE
 from ipet.audio_formats import decodable_suffixes
 from ipet.examination import Examination
 from ipet.fingerprint import near_duplicates
+from ipet.label_findings import name_faults
 from ipet.levels import EMPTY_DB, LARGEST_SAMPLE, SILENT_DB
 from ipet.lists import Clip, Labels, read_clips, read_labels
+from ipet.segments import Segment, read_source, source_name
 
 SURE = 0.95  # correlation of a contradiction: two syllables that share a vowel reach 0.91
 CLIPPED = 0.001  # share of samples at full scale that is heard as distortion
@@ -72,9 +75,13 @@ class Lists:
         """Names of the lists that are trained on; of a single list, its own."""
         return [names[0] for names in self.apart] or list(self.clips)
 
-    def short(self, path: Path) -> str:
-        """A recording's path as the lists write it."""
-        return str(path.relative_to(self.root) if path.is_relative_to(self.root) else path)
+    def short(self, source: Path | Segment) -> str:
+        """Return a clip's path as the lists write it, with the times of a segment."""
+        return source_name(source, self.root)
+
+    def has_classes(self, name: str) -> bool:
+        """Return whether the clips of a list have known classes: not those of a test list of trials."""
+        return not (self.trials and name == "test")
 
 
 def read_lists(path: Path, root: Path | None) -> Lists:
@@ -148,21 +155,23 @@ class Patient:
 
     def __init__(self, lists: Lists, sound: dict[Path, Examination], broken: dict[Path, str]):
         self.lists, self.sound, self.broken = lists, sound, broken
-        self.places: dict[Path, set[str]] = {}
-        self.classes: dict[Path, set[tuple[int, ...]]] = {}
+        self.places: dict[Path | Segment, set[str]] = {}
+        self.classes: dict[Path | Segment, set[tuple[int, ...]]] = {}
         for name, clips in lists.clips.items():
             for clip in clips:
-                self.places.setdefault(clip.path, set()).add(name)
-                self.classes.setdefault(clip.path, set()).add(tuple(sorted(clip.classes)))
+                self.places.setdefault(clip.source, set()).add(name)
+                known = self.classes.setdefault(clip.source, set())
+                if lists.has_classes(name):
+                    known.add(tuple(sorted(clip.classes)))
         alike: dict[bytes, list[Path]] = {}
         for path, found in sound.items():
-            if found.fingerprint is not None and not is_silent(found):  # all silence is alike
+            if found.fingerprint is not None and found.level_db >= SILENT_DB:  # all silence is alike
                 alike.setdefault(found.digest, []).append(path)
         self.groups = list(alike.values())
         self.copies = [group for group in self.groups if len(group) > 1]
         pairs = near_duplicates(
             [sound[group[0]].fingerprint for group in self.groups],
-            lambda i: read_audio(self.groups[i][0]),
+            lambda i: read_source(self.groups[i][0]),
         )
         self.near = [Alike(self.groups[one], self.groups[other], alike) for one, other, alike in pairs]
 
@@ -174,13 +183,13 @@ class Patient:
     def disagree(self, paths: Iterable[Path]) -> bool:
         """Whether some recordings of the same audio have different labels."""
         known = set().union(*(self.classes[path] for path in paths))
-        return len(known - {()}) > 1  # of a list of trials no class is known
+        return len(known) > 1
 
     def named(self, path: Path) -> str:
         """A recording, with its lists and classes."""
         names = self.lists.labels.names
         classes = " or ".join(
-            ", ".join(names[c] for c in known) for known in sorted(self.classes[path]) if known
+            ", ".join(names[c] for c in known) or "no class" for known in sorted(self.classes[path])
         )
         evaluated = [name for name in self.places[path] if name not in self.lists.training]
         where = sorted(evaluated or self.places[path])
@@ -188,7 +197,7 @@ class Patient:
 
     def findings(self) -> list[Finding]:
         """All of them, the gravest first."""
-        found = [*self.of_files(), *self.of_audio(), *self.of_classes(), *self.of_sound()]
+        found = [*self.of_files(), *self.of_audio(), *self.of_names(), *self.of_classes(), *self.of_sound()]
         found = [finding for finding in found if finding.examples]
         return sorted(found, key=lambda finding: list(GRAVITIES).index(finding.gravity))
 
@@ -199,7 +208,7 @@ class Patient:
         twice = [
             f"{self.lists.short(path)} in {name}"
             for name, clips in self.lists.clips.items()
-            for path, number in Counter(clip.path for clip in clips).items()
+            for path, number in Counter(clip.source for clip in clips).items()
             if number > 1
         ]
         yield Finding("check", "listed_twice", "clips that a list has more than once", twice)
@@ -215,7 +224,13 @@ class Patient:
         text = "leakage, pairs in training and evaluation that sound the same up to gain, coding or delay"
         yield Finding("mend", "near_leakage", text, self.pair_texts(near))
 
-        torn = [[path] for path, known in self.classes.items() if len(known - {()}) > 1]
+        overlaps = self.overlapping_segments()
+        text = "leakage, segments in training and evaluation that share a part of a recording"
+        yield Finding("mend", "segment_leakage", text, [pair for pair, overlap in overlaps if overlap])
+        text = "segments of one recording in training and evaluation"
+        yield Finding("check", "shared_recording", text, [pair for pair, overlap in overlaps if not overlap])
+
+        torn = [[path] for path, known in self.classes.items() if len(known) > 1]
         torn += [group for group in self.copies if self.disagree(group)]
         text = "contradictions, the same audio with different labels"
         yield Finding("mend", "contradiction", text, self.group_texts(torn))
@@ -233,6 +248,31 @@ class Patient:
         rest = [p for p in rest if not self.disagree([*p.one, *p.other])]
         yield Finding("note", "near_copies", "pairs in a list that sound the same", self.pair_texts(rest))
 
+    def overlapping_segments(self) -> list[tuple[str, bool]]:
+        """Return pairs of clips of one recording in lists that are apart, and whether they overlap.
+
+        Of each recording the first pair is named, an overlapping one if there is one.
+        """
+        of_file: dict[Path, list[tuple[str, Clip]]] = {}
+        for name, clips in self.lists.clips.items():
+            for clip in clips:
+                of_file.setdefault(clip.path, []).append((name, clip))
+        found = []
+        for clips in of_file.values():
+            if not any(clip.is_segment for _, clip in clips):
+                continue
+            pairs = [
+                (not a.overlaps(b), i, a.source, b.source)
+                for i, ((one, a), (other, b)) in enumerate(itertools.combinations(clips, 2))
+                if a.source != b.source
+                and any({one, other} <= set(names) for names in self.lists.apart)
+                and one != other
+            ]
+            if pairs:
+                apart, _, a, b = min(pairs)
+                found.append((f"{self.named(a)} and {self.named(b)}", not apart))
+        return found
+
     def group_texts(self, groups: Iterable[list[Path]]) -> list[str]:
         """A line each, its recordings with signs of equality between."""
         return [" = ".join(map(self.named, group)) for group in groups]
@@ -241,6 +281,12 @@ class Patient:
         """A line each, the most alike first, with the correlation of their waveforms."""
         ordered = sorted(pairs, key=lambda pair: -pair.alike)
         return [f"{self.named(p.one[0])} ~ {self.named(p.other[0])}, {p.alike:.2f}" for p in ordered]
+
+    def of_names(self) -> Iterable[Finding]:
+        """Return faults of class names; see ``name_faults``."""
+        total = np.sum(list(class_counts(self.lists).values()), axis=0)
+        for fault in name_faults(dict(zip(self.lists.labels.names, map(int, total)))):
+            yield Finding(*fault)
 
     def of_classes(self) -> Iterable[Finding]:
         """Classes without clips, and uneven ones."""
@@ -279,7 +325,7 @@ class Patient:
                 "mend",
                 "cancelled",
                 "recordings whose channels cancel each other out in their mean, which is heard",
-                lambda e: e.levels.is_cancelled,
+                is_cancelled,
             ),
             (
                 "mend",
@@ -300,7 +346,7 @@ class Patient:
                 "check",
                 "clipped",
                 f"clipped recordings, above {100 * CLIPPED:g} % of their samples at full scale",
-                lambda e: e.clipped > CLIPPED and not e.levels.is_out_of_scale,
+                lambda e: e.clipped > CLIPPED,
             ),
             (
                 "check",
@@ -333,14 +379,19 @@ class Patient:
             yield Finding(gravity, code, text, examples)
 
 
+def is_cancelled(found: Examination) -> bool:
+    """Return whether the channels cancel each other out in their mean."""
+    return found.levels.is_cancelled
+
+
 def is_silent(found: Examination) -> bool:
     """Return whether there is next to nothing to hear, though the samples of each channel differ."""
-    return found.fingerprint is not None and found.level_db < SILENT_DB and not found.levels.is_cancelled
+    return found.fingerprint is not None and found.level_db < SILENT_DB and not is_cancelled(found)
 
 
 def is_constant(found: Examination) -> bool:
     """Return whether every channel holds one value alone."""
-    return found.fingerprint is None and not found.levels.is_cancelled
+    return found.fingerprint is None and not is_cancelled(found)
 
 
 def class_counts(lists: Lists) -> dict[str, np.ndarray]:
@@ -353,6 +404,6 @@ def class_counts(lists: Lists) -> dict[str, np.ndarray]:
 
 def training_counts(lists: Lists) -> np.ndarray:
     """[C] clips of each class in the training lists, a recording once."""
-    distinct = {clip.path: clip for name in lists.training for clip in lists.clips[name]}
+    distinct = {clip.source: clip for name in lists.training for clip in lists.clips[name]}
     chosen = [c for clip in distinct.values() for c in clip.classes]
     return np.bincount(np.array(chosen, dtype=int), minlength=len(lists.labels))

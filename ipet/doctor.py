@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from functools import reduce
@@ -17,6 +18,7 @@ from ipet.examination import examine_all
 from ipet.input_report import InputReport
 from ipet.levels import ONE_CHANNEL, RESCALE
 from ipet.moments import Moments, merge
+from ipet.parsing import REPOSITORY
 from ipet.proposals import (
     BACKBONES,
     CONTENTS,
@@ -31,6 +33,10 @@ from ipet.proposals import (
     padding,
     training_command,
 )
+from ipet.published_lists import is_published
+from ipet.releases import release_of
+from ipet.segments import Segment
+from ipet.starting_lists import starting_lists
 
 SHOWN, CLASSES_SHOWN = 3, 32
 TAKES = "-group of data/prepare.py keeps takes of one source, such as a kit or a speaker, in one list"
@@ -43,6 +49,12 @@ HELP = {  # what mends a finding, by its code
     "cancelled": ONE_CHANNEL,
     "scale": RESCALE,
     "empty_channel": ONE_CHANNEL,
+    "segment_leakage": "give all segments of a recording one list, as data/prepare.py folder does",
+    "spelling": "-fix_labels of data/prepare.py folder merges them",
+    "hidden_characters": "-fix_labels of data/prepare.py folder removes them",
+    "missing_label": "-missing_labels of data/prepare.py folder leaves them out, or makes clips of no class",
+    "textual_list": "-fix_labels of data/prepare.py folder reads them as several labels",
+    "split_as_class": "prepare the lists again: -layout parts of data/prepare.py folder takes them as lists",
     "untrained": "record some to train on, or leave the class out",
 }
 WIDTH = 100  # characters of a printed command's line
@@ -58,7 +70,8 @@ def propose(patient: Patient, content: str | None = None) -> dict:
         content: of ``CONTENTS``, what was recorded; None: backbones of both kinds are proposed.
     """
     lists, sound = patient.lists, patient.sound
-    clips = {clip.path: clip for name in lists.training for clip in lists.clips[name] if clip.path in sound}
+    clips = {clip.source: clip for name in lists.training for clip in lists.clips[name]}
+    clips = {source: clip for source, clip in clips.items() if source in sound}
     if not clips:
         return {}
     seconds = [sound[path].seconds for path in clips]
@@ -68,7 +81,7 @@ def propose(patient: Patient, content: str | None = None) -> dict:
     norm = (total.mean, total.std) if total.squares else None
     memory, kind = memory_at_hand()
     smallest = min(len(lists.clips[name]) for name in lists.training)
-    several = any(len(clip.classes) > 1 for clip in clips.values())
+    several = any(len(clip.classes) != 1 for clip in clips.values())
     backbones = [b for b in BACKBONES if content is None or b.kind == CONTENTS[content]]
     precision = fast_precision()
     proposal = {
@@ -121,9 +134,10 @@ def account(patient: Patient) -> InputReport:
     lists = patient.lists
     report = InputReport(str(lists.root))
     for source in patient.places:
-        report.use(RECORDINGS)
+        kind = "segments" if isinstance(source, Segment) else RECORDINGS
+        report.use(kind)
         if source in patient.broken:
-            report.fail(RECORDINGS, lists.short(source), patient.broken[source])
+            report.fail(kind, lists.short(source), patient.broken[source])
     if not lists.apart:  # of a single list, the others are elsewhere
         return report
     listed = {clip.path for clips in lists.clips.values() for clip in clips}
@@ -140,9 +154,11 @@ def account(patient: Patient) -> InputReport:
 
 def input_text(report: InputReport) -> str:
     """Return the counts of a report, and its warnings."""
-    found, left_out = report.num_supplied(RECORDINGS), report.num_left_out(RECORDINGS)
-    counts = f"Input: {found:,} recordings found, {report.used[RECORDINGS]:,} used, {left_out:,} left out"
-    return "\n".join([counts, *(f"- {line}" for line in report.warnings())])
+    counts = [
+        f"Input: {number:,} {kind} found, {report.used[kind]:,} used, {report.num_left_out(kind):,} left out"
+        for kind, number in report.as_dict()["supplied"].items()
+    ]
+    return "\n".join([*counts, *(f"- {line}" for line in report.warnings())])
 
 
 # What is printed and written ----------------------------------------------------------------------
@@ -155,9 +171,10 @@ def summarise(patient: Patient) -> dict:
     of_lists = {
         name: {
             "clips": len(clips),
-            "hours": sum(sound[c.path].seconds for c in clips if c.path in sound) / 3600,
+            "hours": sum(sound[c.source].seconds for c in clips if c.source in sound) / 3600,
             "classes": int(np.count_nonzero(counts[name])),
-            "unusable": sum(clip.path in patient.broken for clip in clips),
+            "unusable": sum(clip.source in patient.broken for clip in clips),
+            "no_class": sum(not clip.classes for clip in clips) if lists.has_classes(name) else 0,
         }
         for name, clips in lists.clips.items()
     }
@@ -217,18 +234,16 @@ def written(
 ) -> str:
     """Return all that was found as text."""
     lists, all_of = patient.lists, summary["recordings"]
+    none = any(of["no_class"] for of in summary["lists"].values())
+    rows = [["list", "clips", "hours", "classes", "unusable", *["no class"] * none]]
+    for name, of in summary["lists"].items():
+        counts = [of["clips"], f"{of['hours']:.2f}", of["classes"], of["unusable"]]
+        rows.append([name, *counts, *[of["no_class"]] * none])
+    segments = " and segments" if any(isinstance(place, Segment) for place in patient.places) else ""
     parts = [
-        f"{lists.folder}: {all_of['number']:,} recordings, {all_of['hours']:.2f} hours, "
+        f"{lists.folder}: {all_of['number']:,} recordings{segments}, {all_of['hours']:.2f} hours, "
         f"{len(lists.labels)} classes",
-        aligned(
-            [
-                ["list", "clips", "hours", "classes", "unusable"],
-                *(
-                    [n, v["clips"], f"{v['hours']:.2f}", v["classes"], v["unusable"]]
-                    for n, v in summary["lists"].items()
-                ),
-            ]
-        ),
+        aligned(rows),
         aligned(class_table(lists, summary["classes"])),
     ]
     spread = ", ".join(f"{name} {value:.2f}" for name, value in all_of["seconds"].items())
@@ -315,6 +330,17 @@ def one_example(example: str) -> str:
     return "    " + (re.sub(" ([=~]) ", r"\n      \1 ", example) if len(example) > WIDTH else example)
 
 
+def use_starting_lists(path: Path, root: Path | None) -> tuple[Path, Path | None]:
+    """Return the folder of lists and the root to examine; shipped and published lists are completed first."""
+    if not path.is_dir() or (release_of(path) is None and not is_published(path)):
+        return path, root
+    root = root or path
+    found = starting_lists(path, root, REPOSITORY / "runs/.lists")
+    for line in [*found.notes, *(line for report in found.reports for line in report.warnings())]:
+        print(f"note: {line}", file=sys.stderr)
+    return found.folder, root
+
+
 def doctor(
     path: Path, root: Path | None = None, json_file: str | None = None, content: str | None = None
 ) -> int:
@@ -331,6 +357,7 @@ def doctor(
 
     Raises: see ``read_lists``.
     """
+    path, root = use_starting_lists(path, root)
     lists = read_lists(path, root)
     sound, broken = examine_all(clip for clips in lists.clips.values() for clip in clips)
     patient = Patient(lists, sound, broken)

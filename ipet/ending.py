@@ -13,13 +13,16 @@ import torch
 from ipet import distributed
 from ipet.checkpoint import write_atomically
 from ipet.interruption import end_readers
+from ipet.output_pipe import READER_GONE, flush_output
+from ipet.shared_memory import REMEDY, describe_free, is_out_of_shared_memory
 
 # What a user can mend: one line. Anything else is a defect of ours and shows its traceback.
 MENDABLE = (ValueError, OSError, FloatingPointError, MemoryError, torch.OutOfMemoryError)
 READER_ENDED = (
-    "a reader of clips was ended from outside, often for want of memory; fewer -num_workers or a larger "
-    "/dev/shm may help, then -resume"
+    "a worker that reads clips was killed from outside, often for want of memory or of room in /dev/shm; use "
+    f"fewer -num_workers, or more memory ({REMEDY}), then -resume"
 )
+NO_SHARED_MEMORY = f"there is no room in shared memory, {{free}}: {REMEDY}"
 NO_MEMORY = "no memory is left; a smaller -micro_batch_size, or -checkpoint_activations True, needs less"
 MOMENT = 5.0  # seconds: a process that fails because another one did waits so long for that one's end
 
@@ -51,6 +54,13 @@ def what_is_kept(error: Exception, folder: Path) -> str:
     return ""
 
 
+def reason(error: BaseException) -> str:
+    """Return the one line that says why a run ended, for an error that a user can mend."""
+    if is_out_of_shared_memory(error):
+        return NO_SHARED_MEMORY.format(free=describe_free())
+    return str(error) or type(error).__name__
+
+
 def leave(message: str, trace: str = "", status: int = 1) -> None:
     """Say why, and end this process at once: another one may be waiting for it in a collective.
 
@@ -75,6 +85,4 @@ def end(status: int = 0) -> None:
     if distributed.world_size() == 1:
         sys.exit(status)
     end_readers()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(status)
+    os._exit(READER_GONE if flush_output() else status)

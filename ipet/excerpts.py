@@ -9,7 +9,9 @@ import soundfile
 
 from ipet.audio import SAMPLE_RATE, Recordings
 from ipet.checkpoint import file_sha256, write_atomically
-from ipet.lists import read_clips, read_labels, read_trials, utterance_key
+from ipet.lists import read_clips, read_labels
+from ipet.segments import Segment, sample_span
+from ipet.trials import read_clip_trials
 
 SECONDS = 10  # of an excerpt, at most
 
@@ -29,8 +31,8 @@ def check_list(path: Path, sha256: Mapping[str, str]) -> Path:
 
 def evaluated_clips(
     folder: Path, root: Path, fold: int, targets: np.ndarray, sha256: Mapping[str, str], bad: Container[Path]
-) -> list[tuple[Path, ...]]:
-    """The recording of each row of the predictions on ``eval_<fold>.json``, or ``test.json``.
+) -> list[tuple[Path | Segment, ...]]:
+    """The recording or segment of each row of the predictions on ``eval_<fold>.json``, or ``test.json``.
 
     Args:
         folder: of the lists.
@@ -49,7 +51,7 @@ def evaluated_clips(
     classes = [tuple(np.flatnonzero(row).tolist()) for row in targets]
     if classes != [tuple(sorted(set(clip.classes))) for clip in clips]:
         raise ValueError(f"{path}: the list is another one than in training")
-    return [(clip.path,) for clip in clips]
+    return [(clip.source,) for clip in clips]
 
 
 def trial_clips(
@@ -62,16 +64,15 @@ def trial_clips(
         targets: [N] of the predictions.
     """
     lists = [check_list(folder / name, sha256) for name in ("train.json", "test.json")]
-    known = [clip.path for path in lists for clip in read_clips(path, root, None, check_files=False)]
-    position = {utterance_key(path): i for i, path in enumerate(known)}
-    pairs, found = read_trials(check_list(path_trial, sha256), position)
+    known = [clip for path in lists for clip in read_clips(path, root, None, check_files=False)]
+    pairs, found = read_clip_trials(check_list(path_trial, sha256), known, root)
     if not np.array_equal(found, targets.astype(bool)):
         raise ValueError(f"{path_trial}: the list is another one than in training")
-    return [(known[a], known[b]) for a, b in pairs]
+    return [(known[a].path, known[b].path) for a, b in pairs]
 
 
-def write_excerpt(path: Path, recording: Path) -> float:
-    """Write the beginning of a recording as the model hears it: 16 kHz, mono, 16 bits, FLAC or WAV by name.
+def write_excerpt(path: Path, recording: Path | Segment) -> float:
+    """Write the beginning of a recording or segment: 16 kHz, mono, 16 bits, FLAC or WAV by name.
 
     Returns:
         Its seconds.
@@ -79,7 +80,11 @@ def write_excerpt(path: Path, recording: Path) -> float:
     Raises:
         OSError, ClipError: the recording cannot be read; or ``path`` not be written.
     """
-    samples = Recordings().read(recording, 0, SECONDS * SAMPLE_RATE).numpy()
+    first, most = 0, SECONDS * SAMPLE_RATE
+    if isinstance(recording, Segment):
+        first, number = sample_span(recording.start, recording.end)
+        recording, most = recording.path, most if number is None else min(number, most)
+    samples = Recordings().read(recording, first, most).numpy()
     buffer = io.BytesIO()
     soundfile.write(
         buffer, np.clip(samples, -1, 1), SAMPLE_RATE, format=path.suffix[1:].upper(), subtype="PCM_16"

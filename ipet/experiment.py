@@ -4,7 +4,7 @@ import importlib.util
 import os
 import signal
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ipet.interruption import end_with_parent
@@ -16,6 +16,20 @@ PATIENCE_SECONDS = 30.0  # for a training that is asked to end
 def settings_of(experiment: Path, flags: Sequence[str]) -> dict:
     """What main.py would make of ``flags``: every setting by its name."""
     return vars(load_module(experiment / "arguments.py").get_args(["-name", "trial", *flags]))
+
+
+def run_folder(settings: Mapping, experiment: str) -> Path:
+    """Return the folder of a run: ``<path_run>/<project>/<tags>/<experiment>/<name>``.
+
+    The level ``<experiment>`` is left out where ``-tags`` is the experiment's name, its default; runs of
+    different experiments never share a folder.
+
+    Args:
+        settings: Resolved flags of the experiment.
+        experiment: Name of its directory.
+    """
+    folder = Path(settings["path_run"]) / settings["project"] / settings["tags"]
+    return (folder if settings["tags"] == experiment else folder / experiment) / settings["name"]
 
 
 def load_module(path: Path):

@@ -20,10 +20,11 @@ from ipet.features import HOP_SAMPLES, LOW_HZ, LogMel
 from ipet.files import run_of
 from ipet.heads import SpeakerHead
 from ipet.inference import Event, TunedModel, Window, load
-from ipet.levels import LevelMeter, check_audible, to_db
-from ipet.metrics import det_curve, eer
+from ipet.levels import LevelMeter, check_audible
 from ipet.printable import escaped
+from ipet.recording_reader import level_db
 from ipet.report import DAMAGE, read_predictions, shortest_ends
+from ipet.verification_metrics import det_curve, eer
 
 COLUMNS = 1_200  # of a spectrogram at most, a frame each
 TICKS_HZ = (100, 300, 1_000, 2_000, 4_000, 8_000)
@@ -147,7 +148,8 @@ def load_adapters(
         adapter.run = run_of(path)
         if adapter.of_voices and adapter.run is not None:
             with contextlib.suppress(*DAMAGE):
-                adapter.scoring = read_json(adapter.run / "arguments.json").get("scoring") or SCORING
+                kept = read_json(adapter.run / "arguments.json").get("scoring") or SCORING
+                adapter.scoring = adapter.model.description.get("scoring", kept)  # earlier adapters lack it
                 adapter.threshold = threshold_of(path)
         found.append(adapter)
     return found
@@ -205,7 +207,7 @@ def read_sound(path: str | Path, most_seconds: float) -> Tensor:
     meter = LevelMeter()
     # At its own rate, all of it may be very large.
     waveform = torch.cat(list(stream_audio(path, meter=meter)))
-    check_audible(path, to_db(float((waveform - waveform.mean()).square().mean())), meter.levels)
+    check_audible(path, level_db(waveform), meter.levels)
     return waveform
 
 

@@ -28,7 +28,7 @@ from ipet.calibration import probabilities
 from ipet.checkpoint import check_shapes, fetch, load_trainable_state
 from ipet.datasets import Cut, collate, single
 from ipet.description import CONFIG, FORMER_CONFIG, FORMER_WEIGHTS, WEIGHTS
-from ipet.devices import best_device
+from ipet.devices import best_device, warn_of_precision
 from ipet.features import LogMel, Waveform
 from ipet.heads import Classifier, LinearHead, SpeakerHead
 from ipet.kinds import module_of
@@ -86,6 +86,7 @@ class TunedModel:
         self.labels = tuple(label["name"] for label in description["labels"])
         self.loss = description["loss"]
         self.several = self.loss == "bce"
+        self.scoring = description.get("scoring", "mean_distance")
         calibration = description.get("calibration", {})
         self.temperature = float(calibration.get("temperature", 1.0))
         self.thresholds = np.array(calibration.get("thresholds", [0.5] * len(self.labels)))
@@ -183,10 +184,14 @@ class TunedModel:
         [embedding] = self.run([self.read(audio)], embed=True)
         return embedding.mean(dim=0).numpy()
 
-    def similarity(self, one: Audio, other: Audio, scoring: str = "mean_distance") -> float:
-        """How alike two voices are, as trials are scored: higher is more alike."""
+    def similarity(self, one: Audio, other: Audio, scoring: str | None = None) -> float:
+        """Return how alike two voices are, higher is more alike.
+
+        Args:
+            scoring: ``mean_distance`` or ``cosine``; the scoring of the adapter's training by default.
+        """
         embeddings = torch.stack(list(self.run(map(self.read, (one, other)), embed=True)))  # [2, S, E]
-        return float(score_trials(embeddings, np.array([[0, 1]]), scoring)[0])
+        return float(score_trials(embeddings, np.array([[0, 1]]), scoring or self.scoring)[0])
 
     def timeline(
         self, path: str | Path, hop: float | None = None, meter: LevelMeter | None = None
@@ -348,6 +353,7 @@ def load(
         folder = fetch(name, files, "a saved adapter's folder, or a hub id")
     description, tensors, path, weights = read_saved(folder)
     device = device or best_device()
+    warn_of_precision(precision, torch.device(device).type)
     with described(path):
         if bare is None:
             backbone = new_backbone(description["backbone"], pretrained, path).to(device)

@@ -24,6 +24,7 @@ class InputReport:
         self.doubts: dict[tuple[str, str, str], list[str]] = {}
         self.requested: set[tuple[str, str, str]] = set()
         self.failed: set[tuple[str, str, str]] = set()
+        self.printed: set[str] = set()
 
     def use(self, kind: str, count: int = 1) -> None:
         """Count items that were used."""
@@ -103,8 +104,9 @@ class InputReport:
         return f"{reason} ({', '.join(items[:MAX_EXAMPLES])}{more}){end}"
 
     def print_warnings(self, file: TextIO | None = None) -> None:
-        """Print the warnings, to the standard error by default."""
-        for line in self.warnings():
+        """Print the warnings that were not printed yet, to the standard error by default."""
+        for line in [line for line in self.warnings() if line not in self.printed]:
+            self.printed.add(line)
             print(f"warning: {line}", file=file or sys.stderr)
 
     def as_dict(self) -> dict:

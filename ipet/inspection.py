@@ -14,18 +14,21 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from ipet.calibration import clip_scores
 from ipet.checkpoint import tell, write_atomically, write_json
-from ipet.classification import LOSSES, clip_scores
+from ipet.classification import LOSSES
 from ipet.datasets import EvaluationClips, RankShare, evaluation_loader
 from ipet.heads import SpeakerHead
 from ipet.inference import BATCH, TunedModel, new_backbone
 from ipet.insight import LinearCKA, Part, kinds_of, pooled_states, watched, without
 from ipet.inspection_table import as_csv, as_text, draw
-from ipet.lists import Labels, read_clips, read_labels, read_trials, utterance_key
-from ipet.metrics import COUNTED, bootstrap_interval
+from ipet.intervals import WEIGHTED, ClipBootstrap, SpeakerBootstrap, difference_interval
+from ipet.lists import Labels, check_labelled, read_clips, read_labels
 from ipet.precision import autocast
 from ipet.scoring import score_trials
+from ipet.trials import read_clip_trials
 from ipet.tuning import library_layers, prompts_computed
+from ipet.verification_metrics import trial_speakers
 
 HELD = 1 << 29  # bytes of outputs at once; the list is heard again for what exceeds them
 MOST = 1000  # resamples of the bootstrap
@@ -42,8 +45,8 @@ Condition = tuple[int | None, str]  # layer from 0, or None for all; what is swi
 class Task(NamedTuple):
     """What a list is heard for.
 
-    ``targets`` [N, C], or [T] of the trials whose utterances are ``pairs`` [T, 2]; ``loss`` a name of
-    ``LOSSES``, or None of trials.
+    ``targets`` [N, C], or [T] of the trials whose utterances are ``pairs`` [T, 2], of ``speakers`` [T, 2];
+    ``loss`` is a name of ``LOSSES``, or None for trials.
     """
 
     metric: str
@@ -51,10 +54,15 @@ class Task(NamedTuple):
     targets: np.ndarray
     pairs: np.ndarray | None
     loss: str | None
+    speakers: np.ndarray | None = None
+
+    def draw(self) -> ClipBootstrap | SpeakerBootstrap:
+        """Return the resampling of the clips, or of the trials' speakers."""
+        return ClipBootstrap(len(self.targets)) if self.speakers is None else SpeakerBootstrap(self.speakers)
 
 
 class Scored(NamedTuple):
-    """What the outputs for a list are worth: scores as ``COUNTED`` takes them; losses [N], or None."""
+    """What the outputs for a list are worth: scores as ``WEIGHTED`` takes them; losses [N], or None."""
 
     scores: np.ndarray
     losses: np.ndarray | None
@@ -77,7 +85,7 @@ def read_task(
 
     Raises:
         ValueError: the labels are not those of the adapter; trials without speakers, or the other way round.
-        FileNotFoundError, ValueError: see ``read_clips``, ``read_labels`` and ``read_trials``.
+        FileNotFoundError, ValueError: see ``read_clips``, ``read_labels`` and ``read_clip_trials``.
     """
     speakers = isinstance(model.model.head, SpeakerHead)
     if speakers != (trials is not None):
@@ -95,7 +103,9 @@ def read_task(
     if num_clips is not None and num_clips < len(clips):
         clips = [clips[i] for i in np.sort(rng.choice(len(clips), num_clips, replace=False))]
     clips = EvaluationClips(clips, labels, model.cut)
-    several = any(name.endswith("_mAP") for name in model.description["metrics"])
+    several = not any(name.endswith("_accuracy") for name in model.description["metrics"])
+    if not several:
+        check_labelled(clips.clips)
     return Task("mAP" if several else "accuracy", clips, clips.targets(), None, model.loss)
 
 
@@ -109,7 +119,7 @@ def read_trials_task(
 ) -> Task:
     """The trials of a list's utterances; see ``read_task``."""
     known = read_clips(path, root, None)
-    pairs, targets = read_trials(trials, {utterance_key(clip.path): i for i, clip in enumerate(known)})
+    pairs, targets = read_clip_trials(trials, known, root)
     if num_clips is not None:
         chosen = few_utterances(pairs, num_clips, rng)
         pairs, targets = pairs[chosen], targets[chosen]
@@ -122,7 +132,9 @@ def read_trials_task(
     names = [label["name"] for label in model.description["labels"]]
     labels = Labels(path, tuple(label["mid"] for label in model.description["labels"]), tuple(names))
     clips = EvaluationClips([known[i] for i in used], labels, model.cut)
-    return Task("EER", clips, targets, pairs.reshape(-1, 2), None)
+    pairs = pairs.reshape(-1, 2)
+    speakers = trial_speakers(pairs, targets, [clip.label for clip in clips.clips])
+    return Task("EER", clips, targets, pairs, None, speakers)
 
 
 def few_utterances(pairs: np.ndarray, most: int, rng: np.random.Generator) -> np.ndarray:
@@ -240,11 +252,11 @@ class Hearing:
         task = self.task
         if task.pairs is not None:
             embeddings = torch.from_numpy(outputs).to(self.model.device)
-            return Scored(score_trials(embeddings, task.pairs), None)
+            return Scored(score_trials(embeddings, task.pairs, self.model.scoring), None)
         logits = torch.from_numpy(outputs).flatten(0, 1)  # [N S, C]
         targets = torch.from_numpy(task.targets).repeat_interleave(outputs.shape[1], dim=0)
         losses = LOSSES[task.loss](logits, targets).unflatten(0, (len(outputs), -1)).mean(dim=1)
-        return Scored(clip_scores(outputs), losses.numpy())
+        return Scored(clip_scores(outputs, task.loss), losses.numpy())
 
     def look(self) -> tuple[Scored, list[dict]]:
         """Hear the list with everything on; what it is worth, and what each layer's parts did meanwhile.
@@ -277,17 +289,16 @@ class Hearing:
 def change(task: Task, before: Scored, after: Scored) -> dict:
     """The metric and the loss of ``after``, what they changed by, and the 95 % intervals of these changes.
 
-    The intervals are the percentiles of the bootstrap over clips or trials, the same for both.
+    The intervals are those of the bootstrap over clips, or over the speakers of trials, the same for both.
     """
-    one, other = (COUNTED[task.metric](scored.scores, task.targets) for scored in (after, before))
-    every = np.ones(len(task.targets), dtype=int)
-    num = RESAMPLES[task.metric]
-    low, high = bootstrap_interval(lambda counts: one(counts) - other(counts), len(every), num)
-    found = {"value": one(every), "change": one(every) - other(every), "low": low, "high": high}
+    one, other = (WEIGHTED[task.metric](scored.scores, task.targets) for scored in (after, before))
+    every, draw = np.ones(len(task.targets), dtype=int), task.draw()
+    difference, low, high = difference_interval(lambda w: one(w) - other(w), [draw], RESAMPLES[task.metric])
+    found = {"value": one(every), "change": difference, "low": low, "high": high}
     if after.losses is None:
         return found
     worse = after.losses.astype(np.float64) - before.losses
-    low, high = bootstrap_interval(lambda counts: counts @ worse / counts.sum(), len(every), MOST)
+    _, low, high = difference_interval(lambda w: float(w @ worse / w.sum()), [draw], MOST)
     losses = {"loss": float(after.losses.mean()), "loss_change": float(worse.mean())}
     return {**found, **losses, "loss_low": low, "loss_high": high}
 
@@ -326,7 +337,7 @@ def measure(model: TunedModel, frozen: nn.Module, task: Task) -> dict:
         "trials": None if task.pairs is None else len(task.pairs),
         "metric": task.metric,
         "higher_is_better": task.metric != "EER",
-        "value": COUNTED[task.metric](before.scores, task.targets)(every),
+        "value": WEIGHTED[task.metric](before.scores, task.targets)(every),
         "loss": None if before.losses is None else float(before.losses.mean()),
         "layers": layers,
         "all": whole,

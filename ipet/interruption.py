@@ -11,9 +11,11 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from ipet import output_pipe
 from ipet.parsing import read_interval
 
 RESUME_STATUS = 75  # EX_TEMPFAIL of sysexits.h: the same command with -resume goes on
+CUSTOMARY = [getattr(signal, name) for name in ("SIGINT", "SIGPIPE") if hasattr(signal, name)]
 ENDS = ("SIGINT", "SIGTERM", "SIGUSR1", "SIGHUP")  # SLURM sends USR1 where --signal=USR1@60 asks for it
 PATIENCE = 2.0  # seconds in which a signal and its copies, sent on by a launcher, count as one
 
@@ -40,8 +42,8 @@ class Stopped(BaseException):
 
     @property
     def status(self) -> int:
-        """What the process should exit with: a shell knows 130, a scheduler's script ``RESUME_STATUS``."""
-        return 128 + self.number if self.number == signal.SIGINT else RESUME_STATUS
+        """The exit status: 130 and 141, as a shell knows them, or ``RESUME_STATUS`` for schedulers."""
+        return 128 + self.number if self.number in CUSTOMARY else RESUME_STATUS
 
 
 class StopRequest:
@@ -60,11 +62,18 @@ class StopRequest:
     def __enter__(self) -> "StopRequest":
         if threading.current_thread() is threading.main_thread():  # no other thread may
             self.before = {number: signal.signal(number, self.heed) for number in ends()}
+            output_pipe.State.listeners.append(self.heed_closed_output)
         return self
 
     def __exit__(self, *_) -> None:
         for number, handler in self.before.items():
             signal.signal(number, handler)
+        if self.heed_closed_output in output_pipe.State.listeners:
+            output_pipe.State.listeners.remove(self.heed_closed_output)
+
+    def heed_closed_output(self) -> None:
+        """End as by a signal when the reader of the output has gone, as ``head`` does."""
+        self.heed(signal.SIGPIPE, None)
 
     def heed(self, number: int, frame) -> None:
         """Remember a signal."""

@@ -31,10 +31,12 @@ from ipet.beginning import (
     open_cache,
     recipe_of,
     task_of,
+    use_starting_lists,
     with_trials,
 )
 from ipet.checkpoint import EMBEDDED, write_atomically, write_json
 from ipet.datasets import Datasets
+from ipet.devices import precision_note
 from ipet.ending import (
     MENDABLE,
     MOMENT,
@@ -43,19 +45,25 @@ from ipet.ending import (
     end,
     keep_traceback,
     leave,
+    reason,
     tell_but_of_disks,
     what_is_kept,
 )
+from ipet.experiment import run_folder
+from ipet.extension import describe_extension, extension_note
 from ipet.interruption import Stopped, StopRequest, end_with_parent, ends
-from ipet.logbook import record_start
+from ipet.logbook import read_starts, record_start, version_of
 from ipet.loopback import BACKEND, stay_on_loopback
+from ipet.parsing import REPOSITORY
 from ipet.passport import hashes, list_files, write_passport
 from ipet.recipe import Recipe
+from ipet.shared_memory import is_out_of_shared_memory
 from ipet.splits import Cell
 from ipet.summary import cell_name, read_results, summarise, table
 from ipet.trainer import seed_everything
 from ipet.tuning import count_parameters
 from ipet.verification import MORE_TRIALS
+from ipet.warm_start import RECORD, initialise, lines_of
 
 CRASHES = (signal.SIGKILL, signal.SIGSEGV, signal.SIGBUS)  # gloo aborts what another one's end leaves behind
 
@@ -79,7 +87,7 @@ def run(args, build_datasets, build_model, trainer) -> None:
         leave(f"-batch_size {args.batch_size} is shared by {processes} processes; expected a clip for each")
     if "RANK" not in os.environ and processes > 1:
         sys.exit(launch(processes))
-    folder = args.path_run / args.project / args.tags / args.name
+    folder = run_folder(vars(args), Path(sys.argv[0]).resolve().parent.name)
     alone, stop = distributed.world_size() == 1, StopRequest()
     # Before, between and behind the trainings, too, a signal's exit status says how to go on. Of several
     # processes their launcher's does, and one that waits for another in torch would not heed it.
@@ -96,7 +104,7 @@ def run(args, build_datasets, build_model, trainer) -> None:
         except MENDABLE as error:
             kept = None if getattr(error, "refused", False) else keep_traceback(folder)
             more = f" (more in {kept})" if kept else ""
-            leave(f"{str(error) or type(error).__name__}{more}{what_is_kept(error, folder)}")
+            leave(f"{reason(error)}{more}{what_is_kept(error, folder)}")
         except Exception as error:
             if re.search("closed by peer|reset by peer|Timed out|NCCL|Broken pipe", str(error)):
                 leave(
@@ -104,6 +112,8 @@ def run(args, build_datasets, build_model, trainer) -> None:
                 )
             if re.search("can't allocate memory|DefaultCPUAllocator", str(error)):  # torch's own MemoryError
                 leave(f"{NO_MEMORY} ({str(error).splitlines()[0]})")
+            if is_out_of_shared_memory(error):
+                leave(f"{reason(error)}{what_is_kept(error, folder)}")
             if "DataLoader worker" in str(error):
                 leave(f"{READER_ENDED} ({str(error).splitlines()[0]})")
             leave(
@@ -176,6 +186,9 @@ def work(args, folder: Path, build_datasets, build_model, trainer) -> None:
     device = choose_device(args.flag_reproducible)
     distributed.start(device, timedelta(minutes=args.timeout))
     args.precision = choose_precision(args.precision, device)  # a resumed run keeps it
+    note = precision_note(args.precision, device.type)
+    if note and distributed.is_main():
+        print(f"note: {note}", flush=True)
     # Of torchrun --max-restarts comes the same command again. A host that joins anew does not know of it.
     restarted = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)) > 0
     args.resume = distributed.from_main(lambda: args.resume or restarted)
@@ -186,7 +199,8 @@ def work(args, folder: Path, build_datasets, build_model, trainer) -> None:
         )
     recipe = recipe_of(args, device)
     cells = choose_cells(args, folder)
-    lock, bad = check(args, folder, cells, build_datasets)
+    inputs = use_starting_lists(args)
+    lock, bad = check(args, folder, cells, build_datasets, inputs)
     build_datasets = partial(build_chosen, build_datasets, bad)
     try:
         train_cells(args, folder, cells, recipe, device, build_datasets, build_model, trainer)
@@ -205,6 +219,10 @@ def train_cells(
         used["recipe"].pop("seed")  # each cell has its own
         used["threads"] = torch.get_num_threads()
         used["lists"] = hashes(list_files(json_values(args), [cell_name(*cell) for cell in cells]))
+        extension = describe_extension(folder, read_starts(folder), recipe)
+        if extension is not None:
+            used["extension"] = extension
+            print(extension_note(extension), flush=True)
         record_start(folder, Path(sys.argv[0]).resolve().parent, used)
 
     for cell in cells:
@@ -219,10 +237,12 @@ def train_cells(
         first = datasets if cell == cells[0] else first
         seed_everything(cell.seed)  # every process and every fold begins alike
         model = build_model(args, len(datasets.train.labels))
+        if distributed.is_main() and cell == cells[0] and hasattr(model.backbone, "input_report"):
+            model.backbone.input_report.print_warnings()
         training = trainer(
             model,
             datasets,
-            replace(recipe, seed=cell.seed),
+            replace(recipe, seed=cell.seed, test_every_epoch=recipe.test_every_epoch and not cell.nested),
             device,
             path,
             describe=describe(args, model, datasets),
@@ -230,6 +250,8 @@ def train_cells(
             **task_of(args),
         )
         if not finished:
+            if args.init_adapter is not None:
+                begin_from_adapter(args, model, datasets, folder, path)
             if distributed.is_main():
                 print(begins(training, args, device), flush=True)
             training.fit(args.resume)
@@ -246,6 +268,24 @@ def train_cells(
             first = first or build_datasets(args, cells[0])
             command = use_command(args, folder / cell_name(*cells[0]), first)
             print(f"Next, let it hear what it was not trained on:\n\n  {command}", flush=True)
+
+
+def begin_from_adapter(args, model, datasets: Datasets, folder: Path, cell: Path) -> None:
+    """Initialise a new training from ``-init_adapter``, and record it; a resumed one has its own state."""
+    if distributed.from_main(lambda: any(cell.glob("training_state*.pt"))):
+        return
+    record, report = initialise(model, datasets.train.labels, args.init_adapter)
+    if distributed.is_main():
+        print("\n".join(lines_of(record)), flush=True)
+        report.print_warnings()
+        write_json(folder / RECORD, record | {"input": report.as_dict()})
+        here = Path(sys.argv[0]).resolve().parent.name
+        if args.fold and record["experiment"] == here:
+            print(
+                "note: an adapter of a fold of the same set was trained on clips that other folds are "
+                "evaluated on",
+                flush=True,
+            )
 
 
 def begins(training, args, device: torch.device) -> str:
@@ -270,7 +310,8 @@ def use_command(args, cell: Path, datasets: Datasets) -> str:
     words = ["verify" if datasets.trials is not None else "predict", str(adapter), *map(str, heard)]
     if args.pretrained not in EMBEDDED and os.path.exists(args.pretrained):  # seen from this folder
         words += ["-pretrained", os.path.abspath(args.pretrained)]
-    return shlex.join(["python3", "-m", "ipet", *words])
+    command = shlex.join(["python3", "-m", "ipet", *words])
+    return command if version_of("ipet") else f"(cd {shlex.quote(str(REPOSITORY))} && {command})"
 
 
 def unscored_trials(args, path: Path) -> list[Path]:
@@ -307,4 +348,5 @@ def describe(args, model, datasets) -> dict:
         "cut": datasets.evaluation[datasets.watched].cut.settings,
         "backbone": {**backbone.settings, "pretrained": args.pretrained, "sha256": backbone.sha256},
         "tuning": backbone.tuning,
+        **({"scoring": args.scoring} if "scoring" in args else {}),
     }

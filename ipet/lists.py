@@ -1,24 +1,25 @@
-"""Lists of clips, tables of labels and lists of trials, checked as they are read."""
+"""Lists of clips and tables of labels, checked as they are read."""
 
 import csv
 import json
+import math
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import chain
 from operator import itemgetter
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from ipet.clip_entries import read_times
 from ipet.files import readable_size
-from ipet.printable import CONTROL, control_character, spelt
+from ipet.printable import control_character
+from ipet.releases import DataRoot, data_root
+from ipet.segments import Segment, sample_span
 
 COLUMNS = ("index", "mid", "display_name")
-TRIALS = {"1": True, "0": False, "target": True, "nontarget": False}
 
 
 @dataclass(frozen=True)
@@ -41,11 +42,44 @@ class Labels:
 
 @dataclass(frozen=True)
 class Clip:
-    """One recording of a list: its file, its classes, and where the list names it."""
+    """One entry of a list: a recording, or a part of it.
+
+    Args:
+        path: File of the recording.
+        classes: Indices of its classes; empty for a clip of no class.
+        where: List and entry, for messages.
+        name: Path as the list has it, ``wav``.
+        label: Labels as the list has them.
+        start: Beginning of the part in seconds.
+        end: End of the part in seconds; infinity for the end of the recording.
+    """
 
     path: Path
     classes: tuple[int, ...]
     where: str
+    name: str = ""
+    label: str = ""
+    start: float = 0.0
+    end: float = math.inf
+
+    @property
+    def is_segment(self) -> bool:
+        """Whether the clip is a part of its recording."""
+        return self.start > 0 or self.end < math.inf
+
+    @property
+    def span(self) -> tuple[int, int | None]:
+        """The first sample at 16 kHz, and the number of samples; None: up to the end."""
+        return sample_span(self.start, self.end)
+
+    @property
+    def source(self) -> Path | Segment:
+        """What the clip is heard from: its file, or a part of it."""
+        return Segment(self.path, self.start, self.end) if self.is_segment else self.path
+
+    def overlaps(self, other: "Clip") -> bool:
+        """Return whether two clips share audio of one file."""
+        return self.path == other.path and self.start < other.end and other.start < self.end
 
 
 def read_labels(path: str | Path) -> Labels:
@@ -104,9 +138,13 @@ def read_clips(
 ) -> list[Clip]:
     """Read a list ``{"data": [{"wav": ..., "labels": "mid[,mid...]"}, ...]}``.
 
+    An entry may have ``start`` and ``end`` in seconds: the clip is that part of the recording. Empty
+    ``labels`` are a clip of no class, which only a task of several labels can have (``check_labelled``).
+
     Args:
         path: the JSON file.
-        root: the folder that relative ``wav`` paths start from, and stay in; absolute ones work too.
+        root: the folder that relative ``wav`` paths start from, and stay in; absolute ones work too. For the
+            shipped lists also a folder near it, see ``releases.data_root``.
         labels: the table that the labels come from; None: they may be any, and no class is kept.
         flag: what names the root on the command line.
         check_files: a file that is missing or empty is an error; otherwise that is left to ``unusable``.
@@ -116,7 +154,7 @@ def read_clips(
         ValueError: not such a list; a clip lacks a key, has a label that is not in the table, comes twice,
             leaves ``root`` by its ``..``, has a control character in its path, or is an empty file.
     """
-    path, root = Path(path), Path(root)
+    path, root = Path(path), data_root(Path(path).parent, Path(root))
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such list of clips")
     try:
@@ -135,22 +173,37 @@ def read_clips(
     return clips
 
 
-def read_entry(path: Path, i: int, entry, root: Path, labels: Labels | None, index: dict[str, int]) -> Clip:
+def read_entry(
+    path: Path, i: int, entry, root: Path | DataRoot, labels: Labels | None, index: dict[str, int]
+) -> Clip:
     """Check entry ``i`` of the list at ``path``; see ``read_clips``."""
     where = f"{path}: clip {i}"
     for key in ("wav", "labels"):
-        if not isinstance(entry, dict) or not isinstance(entry.get(key), str) or not entry[key]:
+        found = entry.get(key) if isinstance(entry, dict) else None
+        if not isinstance(found, str) or (key == "wav" and not found):
             raise ValueError(f"{where} lacks {key!r}; found {json.dumps(entry)[:200]}")
-        check_text(entry[key], where, repr(key))
+        check_text(found, where, repr(key))
     file = below(root, entry["wav"], where)
-    mids = entry["labels"].split(",") if labels else []
+    mids = entry["labels"].split(",") if labels and entry["labels"] else []
     unknown = [mid for mid in mids if mid not in index]
     if unknown:
         raise ValueError(
             f"{where} ({entry['wav'][-200:]}) has label {unknown[0][:200]!r}, which is not among the "
             f"{len(labels)} labels of {labels.path}"
         )
-    return Clip(file, tuple(index[mid] for mid in mids), where)
+    classes = tuple(index[mid] for mid in mids)
+    return Clip(file, classes, where, entry["wav"], entry["labels"], *read_times(entry, where))
+
+
+def check_labelled(clips: Sequence[Clip]) -> None:
+    """Raise ValueError where a clip has no class, which a task of one label cannot have."""
+    without = [clip for clip in clips if not clip.classes]
+    if without:
+        raise ValueError(
+            f"{without[0].where} ({without[0].source}) has no label, as {len(without):,} of {len(clips):,} "
+            "clips have none; a task of one label needs one for each clip: give them a class, or train a "
+            "task of several labels by -classification_loss bce"
+        )
 
 
 def check_text(text: str, where: str, what: str) -> None:
@@ -160,7 +213,7 @@ def check_text(text: str, where: str, what: str) -> None:
         raise ValueError(f"{where}: {what} holds the control character {control}; expected text in one line")
 
 
-def below(root: Path, name: str, where: str) -> Path:
+def below(root: Path | DataRoot, name: str, where: str) -> Path:
     """The file that a list calls ``name``: one path of one file, however it is written.
 
     A link inside ``root`` may lead anywhere: who owns the folder made it, and not who wrote the list.
@@ -168,6 +221,8 @@ def below(root: Path, name: str, where: str) -> Path:
     Raises:
         ValueError: it is relative, and leaves ``root`` by its ``..``.
     """
+    if isinstance(root, DataRoot):
+        root, name = root.path, root.locate(name)
     if os.pardir in name and Path(os.path.normpath(name)).parts[:1] == (os.pardir,):
         raise ValueError(
             f"{where}: {name[:200]} leaves {root}, the folder that the list's paths start from; expected a "
@@ -177,12 +232,12 @@ def below(root: Path, name: str, where: str) -> Path:
 
 
 def check_once(path: Path, clips: Sequence[Clip]) -> None:
-    """Raise ValueError where a recording comes twice in a list: it would count twice."""
-    places: dict[Path, int] = {}
+    """Raise ValueError where a clip comes twice in a list: it would count twice."""
+    places: dict[Path | Segment, int] = {}
     for i, clip in enumerate(clips):
-        first = places.setdefault(clip.path, i)
+        first = places.setdefault(clip.source, i)
         if first != i:
-            raise ValueError(f"{path}: clips {first} and {i} are both {clip.path}; expected each once")
+            raise ValueError(f"{path}: clips {first} and {i} are both {clip.source}; expected each once")
 
 
 def check_file(clip: Clip, flag: str) -> None:
@@ -201,15 +256,20 @@ def check_file(clip: Clip, flag: str) -> None:
 
 def check_disjoint(*lists: Sequence[Clip]) -> None:
     """Raise ValueError where a clip is in two of the lists, such as training and test."""
-    seen: dict[Path, str] = {}
+    seen: dict[Path, list[Clip]] = {}
     for clips in lists:
-        shared = [clip for clip in clips if clip.path in seen]
+        shared = [
+            (clip, other) for clip in clips for other in seen.get(clip.path, ()) if clip.overlaps(other)
+        ]
         if shared:
+            clip, other = shared[0]
+            number = len({one.source for one, _ in shared})
             raise ValueError(
-                f"{shared[0].where}: {shared[0].path} is also {seen[shared[0].path]}: {len(shared)} clips "
+                f"{clip.where}: {clip.source} is also {other.where}: {number} clips "
                 "are in both lists; training, validation and test must be disjoint"
             )
-        seen |= {clip.path: clip.where for clip in clips}
+        for clip in clips:
+            seen.setdefault(clip.path, []).append(clip)
 
 
 def multi_hot(classes: Sequence[int], num_classes: int) -> Tensor:
@@ -217,91 +277,3 @@ def multi_hot(classes: Sequence[int], num_classes: int) -> Tensor:
     target = torch.zeros(num_classes)
     target[list(classes)] = 1.0
     return target
-
-
-def utterance_key(path: str | Path) -> str:
-    """What trials call a file: its last three parts, ``speaker/video/utterance.wav``."""
-    return "/".join(os.fspath(path).rsplit("/", 3)[-3:])
-
-
-def read_trial_rows(path: str | Path) -> list[list[str]]:
-    """The three fields of every trial of a list, ``1 spk/video/utt.wav spk/video/utt.wav`` a line.
-
-    Raises:
-        FileNotFoundError: there is no such list.
-        ValueError: not text, a line has not three fields or begins with none of 1, 0, target and nontarget.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"{path}: no such list of trials; python3 data/prepare.py voxceleb1 writes it, or -path_trial "
-            "names another"
-        )
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: not UTF-8 text: {error}") from None
-    odd = next((found for found in CONTROL.finditer(text) if found[0] not in "\t\r\n"), None)
-    if odd is not None:
-        line = text.count("\n", 0, odd.start()) + 1
-        raise ValueError(f"{path}: line {line} holds the control character {spelt(odd[0])}; expected text")
-    rows = [line.split() for line in text.split("\n")]
-    for i, row in enumerate(rows):
-        if row and (len(row) != 3 or row[0] not in TRIALS):
-            raise ValueError(
-                f"{path}: line {i + 1} is {' '.join(row)[:200]!r}; expected '1 utterance utterance' (one "
-                "speaker) or '0 utterance utterance' (two)"
-            )
-    trials = [row for row in rows if row]
-    if not trials:
-        raise ValueError(f"{path}: holds no trial; expected '1 utterance utterance' or '0 ...' a line")
-    return trials
-
-
-def trial_utterances(path: str | Path) -> list[str]:
-    """The keys of a trial list's utterances, each once, as they first appear; see ``read_trial_rows``."""
-    rows = read_trial_rows(path)
-    names = dict.fromkeys(chain.from_iterable(row[1:] for row in rows))
-    return list(dict.fromkeys(map(utterance_key, names)))
-
-
-def read_trials(path: str | Path, utterances: Mapping[str, int]) -> tuple[np.ndarray, np.ndarray]:
-    """Read a list of trials.
-
-    Args:
-        path: lines ``1 spk/video/utt.wav spk/video/utt.wav``: 1 or target for the same speaker, 0 or
-            nontarget for different ones.
-        utterances: the index of every utterance, by its ``utterance_key``.
-
-    Returns:
-        [N, 2] int64 indices of utterances and [N] bool, True for targets.
-
-    Raises:
-        FileNotFoundError, ValueError: see ``read_trial_rows``.
-        ValueError: an utterance is not among ``utterances``; all trials are targets, or none is.
-    """
-    rows = read_trial_rows(path)
-    kinds, enrolled, tested = zip(*rows)
-    names = dict.fromkeys(chain(enrolled, tested))
-    index = {name: utterances.get(utterance_key(name)) for name in names}  # once for each utterance
-    unknown = {name for name, i in index.items() if i is None}
-    if unknown:
-        raise ValueError(unknown_utterance(Path(path), unknown, len(names), len(utterances)))
-    pairs = np.array([[index[name] for name in enrolled], [index[name] for name in tested]], dtype=np.int64).T
-    targets = np.array([TRIALS[kind] for kind in kinds])
-    if targets.all() or not targets.any():
-        raise ValueError(
-            f"{path}: {targets.sum()} of the {len(targets)} trials are targets; expected targets and "
-            "nontargets"
-        )
-    return np.ascontiguousarray(pairs), targets
-
-
-def unknown_utterance(path: Path, unknown: set[str], num_named: int, num_known: int) -> str:
-    """The letter about the first line with an utterance that nobody knows."""
-    lines = (line.split() for line in path.read_text(encoding="utf-8-sig").split("\n"))
-    number, name = next((i, name) for i, row in enumerate(lines, 1) for name in row[1:] if name in unknown)
-    return (
-        f"{path}: line {number} names utterance {name}, which no list of clips has; "
-        f"{len(unknown)} of the {num_named} utterances are unknown, {num_known} are known"
-    )

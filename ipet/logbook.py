@@ -6,6 +6,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -18,6 +19,8 @@ from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from ipet.checkpoint import naming, read_json, write_atomically, write_json
+from ipet.extension import is_extension, set_results_aside
+from ipet.list_digests import EARLIER, is_current
 from ipet.loggers import LOGGERS, Logger, place_of
 
 PACKAGES = (
@@ -41,6 +44,7 @@ PACKAGES = (
 # clips of every step stay the same; dropout draws from a stream of each process's own.
 VOLATILE = {
     "resume",
+    "init_adapter",  # its SHA-256 stays the same
     "usable_gpu",
     "nproc",
     "num_workers",
@@ -52,9 +56,15 @@ VOLATILE = {
     "timeout",
     "eval_batch_size",
     "logger",
+    "number_iteration_for_log",
+    "description",
     "path_run",
     "path_data",
     "path_list",
+    "path_training_dataset",
+    "path_validation_dataset",
+    "path_evaluation_dataset",
+    "path_data_label",
     "path_cache",
     "path_trial",
     "more_trials",
@@ -64,6 +74,10 @@ VOLATILE = {
 }
 WORTH_KEEPING = ("training_state*.pt", "result.json")  # states may be deleted to make room; results stay
 FORMER = {"head_bias": "published"}  # what versions did that had no such argument yet
+DIGESTS = {  # arguments whose values tell a reader nothing
+    "lists_sha256": "the lists, their labels or trials are others",
+    "init_adapter_sha256": "-init_adapter names another adapter than it began with, or none",
+}
 CELLS = {"rand_seed", "protocol", "cells"}  # more of them can be added to a run
 
 
@@ -79,6 +93,7 @@ class Logbook:
         last_step, last_epoch: a continued run's, the latter whole; later rows, which were written behind
             its last checkpoint, are dropped.
         parameters: what loggers are told of the training beside its run's arguments, JSON values by name.
+        log_every: Loggers get every Nth step; the file holds every step.
     """
 
     def __init__(
@@ -88,7 +103,9 @@ class Logbook:
         last_step: int = 0,
         last_epoch: int = 0,
         parameters: Mapping[str, object] | None = None,
+        log_every: int = 1,
     ):
+        self.log_every = log_every
         self.path = Path(folder) / "metrics.jsonl"
         self.path.parent.mkdir(parents=True, exist_ok=True)
         kept = [row for row in read_rows(self.path) if row["step"] <= last_step]
@@ -101,7 +118,7 @@ class Logbook:
             with self.unless_it_fails(name):
                 self.loggers[name] = LOGGERS[name](place_of(folder, parameters or {}, last_step))
                 if not self.loggers[name].keeps:
-                    for row in kept:
+                    for row in filter(self.is_logged, kept):
                         self.loggers[name].scalars(*numbers_of(row))
 
     @contextlib.contextmanager
@@ -139,7 +156,12 @@ class Logbook:
         with naming(self.path):
             self.file.write(json.dumps(row) + "\n")
             self.file.flush()
-        self.tell("scalars", *numbers_of(row))
+        if self.is_logged(row):
+            self.tell("scalars", *numbers_of(row))
+
+    def is_logged(self, row: Mapping) -> bool:
+        """Return whether loggers get a row: every epoch's, and every Nth step's."""
+        return row["kind"] != "step" or row["step"] % self.log_every == 0
 
     def show(self, step: int, tell_all: Callable[[Callable], None]) -> None:
         """Tell the loggers what came out of a training that is over.
@@ -270,23 +292,24 @@ def read_starts(folder: str | Path) -> list[dict]:
 
 
 def open_run(folder: str | Path, arguments: dict, sources: Path, resume: bool) -> bool:
-    """Create a run's folder, or check that an existing one may go on.
+    """Create a run's folder, or check that an existing run may be resumed.
 
-    A folder without a saved step or a result holds nothing to lose: it is begun anew.
+    A folder without a saved step or a result holds nothing to lose: the run begins anew. A resumed run may be
+    given more epochs; see ``ipet.extension``.
 
     Args:
         folder: ``runs/<project>/<tags>/<name>``.
-        arguments: the resolved arguments, JSON values.
-        sources: the experiment's folder; its Python files are copied.
-        resume: go on with an existing run.
+        arguments: Resolved arguments, as JSON values.
+        sources: Folder of the experiment; its Python files are copied.
+        resume: Whether an existing run is resumed.
 
     Returns:
         Whether the run existed.
 
     Raises:
-        FileExistsError: it exists and ``resume`` is off.
-        FileNotFoundError: it exists, its arguments do not.
-        ValueError: it exists with other arguments.
+        FileExistsError: The run exists and ``resume`` is off.
+        FileNotFoundError: The run exists, its arguments do not.
+        ValueError: The run exists with other arguments.
     """
     folder = Path(folder)
     record = folder / "arguments.json"
@@ -304,12 +327,17 @@ def open_run(folder: str | Path, arguments: dict, sources: Path, resume: bool) -
         )
     if existed:
         changed = [
-            "the lists, their labels or trials are others"
-            if key == "lists_sha256"
-            else f"-{key} was {before.get(key)!r} and is {arguments.get(key)!r}"
+            DIGESTS.get(key, f"-{key} was {before.get(key)!r} and is {arguments.get(key)!r}")
             for key in sorted(before.keys() | arguments.keys())
             if key not in VOLATILE | CELLS and differs(key, before, arguments)
         ]
+        if is_current(arguments.get("lists_sha256")) and not is_current(before.get("lists_sha256")):
+            raise ValueError(
+                f"{folder}: {EARLIER}; choose another -name for a new run, or resume this one with the "
+                "version that began it"
+            )
+        longer = is_extension(before, arguments)
+        changed = [said for said in changed if not (longer and said.startswith("-epoch was"))]
         if changed:
             raise ValueError(
                 f"{folder}: a run goes on with the arguments it began with: {'; '.join(changed)}"
@@ -319,6 +347,9 @@ def open_run(folder: str | Path, arguments: dict, sources: Path, resume: bool) -
             for key in ("rand_seed", "cells")
         }
         added["protocol"] = arguments["protocol"]  # the first of them is reported
+        if longer:
+            set_results_aside(folder, before["epoch"])
+            added["epoch"] = arguments["epoch"]
         write_json(record, before | added)
     else:
         for source in sorted(sources.glob("*.py")):
@@ -344,7 +375,8 @@ def record_start(folder: str | Path, sources: Path, used: dict) -> None:
         used: device, processes, lists, and how is trained: JSON values.
     """
     for stale in Path(folder).glob("error_rank*.log"):
-        stale.unlink()  # of a start that failed
+        if re.fullmatch(r"error_rank\d+\.log", stale.name):
+            stale.unlink()  # of a start that failed
     write_json(Path(folder) / "environment.json", [*read_starts(folder), {**environment(sources), **used}])
 
 

@@ -1,5 +1,7 @@
 """Flags of the backbones and of speaker verification."""
 
+import argparse
+from collections.abc import Collection
 from pathlib import Path
 
 from ipet import limits
@@ -31,9 +33,12 @@ def add_ast(parser: Parser) -> None:
     )
     add(
         "-size",
-        choices=("base", "small", "tiny"),
+        "-model_size",
+        choices=("base", "base384", "base224", "small224", "tiny224", "small", "tiny"),
         default=None,
-        help="of the backbone; the weights' own, or base, if not given",
+        help="size of the backbone; that of the weights, or base, if not given. base384 is base; base224, "
+        "small224 and tiny224 are DeiT's of 224 pixels, which have ImageNet weights only; small and tiny are "
+        "this repository's",
     )
     add("-fstride", type=size, default=10, help="mels between patches; 10: or what the weights say")
     add("-tstride", type=size, default=10, help="frames between patches; 10: or what the weights say")
@@ -56,6 +61,22 @@ def add_ast(parser: Parser) -> None:
     add("-train_crop", choices=("first", "random"), default="first", help="part of a long training clip")
 
 
+def speech_model(types: Collection[str]):
+    """Return a type for ``-model_type``: one of ``types``, ``auto``, or a hub id (``owner/name``)."""
+
+    def parse(text: str) -> str:
+        """Return the text as it is, where it is accepted."""
+        owner, slash, name = text.partition("/")
+        if text not in (*types, "auto") and not (slash and owner and name):
+            raise argparse.ArgumentTypeError(
+                f"invalid choice: {text!r} (choose from {', '.join(types)}, auto, or a hub id such as "
+                "facebook/wav2vec2-base)"
+            )
+        return text
+
+    return parse
+
+
 def add_wav2vec2(parser: Parser) -> None:
     """wav2vec 2.0."""
     group = parser.add_argument_group("wav2vec 2.0")
@@ -69,15 +90,18 @@ def add_wav2vec2(parser: Parser) -> None:
     )
     add(
         "-size",
+        "-model_size",
         choices=("base", "small", "tiny"),
         default=None,
-        help="of a random backbone; base if not given",
+        help="size of a random backbone; base if not given",
     )
     add(
         "-model_type",
-        choices=speech,
+        type=speech_model(speech),
         default="wav2vec2",
-        help="kind of the backbone, which -pretrained must be of",
+        metavar="TYPE",
+        help=f"type of the backbone: {', '.join(speech)}; auto: that of the weights' config.json; or a hub "
+        "id such as facebook/wav2vec2-base, which also stands for -pretrained",
     )
     add(
         "-keep_features",
@@ -103,6 +127,14 @@ def add_verification(parser: Parser) -> None:
         help="further trial lists, scored when training is over; with -resume also of a finished run",
     )
     add(
+        "-valid_speakers",
+        type=count,
+        default=0,
+        metavar="N",
+        help="hold N training speakers out, and choose the epoch on trials among them; 0: train on all, as "
+        "published",
+    )
+    add(
         "-scoring",
         choices=("mean_distance", "cosine"),
         default="mean_distance",
@@ -116,13 +148,25 @@ def add_verification(parser: Parser) -> None:
         help="noise, music, speech from MUSAN, or reverberation, in training",
     )
     add(
-        "-path_musan", type=Path, default=None, metavar="DIR", help="MUSAN's root; data/musan lists its files"
+        "-path_musan",
+        type=Path,
+        default=None,
+        metavar="DIR",
+        help="MUSAN as it was extracted: music/, noise/, speech/; all its recordings are used where "
+        "path_noise_list has no list of them",
     )
-    add("-path_rir", type=Path, default=None, metavar="DIR", help="RIRS_NOISES; data/rirs lists its files")
+    add(
+        "-path_rir",
+        type=Path,
+        default=None,
+        metavar="DIR",
+        help="RIRS_NOISES as it was extracted; its simulated_rirs/ are used where path_noise_list has no "
+        "list of them",
+    )
     add(
         "-path_noise_list",
         type=Path,
         default=REPOSITORY / "data",
         metavar="DIR",
-        help="folder of the lists musan/ and rirs/",
+        help="folder of the lists musan/ and rirs/, which choose among the files of path_musan and path_rir",
     )

@@ -46,11 +46,13 @@ def wav2vec2_classifier(
     Args:
         num_classes: C.
         front_end: keywords of ``Waveform``.
-        backbone: its ``model_type``, and keywords of ``build`` of that kind's module; see ``ipet.kinds``.
+        backbone: its ``model_type`` (``auto``: that of the weights), and keywords of ``build`` of that kind's
+            module; see ``ipet.kinds``.
         method: keywords of ``tuned_classifier``.
         head: ``LinearHead`` or ``SpeakerHead``.
     """
-    built = module_of(backbone["model_type"]).build(**backbone)
+    kind = backbone["model_type"]
+    built = module_of("wav2vec2" if kind == "auto" else kind).build(**backbone)
     return tuned_classifier(Waveform(**front_end), built, num_classes, head, **method)
 
 

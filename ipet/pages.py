@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from ipet.compare import Side, paired_of, shared_protocol, shown_arguments, title_of
+from ipet.compare import Side, shared_protocol, shown_arguments, title_of
+from ipet.differences import paired_of
 from ipet.page import Figure, Link, Page, Section, Table, Text, drawn, write_page
 from ipet.printable import folder_name
 from ipet.report import DAMAGE, WORDS, Run, draw_pareto, groups_of, row_of, shown, told
@@ -79,17 +80,20 @@ def paired_blocks(group: Sequence[Run], problems: list[str]) -> list[Text | Tabl
         if run is best:
             continue
         pair = side_of(run), side_of(best)
-        found = paired_of(*pair, shared_protocol(*pair), problems)
+        sides = [(side.folder, side.results) for side in pair]
+        found = paired_of(*sides, shared_protocol(*pair), problems)
         if "none" in found:
             rows.append([run.label, "-", "-", "-", found["none"]])
             continue
         difference, low, high = (f"{100 * found[name]:+.2f}" for name in ("difference", "low", "high"))
+        of = title_of(found["of"]) + ", unpaired: other clips" * (not found["paired"])
         sizes = f"{max(found['items'].values()):,} {what}, {counted(len(found['cells']), 'cell')}"
-        rows.append([run.label, difference, f"{low} to {high}", sizes, title_of(found["of"])])
+        rows.append([run.label, difference, f"{low} to {high}", sizes, of])
     head = ["run", "difference", "95 % interval", "of", "protocol"]
     caption = f"{best.summary['metric']} minus that of {best.label}, the best mean, in percentage points"
     note = (
-        f"Both are evaluated on the same {what}, which are drawn again for both at once. The interval is of "
+        f"Both are evaluated on the same {what}, which are resampled for both at once; where a row says "
+        "unpaired, their evaluation lists differ, and each is resampled by itself. The interval is of "
         "these trained models: other seeds are not in it. The best run was chosen on what is compared, so "
         "its lead is slightly optimistic."
     )

@@ -4,10 +4,11 @@ import argparse
 import difflib
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from ipet import limits
+from ipet.list_files import FLAGS
 
 LOGGERS = ("tensorboard", "neptune", "trackio", "wandb", "mlflow")
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -63,10 +64,13 @@ def suggest(name: str, known: list[str]) -> str:
 # Types: each turns a flag's text into a value or says what it accepts -----------------------------
 
 
+YES, NO = ("true", "yes", "t", "y", "1"), ("false", "no", "f", "n", "0")  # spellings of a switch
+
+
 def boolean(text: str) -> bool:
-    """``True`` or ``False``, in any case."""
-    if text.lower() in ("true", "false"):
-        return text.lower() == "true"
+    """Return the value of a switch, spelt as in ``YES`` or ``NO``, in any case."""
+    if text.lower() in (*YES, *NO):
+        return text.lower() in YES
     raise argparse.ArgumentTypeError(f"{text!r} is neither True nor False")
 
 
@@ -121,10 +125,11 @@ class Joined(argparse.Action):
 
 
 def gpu_numbers(text: str) -> tuple[int, ...]:
-    """``0,1`` -> (0, 1)."""
-    if not all(part.isdigit() for part in names(text)):
+    """Return the GPU numbers of ``0,1``, which may have spaces."""
+    parts = [part.strip() for part in names(text)]
+    if not all(part.isdecimal() and len(part) < 5 for part in parts):
         raise argparse.ArgumentTypeError(f"{text!r} is not a list of GPU numbers such as 0,1")
-    return tuple(map(int, names(text)))
+    return tuple(map(int, parts))
 
 
 finite = number(float)
@@ -161,7 +166,7 @@ probability = number(float, 0, 1)
 
 
 def add_switch(group, *flags: str, default: bool, help: str) -> None:
-    """A flag that takes True or False; alone it means True."""
+    """Add a flag that takes a boolean; without a value it means True."""
     group.add_argument(
         *flags, type=boolean, nargs="?", const=True, default=default, metavar="BOOL", help=help
     )
@@ -173,10 +178,21 @@ def list_folder(argv: Sequence[str] | None, default: Path) -> Path:
     Args:
         argv: the words of a command line; None: those of this process.
     """
+    return paths_of(argv, ["path_list"]).get("path_list", default).expanduser()
+
+
+def list_files(argv: Sequence[str] | None) -> dict[str, Path]:
+    """Return the lists and the label table that a command line names one by one, by flag."""
+    return {name: path.expanduser() for name, path in paths_of(argv, dict.fromkeys(FLAGS.values())).items()}
+
+
+def paths_of(argv: Sequence[str] | None, names: Iterable[str]) -> dict[str, Path]:
+    """Return the paths that a command line gives with some flags; see ``list_folder`` for ``argv``."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("-path_list", type=Path, default=default)
+    for name in names:
+        parser.add_argument(f"-{name}", type=Path, default=argparse.SUPPRESS)
     words = sys.argv[1:] if argv is None else list(argv)
-    return parser.parse_known_args(words)[0].path_list.expanduser()
+    return vars(parser.parse_known_args(words)[0])
 
 
 def read_interval(text: str) -> tuple[int | None, float | None]:

@@ -9,10 +9,14 @@ from pathlib import Path
 
 from ipet.checkpoint import file_sha256, read_json, write_json
 from ipet.description import FORMER_WEIGHTS, WEIGHTS
+from ipet.folds import next_fold
+from ipet.list_files import FLAGS, list_file
 from ipet.saved import files_of
 from ipet.summary import cell_order
+from ipet.warm_start import RECORD
 
 SCHEMA = 1
+APART = ("experiment", "cells", "lists_sha256", "init_adapter_sha256")  # of arguments.json, no flags
 RESULT = "result.json"
 ADAPTERS = (f"last/{WEIGHTS}", f"best/{WEIGHTS}")
 FORMER = dict(zip((f"last/{FORMER_WEIGHTS}", f"best/{FORMER_WEIGHTS}"), ADAPTERS))  # of schema 1
@@ -75,7 +79,7 @@ def passport_of(
     return {
         "schema": SCHEMA,
         "experiment": arguments.get("experiment", "unknown"),
-        "arguments": {k: v for k, v in arguments.items() if k not in ("experiment", "cells", "lists_sha256")},
+        "arguments": {k: v for k, v in arguments.items() if k not in APART},
         "seeds": list(arguments.get("rand_seed") or []),
         "cells": sorted({*arguments.get("cells", []), *results}, key=cell_order),
         "lists_sha256": arguments.get("lists_sha256"),
@@ -84,6 +88,7 @@ def passport_of(
             "pretrained": arguments.get("pretrained"),
             "sha256": backbones.pop() if len(backbones) == 1 else None,  # random ones are a cell's own
         },
+        **began_from(folder, arguments),
         "sources": hashes({path.name: path for path in sorted((folder / "sources").glob("*.py"))}),
         "git": last.get("git"),
         # The command may name folders of this machine; the arguments say the same.
@@ -97,6 +102,15 @@ def passport_of(
             "cells": cells,
         },
     }
+
+
+def began_from(folder: Path, arguments: Mapping) -> dict:
+    """Return ``init_adapter``, the adapter that a run began from and its classes; nothing without one."""
+    if arguments.get("init_adapter_sha256") is None:
+        return {}
+    path = folder / RECORD
+    record = read_json(path) if path.is_file() else {}
+    return {"init_adapter": {"sha256": arguments["init_adapter_sha256"], **record}}
 
 
 def cell_files(folder: Path, known: Mapping | None = None) -> dict:
@@ -132,15 +146,16 @@ def list_files(arguments: Mapping, cells: list[str]) -> dict[str, Path]:
     """
     folder = Path(arguments["path_list"])
     folds = sorted({cell_order(cell)[1] for cell in cells})
+    given = {flag: Path(arguments[flag]) for flag in FLAGS.values() if arguments.get(flag)}
     names = ["labels.csv"]
     if folds == [0]:
         names += ["train.json", "valid.json", "test.json"]
     else:
         nested = any(cell_order(cell)[2] for cell in cells)
         names += [f"train_{k}.json" for k in folds]
-        held_out = sorted({*folds, *(k % arguments["fold"] + 1 for k in folds)}) if nested else folds
-        names += [f"eval_{k}.json" for k in held_out]
-    files = {name: folder / name for name in names}
+        held_out = [next_fold(folder, k, arguments["fold"], given) for k in folds] if nested else []
+        names += [f"eval_{k}.json" for k in sorted({*folds, *held_out})]
+    files = {name: list_file(folder, name, given, arguments.get("fold") or 0) for name in names}
     trials = [arguments.get("path_trial"), *(arguments.get("more_trials") or [])]
     files |= {Path(path).name: Path(path) for path in trials if path}
     if arguments.get("add_musan_rir"):

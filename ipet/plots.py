@@ -8,8 +8,8 @@ import numpy as np
 from scipy.special import ndtri as normal_quantile
 
 from ipet.checkpoint import write_atomically
-from ipet.metrics import equal_error
 from ipet.printable import escaped
+from ipet.verification_metrics import equal_error
 
 # Okabe and Ito's colours, told apart by every kind of colour vision; the styles repeat them.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -206,6 +206,26 @@ def plot_curves(
     axis.set(xlabel="epoch", ylabel=metric_name)
     if curves:
         axis.legend(frameon=False, fontsize=8, ncols=1 + min(len(curves), MANY) // 8)
+    return save(figure, path)
+
+
+def plot_grid(
+    path: str | Path,
+    curves: Mapping[str, Sequence[tuple[float, float]]],
+    setting_name: str,
+    metric_name: str,
+) -> Path:
+    """Draw a metric over the values of a setting, one line a label, the values on a logarithmic axis."""
+    figure, [axis] = new_figure(6.4, 4)
+    values = sorted({value for points in curves.values() for value, _ in points})
+    for i, (label, points) in enumerate(curves.items()):
+        x, y = zip(*sorted(points))
+        axis.plot(x, y, **line_style(i), marker=".", linewidth=1.4, label=as_is(label))
+    axis.set_xscale("log")
+    axis.set_xticks(values, [f"{value:g}" for value in values], minor=False)
+    axis.minorticks_off()
+    axis.set(xlabel=as_is(setting_name), ylabel=metric_name)
+    axis.legend(frameon=False, fontsize=8, ncols=1 + min(len(curves), MANY) // 8)
     return save(figure, path)
 
 

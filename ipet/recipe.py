@@ -25,6 +25,7 @@ class Recipe:
         schedule: ``step``, that of ``gamma``; or ``cosine``, down to 0 at the last step.
         warmup: epochs, also parts of one, in which the learning rate rises to ``lr``.
         weight_decay: L2, in Adam.
+        amsgrad: Use the AMSGrad variant of Adam.
         precision: ``fp32``, ``bf16`` or ``fp16`` (autocast).
         frozen_dropout: see ``tuning.train_mode``.
         seed: of everything random.
@@ -38,8 +39,10 @@ class Recipe:
         balanced: clips are drawn, with replacement, by how rare their classes are; see ``TrainClips.rarity``.
         eval_every: epochs from one evaluation to the next; the last epoch is always evaluated.
         patience: epochs that may be no better on the validation list before the training ends; None: all.
+        test_every_epoch: Whether the test list is evaluated after each epoch, too, for the metrics of the
+            original code; nothing is chosen on it.
         num_workers: processes that read clips, for each training process.
-        loggers: see ``Logbook``.
+        loggers, log_every: see ``Logbook``.
 
     Raises:
         ValueError: an unknown schedule, or a warm-up that does not end before the training.
@@ -70,6 +73,9 @@ class Recipe:
     balanced: bool = False
     eval_every: int = 1
     patience: int | None = None
+    amsgrad: bool = False
+    log_every: int = 1
+    test_every_epoch: bool = False
 
     def __post_init__(self):
         if self.schedule not in SCHEDULES:
@@ -111,5 +117,6 @@ def new_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Adam:
         lr=recipe.lr,
         betas=BETAS,
         weight_decay=recipe.weight_decay,
+        amsgrad=recipe.amsgrad,
         fused=True,
     )

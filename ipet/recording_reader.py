@@ -15,7 +15,7 @@ from ipet.audio import SAMPLE_RATE, ClipError, read_audio
 from ipet.audio_formats import RECORDINGS, shown
 from ipet.datasets import Cut
 from ipet.input_report import InputReport
-from ipet.levels import SILENT_DB, LevelMeter, Levels, check_audible, to_db
+from ipet.levels import ONE_CHANNEL, SILENT_DB, LevelMeter, Levels, to_db
 from ipet.printable import escaped
 
 READERS, AHEAD = 4, 16  # threads that decode (libsndfile lets others run), and files decoded ahead
@@ -76,20 +76,20 @@ def read_measured(path: Path) -> tuple[Tensor, Levels]:
     return read_audio(path, meter), meter.levels
 
 
-def read_audible(path: Path, report: InputReport) -> Tensor:
-    """Return the [T] samples of a recording that is not silent; doubts go to the report.
+def report_levels(path: Path, level: float, levels: Levels, report: InputReport) -> None:
+    """Report a recording that is silent, whose channels cancel each other out, or that is out of scale.
 
-    Raises:
-        FileNotFoundError, ClipError: See ``read_audio``; also where the recording is silent.
+    Args:
+        path: Path of the recording.
+        level: RMS of what a model is given, in dB of full scale.
+        levels: Levels of the channels.
+        report: Receives the doubts.
     """
-    waveform, levels = read_measured(path)
-    check_audible(path, level_db(waveform), levels)
-    add_doubts(path, levels, report)
-    return waveform
-
-
-def add_doubts(path: Path, levels: Levels, report: InputReport) -> None:
-    """Report a recording whose channels cancel each other out, or whose samples are out of scale."""
+    if level < SILENT_DB:
+        why = ", because its channels cancel each other out" if levels.is_cancelled else ""
+        reason = f"silent, below {SILENT_DB} dB of full scale{why}; the answer says nothing"
+        report.doubt(RECORDINGS, shown(path), reason, ONE_CHANNEL if why else "")
+        return
     for reason, remedy in levels.doubts():
         report.doubt(RECORDINGS, shown(path), reason, remedy)
 
@@ -103,7 +103,6 @@ class Reader:
         cut: Cut of the model that is given the recordings.
         front_end: Its front end.
         remedy: Flag that makes a command use all of a long recording.
-        refuse_silence: Whether a silent recording is left out; otherwise it is reported as doubtful.
 
     Attributes:
         read: Paths of the recordings that were handed on, and the used part of each, to be removed by the
@@ -118,10 +117,9 @@ class Reader:
         cut: Cut,
         front_end: nn.Module,
         remedy: str = "",
-        refuse_silence: bool = True,
     ):
         self.paths, self.report, self.cut, self.front_end = list(paths), report, cut, front_end
-        self.remedy, self.refuse_silence = remedy, refuse_silence
+        self.remedy = remedy
         self.read: deque[tuple[Path, UsedPart | None]] = deque()
         self.failed = 0
 
@@ -139,26 +137,17 @@ class Reader:
                 path, future = pending.popleft()
                 try:
                     waveform, levels = future.result()
-                    part = self.examine(path, waveform, levels)
                 except (ClipError, OSError) as error:
                     self.failed += 1
                     leave_out(path, error, self.report)
                     continue
-                self.read.append((path, part))
+                self.read.append((path, self.examine(path, waveform, levels)))
                 yield waveform
 
     def examine(self, path: Path, waveform: Tensor, levels: Levels) -> UsedPart | None:
-        """Report what is doubtful about a recording; return its used part.
-
-        Raises:
-            ClipError: The recording is silent, and silence is refused.
-        """
+        """Report what is doubtful about a recording; return its used part."""
         level = level_db(waveform)
-        if self.refuse_silence:
-            check_audible(path, level, levels)
-        elif level < SILENT_DB:
-            self.report.doubt(RECORDINGS, shown(path), f"silent, below {SILENT_DB} dB of full scale")
-        add_doubts(path, levels, self.report)
+        report_levels(path, level, levels, self.report)
         part = used_part(len(waveform), self.cut, self.front_end)
         if part is None:
             return None

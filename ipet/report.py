@@ -4,7 +4,7 @@ import csv
 import io
 import sys
 import zipfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -13,11 +13,13 @@ import numpy as np
 
 from ipet import plots
 from ipet.checkpoint import read_json, write_atomically
-from ipet.metrics import average_precision, confusion, det_curve
+from ipet.epoch_losses import loss_curves
+from ipet.metrics import average_precision, confusion
 from ipet.printable import escaped, folder_name
 from ipet.results import read_result
 from ipet.saved import files_of
 from ipet.summary import NESTED, TITLES, cell_order, check_agrees, in_percent, summarise, table
+from ipet.verification_metrics import det_curve
 
 COSTS = ("trainable_parameters", "all_parameters", "seconds", "peak_memory_bytes")
 RAW = (  # columns of the CSV: values as they are, for programs
@@ -31,6 +33,7 @@ RAW = (  # columns of the CSV: values as they are, for programs
         "value",
         "low",
         "high",
+        "best_epoch_value",
         "cells",
         "planned_cells",
     ),
@@ -41,13 +44,17 @@ OPTIMISTIC = {  # protocols
     "best_epoch": "best epoch: chosen on the clips that it is evaluated on, so optimistic",
     "common_epoch": "common epoch: chosen on the clips that are evaluated, so optimistic with few folds",
 }
+BEST_EPOCH = (
+    "best_epoch",
+    "test_best_epoch",
+)  # the protocol of the authors, without and with validation data
 # An archive's; a shape that a header claims; numbers and depths that are hostile.
 BROKEN = (zipfile.BadZipFile, EOFError, MemoryError, OverflowError, RecursionError)
 DAMAGE = (ValueError, OSError, KeyError, IndexError, TypeError, AttributeError, *BROKEN)
 MOST_UNPACKED = 1 << 32  # bytes of a cell's scores: 2 million clips of 500 classes
 LATEX = str.maketrans(  # what is a command there, as text
     {c: "\\" + c for c in "%_&#${}"}
-    | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+    | {"±": r"$\pm$", "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
 )
 
 
@@ -233,6 +240,8 @@ def row_of(run: Run) -> dict:
         low, high = reported["interval"] or (None, None)
         row |= {"metric": run.summary["metric"], "protocol": TITLES[protocol].partition(" [")[0]}
         row |= {"value": reported["mean"], "low": low, "high": high}
+        optimistic = next((p for p in BEST_EPOCH if p in run.summary["protocols"]), None)
+        row["best_epoch_value"] = run.summary["protocols"][optimistic]["mean"] if optimistic else None
         row |= {cost: run.summary.get(cost) for cost in (*COSTS, "checkpoint_bytes", "macs")}
     # Of a stranger's run, too: what it names must not reach a terminal as an escape sequence.
     return {name: escaped(value) if isinstance(value, str) else value for name, value in row.items()}
@@ -256,6 +265,7 @@ def shown(row: Mapping) -> dict[str, str]:
         "protocol": row["protocol"] or "-",
         "%": in_percent(row["value"]),
         "95 % interval": interval,
+        "best epoch (%)": in_percent(row["best_epoch_value"]),
         "cells": f"{row['cells']} of {row['planned_cells']}",
         "trainable": unit("trainable_parameters", lambda n: f"{n:,}"),
         "share (%)": share,
@@ -270,7 +280,8 @@ def notes_of(runs: Sequence[Run], protocol: str | None) -> list[str]:
     """What a reader of the table must know beside it."""
     notes = []
     reported = {run.summary["protocol"] for run in runs if run.summary}
-    notes += [note for name, note in OPTIMISTIC.items() if name in reported]
+    shown_too = {"best_epoch" for run in runs if run.summary and {*BEST_EPOCH} & {*run.summary["protocols"]}}
+    notes += [note for name, note in OPTIMISTIC.items() if name in reported | shown_too]
     for run in runs:
         if run.missing and run.results:
             notes.append(f"{run.label}: missing {', '.join(run.missing)}")
@@ -283,14 +294,20 @@ def notes_of(runs: Sequence[Run], protocol: str | None) -> list[str]:
 
 
 def as_text(rows: Sequence[Mapping], notes: Sequence[str]) -> str:
-    """Columns of plain text."""
-    head, body = columns(rows)
+    """Return the table as plain text."""
+    return text_table(*columns(rows), notes)
+
+
+def text_table(
+    head: Sequence[str], body: Sequence[Sequence[str]], notes: Sequence[str], words: Collection[str] = WORDS
+) -> str:
+    """Return columns of plain text; those of ``words`` are set to the left."""
     widths = [max(map(len, column)) for column in zip(head, *body)]
 
     def line(values: Sequence[str]) -> str:
         """A row, words to the left and numbers to the right."""
         aligned = [
-            value.ljust(width) if name in WORDS else value.rjust(width)
+            value.ljust(width) if name in words else value.rjust(width)
             for name, value, width in zip(head, values, widths)
         ]
         return "  ".join(aligned).rstrip()
@@ -299,9 +316,15 @@ def as_text(rows: Sequence[Mapping], notes: Sequence[str]) -> str:
 
 
 def as_markdown(rows: Sequence[Mapping], notes: Sequence[str]) -> str:
-    """A table of GitHub's Markdown."""
-    head, body = columns(rows)
-    rule = ["---" if name in WORDS else "---:" for name in head]
+    """Return the table as GitHub's Markdown."""
+    return markdown_table(*columns(rows), notes)
+
+
+def markdown_table(
+    head: Sequence[str], body: Sequence[Sequence[str]], notes: Sequence[str], words: Collection[str] = WORDS
+) -> str:
+    """Return a table of GitHub's Markdown; the columns of ``words`` are set to the left."""
+    rule = ["---" if name in words else "---:" for name in head]
     lines = [
         "| " + " | ".join(v.replace("|", "\\|") for v in values) + " |" for values in (head, rule, *body)
     ]
@@ -318,14 +341,20 @@ def as_csv(rows: Sequence[Mapping], notes: Sequence[str]) -> str:
 
 
 def as_latex(rows: Sequence[Mapping], notes: Sequence[str]) -> str:
-    """A tabular with the rules of the booktabs package."""
-    head, body = columns(rows)
+    """Return the table as a tabular of LaTeX."""
+    return latex_table(*columns(rows), notes)
+
+
+def latex_table(
+    head: Sequence[str], body: Sequence[Sequence[str]], notes: Sequence[str], words: Collection[str] = WORDS
+) -> str:
+    """Return a tabular with the rules of the booktabs package; ``words`` name the columns of text."""
 
     def line(values: Sequence[str]) -> str:
         """A row of a tabular."""
         return " & ".join(v.translate(LATEX).replace(" - ", "--") for v in values) + r" \\"
 
-    alignment = "".join("l" if name in WORDS else "r" for name in head)
+    alignment = "".join("l" if name in words else "r" for name in head)
     rules = [r"\begin{tabular}{" + alignment + "}", r"\toprule", line(head), r"\midrule"]
     return "\n".join(
         [*(f"% {note}" for note in notes), *rules, *map(line, body), r"\bottomrule", r"\end{tabular}"]
@@ -389,8 +418,11 @@ def pareto_point(run: Run, methods: Sequence[str]) -> tuple[str, int, float, tup
 
 
 def draw_curves(run: Run, folder: Path) -> None:
-    """The watched metric of every cell over the epochs."""
+    """Draw ``curves.png``, the watched metric of every cell over the epochs, and ``loss.png``."""
     plots.plot_curves(folder / "curves.png", *curves_of(run))
+    losses = loss_curves(run.folder, run.results)
+    if all(losses.values()):
+        plots.plot_curves(folder / "loss.png", losses, "training loss")
 
 
 def curves_of(run: Run) -> tuple[dict[str, list[tuple[int, float]]], str]:
@@ -461,6 +493,21 @@ def read_predictions(path: Path) -> tuple[np.ndarray, np.ndarray]:
             return arrays["scores"], arrays["targets"]
     except FileNotFoundError:
         raise FileNotFoundError(f"{path}: no such file; what needs its scores is left out") from None
+    except DAMAGE as error:
+        raise ValueError(told(path, error)) from None
+
+
+def read_speakers(path: Path) -> np.ndarray | None:
+    """Return the speakers [N, 2] of a cell's trials; None where it has no trials, or they are not known.
+
+    Raises:
+        FileNotFoundError, ValueError: The file is missing or damaged; the message names it.
+    """
+    try:
+        with np.load(path) as arrays:
+            return arrays.get("speakers")
+    except FileNotFoundError:
+        raise
     except DAMAGE as error:
         raise ValueError(told(path, error)) from None
 

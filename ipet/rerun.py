@@ -14,12 +14,13 @@ import torch
 from ipet.checkpoint import write_json
 from ipet.compare import as_text, differences, flat, read_side, short, unequal
 from ipet.devices import best_device
-from ipet.experiment import apart, settings_of, stop
+from ipet.experiment import apart, run_folder, settings_of, stop
 from ipet.logbook import environment
 from ipet.parsing import list_folder
 from ipet.passport import hashes, list_files, plain, read_passport
 from ipet.printable import escaped
 from ipet.summary import planned_cells
+from ipet.warm_start import source_sha256
 
 OWN = {"name", "path_run", "resume"}  # of the new run; not taken from a passport
 COMMAS = {"logger", "usable_gpu"}  # flags of one word; other lists are several
@@ -72,11 +73,11 @@ def rerun(
     resolve = partial(resolved, path, experiment)
     flags = flags_of(arguments, resolve, path)
     own = [f"-name={name or str(arguments.get('name')) + '_again'}"]
-    place = path_run or runs_folder(path, arguments)
+    place = path_run or runs_folder(path, arguments, experiment.name)
     own += [f"-path_run={place}"] if place else []
     resolve([*flags, *own])  # what is wrong from here on is wrong in ``further``
     settings = settings_of(experiment, [*flags, *further, *own])
-    folder = settings["path_run"] / settings["project"] / settings["tags"] / settings["name"]
+    folder = run_folder(settings, experiment.name)
     # main.py runs in the experiment's folder: paths that are relative to this one are resolved by now.
     own = [f"-{key}={settings[key]}" for key in sorted(OWN)]
     command = [sys.executable, "-u", "main.py", *flags_of(json_values(settings), resolve, path), *own]
@@ -140,11 +141,14 @@ def check_cache(path: Path, cache, further: Sequence[str]) -> None:
         )
 
 
-def runs_folder(path: Path, arguments: Mapping) -> Path | None:
-    """The ``-path_run`` below which a passport lies in its own run; None where it lies elsewhere."""
+def runs_folder(path: Path, arguments: Mapping, experiment: str) -> Path | None:
+    """Return the ``-path_run`` below which a passport lies in its own run; None where it lies elsewhere."""
     folder = path.resolve().parent
-    end = tuple(arguments.get(key) for key in ("project", "tags", "name"))
-    return folder.parents[2] if folder.parts[-3:] == end else None
+    keys = ("project", "tags", "name")
+    if not all(isinstance(arguments.get(key), str) for key in keys):
+        return None
+    end = run_folder({"path_run": "", **{key: arguments[key] for key in keys}}, experiment).parts
+    return folder.parents[len(end) - 1] if folder.parts[-len(end) :] == end else None
 
 
 def json_values(settings: Mapping) -> dict:
@@ -174,6 +178,8 @@ def flags_of(arguments: Mapping, resolve: Callable[[Sequence[str]], Mapping], pa
         wanted.pop("protocol", None)  # no choice where there are no folds
     given = [key for key, value in wanted.items() if key not in DERIVED and value != defaults[key]]
     given += [key for key in BY_AUTHORS if wanted.get("authors") and key in wanted and key not in given]
+    if wanted.get("model_type") == "auto" and "pretrained" in wanted:
+        given.append("pretrained")  # whose config.json has the type
     flags = place + [word for key in given for word in spell(key, wanted[key])]
     for key in DERIVED:
         if key in wanted and json_values(resolve(flags))[key] != wanted[key]:
@@ -206,6 +212,12 @@ def notes(passport: Mapping, experiment: Path, settings: Mapping) -> list[str]:
         "processes": settings["nproc"] or max(1, torch.cuda.device_count()),
     }
     was["device"] = str(was.get("device")).partition(":")[0]
+    for extension in (begun.get("extension") for begun in passport["starts"]):
+        if isinstance(extension, Mapping) and extension.get("schedule") == "cosine":
+            found.append(
+                f"the run was continued from {extension.get('from_epoch')} to {extension.get('to_epoch')} "
+                "epochs with a cosine schedule; one training of all epochs has other learning rates"
+            )
     for name in [name for name in now if name.startswith((*TOLD, "device", "processes"))]:
         if name in was and was[name] != now[name]:
             found.append(f"{name} was {short(was[name])} and is {short(now[name])}")
@@ -216,6 +228,11 @@ def notes(passport: Mapping, experiment: Path, settings: Mapping) -> list[str]:
     for name in passport["lists"]:
         if lists.get(name) != passport["lists"][name]:
             found.append(f"list {name} {'is another' if name in lists else 'is not there'}")
+    begun_from = passport.get("init_adapter")
+    if isinstance(begun_from, Mapping) and settings.get("init_adapter") is not None:
+        with contextlib.suppress(OSError, ValueError):  # main.py says what is wrong with it
+            if source_sha256(settings["init_adapter"]) != begun_from.get("sha256"):
+                found.append(f"-init_adapter {settings['init_adapter']} is another adapter than it was")
     more = [cell for cell in cells if cell not in passport["results"]["cells"]]
     if more:
         found.append(f"not finished in the run, trained now all the same: {', '.join(more)}")

@@ -88,6 +88,11 @@ RESULT_TOO = {  # not of every version and every task
     "without_hearing": or_none(Kind("a number", is_number)),
     "skipped_steps": COUNT,
     "interval": Kind("two numbers by protocol", lambda value: is_named(value, is_interval)),
+    "detail_intervals": Kind(
+        "two numbers by protocol and metric",
+        lambda value: is_named(value, lambda part: is_named(part, is_interval)),
+    ),
+    "evaluated_sha256": WORD,
     "calibration": DICT,
 }
 STATE = {
@@ -105,6 +110,7 @@ STATE = {
     "scaler": DICT,
 }
 STATE_TOO = {
+    "task": DICT,
     "skipped_in_a_row": COUNT,
     "lengths": Kind(
         "whole numbers",

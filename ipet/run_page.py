@@ -1,6 +1,8 @@
 """The page of one run: what was run, what came out, what it got wrong and how that sounds, what it cost."""
 
+import itertools
 import json
+import re
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
@@ -9,10 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from ipet import plots
-from ipet.checkpoint import read_json
+from ipet.checkpoint import read_json, write_json
 from ipet.compare import flat, title_of
+from ipet.epoch_losses import loss_curves
 from ipet.excerpts import SECONDS, evaluated_clips, trial_clips, write_excerpt
-from ipet.metrics import det_curve
 from ipet.mistakes import Row, confused_pairs, hardest_trials, surest_mistakes
 from ipet.page import Figure, Page, Section, Sound, Table, Text, drawn
 from ipet.passport import read_passport
@@ -27,7 +29,18 @@ from ipet.report import (
     read_predictions,
     told,
 )
-from ipet.summary import SHARES, TITLES, cell_order, in_percent, notes_of
+from ipet.segments import Segment, source_name
+from ipet.summary import (
+    TITLES,
+    cell_order,
+    detail_shown,
+    in_percent,
+    interval_shown,
+    notes_of,
+    original_rows,
+    original_title,
+)
+from ipet.verification_metrics import det_curve
 
 MOST_PAIRS = 15  # of classes, clips or trials in a table of mistakes
 CLIPS_A_PAIR = 2
@@ -126,12 +139,16 @@ def result_blocks(run: Run) -> Blocks:
     blocks.append(Text(f"Reported is {reported}."))
     if summary["details"]:
         shown = [
-            [name, f"{in_percent(value)} %" if name.startswith(SHARES) else f"{value:.4f}"]
+            [name, " ".join([detail_shown(name, value), *interval_shown(name, summary)])]
             for name, value in summary["details"].items()
         ]
         blocks.append(
             Table("Further metrics under the reported protocol", ["metric", "mean"], shown, ["mean"])
         )
+    if summary["original"]:
+        title = original_title(summary)
+        head = ["metric", "last epoch", "best epoch"]
+        blocks.append(Table(title[0].upper() + title[1:], head, original_rows(summary), head[1:]))
     if summary["without_hearing"] is not None:
         constant = in_percent(summary["without_hearing"])
         blocks.append(Text(f"Always answering the most frequent training class gives {constant} %."))
@@ -142,10 +159,7 @@ def curve_blocks(run: Run) -> Blocks:
     """The watched metric and the training loss of every cell over the epochs."""
     curves, name = curves_of(run)
     blocks: Blocks = [curve_figure(curves, name)]
-    losses = {
-        cell: [(row["epoch"], row["train_loss"]) for row in result["history"] if "train_loss" in row]
-        for cell, result in run.results.items()
-    }
+    losses = loss_curves(run.folder, run.results)
     return [*blocks, curve_figure(losses, "training loss")] if all(losses.values()) else blocks
 
 
@@ -195,6 +209,19 @@ def what_is_scored(run: Run, cells: Mapping) -> str:
 # Mistakes -----------------------------------------------------------------------------------------
 
 
+EXCERPTS = "excerpts.json"  # next to them: their names, so that no other file is replaced or deleted
+
+
+def recorded_excerpts(folder: Path) -> set[str]:
+    """Return the names of the excerpts that an earlier page recorded in a folder."""
+    try:
+        names = read_json(folder / EXCERPTS)
+    except (OSError, ValueError):
+        return set()
+    names = names if isinstance(names, list) else []
+    return {name for name in names if isinstance(name, str) and re.fullmatch(r"[0-9]{3,}\.flac", name)}
+
+
 class Excerpts:
     """The recordings of a run's predictions, written beside its page as they are asked for.
 
@@ -207,8 +234,9 @@ class Excerpts:
 
     def __init__(self, run: Run, cells: Mapping, folder: Path, num_clips: int):
         self.run, self.cells, self.folder, self.num_clips = run, cells, folder / "clips", num_clips
-        self.recordings: dict[str, list[tuple[Path, ...]]] = {}  # of each cell's rows
-        self.written: dict[Path, Sound] = {}
+        self.recordings: dict[str, list[tuple[Path | Segment, ...]]] = {}  # of each cell's rows
+        self.written: dict[Path | Segment, Sound] = {}
+        self.earlier = recorded_excerpts(self.folder)
         self.why = {} if num_clips else {"-clips 0 asks for none": None}  # reasons, each once
 
     def __call__(self, row: Row) -> list[Sound | str]:
@@ -224,7 +252,7 @@ class Excerpts:
                 break
         return list(heard)
 
-    def of_row(self, row: Row) -> Sequence[Path]:
+    def of_row(self, row: Row) -> Sequence[Path | Segment]:
         """The recordings of a row; none where they cannot be told."""
         cell, index = row
         if cell not in self.recordings:
@@ -235,7 +263,7 @@ class Excerpts:
                 self.recordings[cell] = []
         return self.recordings[cell][index] if self.recordings[cell] else ()
 
-    def of_cell(self, cell: str) -> list[tuple[Path, ...]]:
+    def of_cell(self, cell: str) -> list[tuple[Path | Segment, ...]]:
         """The recordings of every row of a cell."""
         arguments, folder = self.run.arguments, Path(self.run.arguments["path_list"])
         starts, skipped = self.run.folder / "environment.json", self.run.folder / "skipped_clips.json"
@@ -251,9 +279,9 @@ class Excerpts:
         """The folder that the lists' paths start from."""
         return Path(self.run.arguments.get("path_data") or self.run.arguments["path_list"])
 
-    def sound(self, path: Path) -> Sound | str:
+    def sound(self, path: Path | Segment) -> Sound | str:
         """A recording, written beside the page if it is there and the limit is not reached."""
-        name = str(path.relative_to(self.root)) if path.is_relative_to(self.root) else path.name
+        name = source_name(path, self.root)
         if path in self.written:
             return self.written[path]
         if len(self.written) >= self.num_clips:
@@ -261,14 +289,30 @@ class Excerpts:
         if not self.root.is_dir():
             self.why[f"{self.root}: the data's folder is no longer there"] = None
             return name
-        file = f"{len(self.written) + 1:03d}.flac"
+        file = self.next_name()
         try:
             write_excerpt(self.folder / file, path)
         except DAMAGE as error:
             self.why["recordings cannot be read"] = None
             return f"{name} ({str(error).rpartition(': ')[2]})"
         self.written[path] = Sound(f"clips/{file}", name)
+        self.record()
         return self.written[path]
+
+    def next_name(self) -> str:
+        """Return the name of the next excerpt: one that an earlier page had, or no file has."""
+        taken = {Path(sound.file).name for sound in self.written.values()}
+        names = (f"{number:03d}.flac" for number in itertools.count(1))
+        return next(
+            name
+            for name in names
+            if name not in taken and (name in self.earlier or not (self.folder / name).exists())
+        )
+
+    def record(self) -> None:
+        """Record which files of the folder are excerpts, so that these alone are replaced or deleted."""
+        now = {Path(sound.file).name for sound in self.written.values()}
+        write_json(self.folder / EXCERPTS, sorted(now | self.earlier))
 
     def note(self) -> Text:
         """What the clips are, or why there are none."""
@@ -280,11 +324,13 @@ class Excerpts:
         return Text(f"Clips are excerpts as the model hears them: {heard}.{missing}")
 
     def remove_others(self) -> None:
-        """Remove excerpts that an earlier page had in the same folder."""
+        """Delete excerpts that an earlier page recorded in the same folder."""
         now = {Path(sound.file).name for sound in self.written.values()}
-        for path in self.folder.glob("[0-9][0-9][0-9]*.flac"):
-            if path.name not in now:
-                path.unlink()
+        for name in self.earlier - now:
+            (self.folder / name).unlink(missing_ok=True)
+        if self.earlier or now:
+            self.earlier = set()
+            self.record()
 
 
 def class_blocks(run: Run, cells: Mapping, excerpts: Excerpts) -> Blocks:

@@ -62,30 +62,44 @@ def files_of(folder: str | Path) -> tuple[Path, Path]:
 
 
 def write_saved(folder: str | Path, tensors: Mapping[str, Tensor], config: Mapping) -> None:
-    """Write the two files, and remove those of schema 1; see the module."""
+    """Write the two files of a saved adapter; see the module."""
     folder = Path(folder)
     whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     write_atomically(folder / WEIGHTS, safetensors.torch.save(whole))
     write_json(folder / CONFIG, config)
-    remove_former(folder)
 
 
 def remove_former(folder: Path) -> bool:
-    """Remove the files of schema 1 beside later ones; whether there were any."""
-    found = [folder / name for name in (FORMER_CONFIG, FORMER_WEIGHTS) if (folder / name).is_file()]
-    for path in found:
-        path.unlink()
-    return bool(found)
+    """Delete an adapter of schema 1 next to one of a later schema; return whether there was one.
+
+    Files of these names that are no adapter of schema 1 are not this program's, and stay.
+    """
+    config, weights = folder / FORMER_CONFIG, folder / FORMER_WEIGHTS
+    try:
+        read_description(config)
+    except (OSError, ValueError):
+        return False
+    weights.unlink(missing_ok=True)
+    config.unlink()  # last: what was interrupted can be repeated
+    return True
+
+
+def remove_adapter(folder: str | Path) -> None:
+    """Delete a run's adapter; other files in its folder stay."""
+    for name in (CONFIG, WEIGHTS):
+        (Path(folder) / name).unlink(missing_ok=True)
+    remove_former(Path(folder))
 
 
 def save_adapter(folder: str | Path, state: Mapping[str, Tensor], description: Mapping) -> None:
-    """Write a run's adapter.
+    """Write a run's adapter, in place of an earlier one.
 
     Args:
         state: what ``trainable_state`` returned.
         description: labels, front end, backbone, tuning, metrics: JSON values.
     """
     write_saved(folder, state, run_config(description))
+    remove_former(Path(folder))
 
 
 def add_to_description(folder: str | Path, **values) -> None:
@@ -174,6 +188,7 @@ def migrate(folder: str | Path) -> bool:
     if kind == RUN:
         saved = read_saved(folder)
         write_saved(folder, saved.tensors, saved.description)
+        remove_former(folder)
     else:
         begin = peft_fields(TUNED, None)
         write_json(path, begin | {name: value for name, value in config.items() if name not in begin})

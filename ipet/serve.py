@@ -19,7 +19,7 @@ from ipet.hearing import Adapter, load_adapters
 from ipet.page import TEMPLATES, Page, render
 from ipet.report import DAMAGE, read_runs, told
 from ipet.run_page import run_page
-from ipet.serve_gate import LOOPBACK, Gate
+from ipet.serve_gate import LOOPBACK, Gate, UploadFolder
 
 CLOSING_SECONDS = 2  # that open connections are waited for
 # A report stands alone: it may ask for nothing.
@@ -127,29 +127,29 @@ def no_stubs() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def uploads() -> Iterator[Path]:
-    """A folder for whatever is sent, of this process alone; it is removed with all that is in it.
+def uploads() -> Iterator[UploadFolder]:
+    """Yield a new folder for everything that is sent to this process, and delete it at the end.
 
-    Gradio is told of it, and to ask no other host for anything.
+    Gradio is pointed to it and told to ask no other host for anything.
     """
-    with tempfile.TemporaryDirectory(prefix="ipet_serve_", ignore_cleanup_errors=True) as name:
-        folder, former = Path(name).resolve(), tempfile.tempdir
-        os.environ |= {
-            "GRADIO_TEMP_DIR": str(folder),
-            "GRADIO_EXAMPLES_CACHE": str(folder / "examples"),
-            "GRADIO_ANALYTICS_ENABLED": "False",
-            "GRADIO_SHARE": "False",
-        }
-        tempfile.tempdir = str(folder)  # what is cut off while it is sent lies there, too
-        try:
-            yield folder
-        finally:
-            tempfile.tempdir = former
+    folder, former = UploadFolder(), tempfile.tempdir
+    os.environ |= {
+        "GRADIO_TEMP_DIR": str(folder.path),
+        "GRADIO_EXAMPLES_CACHE": str(folder.path / "examples"),
+        "GRADIO_ANALYTICS_ENABLED": "False",
+        "GRADIO_SHARE": "False",
+    }
+    tempfile.tempdir = str(folder.path)  # an upload that is cut off lies there, too
+    try:
+        yield folder
+    finally:
+        tempfile.tempdir = former
+        folder.remove()
 
 
 def application(
     adapters: Sequence[Adapter],
-    folder: Path,
+    folder: UploadFolder,
     host: str,
     names: Sequence[str],
     most_mb: float,
@@ -179,9 +179,9 @@ def application(
             pages[number] = report_of(list(runs.values())[number])
         return HTMLResponse(pages[number], headers=REPORT_HEADERS)
 
-    page = serve_page.Page(adapters, folder, 60 * most_minutes, queue, links)
+    page = serve_page.Page(adapters, folder.path, 60 * most_minutes, queue, links)
     for adapter in {a.of_voices: a for a in reversed(adapters)}.values():  # the first of each kind
-        warm_up(page, adapter, folder)
+        warm_up(page, adapter, folder.path)
     most_bytes = round(most_mb * 1e6)
     # Fonts of the reader's machine: Gradio's default would be asked from another host.
     theme = gradio.themes.Soft(primary_hue="blue", font=["system-ui", "sans-serif"], font_mono=["monospace"])

@@ -6,9 +6,13 @@ the place of an uploaded file. This stands before it, as an ASGI application aro
 
 import json
 import os
+import shutil
+import tempfile
 import time
 from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
@@ -22,6 +26,9 @@ MOST_SENT = 1 << 20  # bytes of a request that is no upload
 KEPT_SECONDS = 600  # that an upload is kept after it was last written
 SLACK = 1 << 16  # bytes of an upload beside its file
 FULL = 16  # largest uploads that lie in the folder at once
+PORTS = {"http": 80, "https": 443}  # their default ports
+# Types of a body that a page of any origin may send without asking this server first.
+FORMS = ("multipart/form-data", "application/x-www-form-urlencoded", "text/plain", "")
 # What the browser may load for the page, and from where: this server alone.
 POLICY = "; ".join(
     (
@@ -50,19 +57,81 @@ class Refused(Exception):
     """A request that is not answered: an HTTP status, and why."""
 
 
-class Gate:
-    """An ASGI application before another one.
+class UploadFolder:
+    """A new, private folder for the uploads of this process, which deletes only files that it recorded.
 
-    Args:
-        app: the other one.
-        folder: of the uploads; no other file is told of, or read.
-        names: host names of the page; empty: any.
-        most_bytes: of an uploaded file.
+    Attributes:
+        path: The folder, created by this object; never one that existed before.
+        recorded: Device and inode of every file that an upload left in the folder.
     """
 
-    def __init__(self, app, folder: Path, names: Collection[str], most_bytes: int):
-        self.app, self.folder = app, Path(os.path.realpath(folder))
-        self.names, self.most_bytes = {name.lower() for name in names}, most_bytes
+    def __init__(self):
+        self.path = Path(os.path.realpath(tempfile.mkdtemp(prefix="ipet_serve_")))
+        self.recorded: dict[str, tuple[int, int]] = {}
+
+    def files(self) -> dict[str, os.stat_result]:
+        """Return the files that lie in the folder, by path. Symbolic links are not followed."""
+        found = {}
+        for folder, _, names in os.walk(self.path):
+            for name in names:
+                try:
+                    found[path] = os.lstat(path := os.path.join(folder, name))
+                except OSError:  # removed meanwhile
+                    continue
+        return found
+
+    def num_bytes(self) -> int:
+        """Return the size of all files in the folder."""
+        return sum(status.st_size for status in self.files().values())
+
+    @contextmanager
+    def recording(self) -> Iterator[None]:
+        """Record the files that appear in the folder inside the block as uploads."""
+        before = self.files()
+        try:
+            yield
+        finally:
+            new = {path: status for path, status in self.files().items() if path not in before}
+            self.recorded |= {path: (status.st_dev, status.st_ino) for path, status in new.items()}
+
+    def remove_expired(self, seconds: float) -> None:
+        """Delete recorded uploads that were last written more than ``seconds`` ago.
+
+        Gradio deletes the uploads that it received whole. It does not know of those that were cut off.
+        """
+        files, oldest = self.files(), time.time() - seconds
+        for path, identity in list(self.recorded.items()):
+            status = files.get(path)
+            if status is None or (status.st_dev, status.st_ino) != identity:
+                del self.recorded[path]  # deleted by Gradio, or another file by now
+            elif status.st_ctime < oldest:
+                Path(path).unlink(missing_ok=True)
+                del self.recorded[path]
+
+    def remove(self) -> None:
+        """Delete the folder. It is this process's own, and so is everything that was written into it."""
+        shutil.rmtree(self.path, ignore_errors=True)
+
+
+class Gate:
+    """An ASGI application in front of another one that checks every request.
+
+    Args:
+        app: Application that answers the requests that pass.
+        uploads: Folder of the uploads. No other file is sent or read.
+        names: Host names that the page is reached by, ``NAME`` or ``NAME:PORT``; empty accepts any.
+        most_bytes: Maximum size of an uploaded file in bytes.
+
+    Raises:
+        ValueError: The folder is not an ``UploadFolder``, so this process may not have created it.
+    """
+
+    def __init__(self, app, uploads: UploadFolder, names: Collection[str], most_bytes: int):
+        if not isinstance(uploads, UploadFolder):
+            raise ValueError(f"{uploads}: not created for uploads by this process; expected an UploadFolder")
+        self.app, self.uploads, self.folder = app, uploads, uploads.path
+        self.addresses = [address_of("//" + name) for name in sorted(names)]
+        self.names, self.most_bytes = {address.host for address in self.addresses}, most_bytes
         self.coming = 0  # bytes of the uploads that are being sent
 
     async def __call__(self, scope, receive, send) -> None:
@@ -83,9 +152,11 @@ class Gate:
                 message["headers"] = [*message["headers"], *(m for m in more if m[0] not in given)]
             await send(message)
 
-        unread = True
+        unread, is_upload = True, scope["path"] == UPLOAD
+        if is_upload:
+            self.uploads.remove_expired(KEPT_SECONDS)
         try:
-            self.check(scope["method"], scope["path"], headers)
+            self.check(scope["method"], scope["path"], headers, scope.get("scheme", "http"))
             if scope["path"] == "/gradio_api/queue/join":
                 unread = False
                 receive = await self.checked_body(receive)
@@ -96,22 +167,29 @@ class Gate:
             head = [(b"content-type", b"text/plain; charset=utf-8"), (b"connection", b"close")]
             await send_with_headers({"type": "http.response.start", "status": status, "headers": head})
             return await send({"type": "http.response.body", "body": text.encode()})
-        coming = int(headers["content-length"]) if scope["path"] == UPLOAD else 0
+        if not is_upload:
+            return await self.app(scope, receive, send_with_headers)
+        coming = int(headers["content-length"])
         self.coming += coming
         try:
-            return await self.app(scope, receive, send_with_headers)
+            with self.uploads.recording():
+                return await self.app(scope, receive, send_with_headers)
         finally:
             self.coming -= coming
 
-    def check(self, method: str, path: str, headers: dict[str, str]) -> None:
-        """Raise Refused where a request is not one of the page's."""
-        # A stranger's host name that points here makes a browser take this page for the stranger's.
-        name = host_of("//" + headers.get("host", ""))
-        if self.names and name not in self.names:
+    def check(self, method: str, path: str, headers: dict[str, str], scheme: str = "http") -> None:
+        """Raise Refused for a request that is not one of the page's.
+
+        Args:
+            method, path: Method and path of the request.
+            headers: Headers, by their names in lower case.
+            scheme: Scheme that the request came by, ``http`` or ``https``.
+        """
+        # Another site's host name that points here makes a browser take this page for that site's.
+        host = address_of("//" + headers.get("host", ""))
+        if not host.host or (self.names and host.host not in self.names):
             raise Refused(421, "this server is not known under that name; start it with -names NAME")
-        origin = headers.get("origin")
-        if origin is not None and host_of(origin) not in self.names | {name}:
-            raise Refused(403, "not asked by this server's own page")
+        self.check_origin(method, host, headers, scheme)
         if path.startswith(FILE) and method in ("GET", "HEAD"):
             if not self.holds(path.removeprefix(FILE)):
                 raise Refused(404, "no such file")
@@ -121,6 +199,48 @@ class Gate:
             raise Refused(404, "nothing is here")
         if method == "POST":
             self.check_size(path, headers)
+
+    def check_origin(self, method: str, host: "Address", headers: dict[str, str], scheme: str) -> None:
+        """Raise Refused for a request that a page of another origin sends: another scheme, host or port.
+
+        Browsers name the origin of every POST. Where it is missing, ``sec-fetch-site`` decides; a form, which
+        a page of any origin may send, needs one of the two headers.
+        """
+        refused = Refused(
+            403, "not sent by this server's own page: no origin, or another scheme, host or port"
+        )
+        if "origin" in headers:
+            if not self.is_own(headers["origin"], host, headers.get("x-forwarded-proto", ""), scheme):
+                raise refused
+        elif method == "POST":
+            kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+            site = headers.get("sec-fetch-site", "cross-site" if kind in FORMS else "none")
+            if site.strip().lower() not in ("same-origin", "none"):
+                raise refused
+
+    def is_own(self, origin: str, host: "Address", forwarded: str, scheme: str) -> bool:
+        """Return whether an ``Origin`` header names this server's page.
+
+        Args:
+            origin: Value of the header.
+            host: Address in the ``Host`` header.
+            forwarded: ``X-Forwarded-Proto`` of a reverse proxy, or nothing.
+            scheme: Scheme that the request came by.
+        """
+        address = address_of(origin)
+        schemes = {forwarded.partition(",")[0].strip().lower() or scheme}
+        if not forwarded and host.host not in LOOPBACK:
+            schemes = set(PORTS)  # a reverse proxy's, which need not say how it was asked
+        if not address.host or address.scheme not in PORTS:
+            return False
+        if address.host == host.host and address.scheme in schemes:
+            return address.port == (host.port or PORTS[address.scheme])
+        # A reverse proxy may ask under the loopback's name: then the page has the name that -names gives.
+        return host.host in LOOPBACK and any(
+            address.host == own.host and address.port == (own.port or PORTS[address.scheme])
+            for own in self.addresses
+            if own.host not in LOOPBACK
+        )
 
     def check_size(self, path: str, headers: dict[str, str]) -> None:
         """Raise Refused where a request is too large, or does not say how large it is."""
@@ -132,26 +252,9 @@ class Gate:
         most = self.most_bytes + SLACK if path == UPLOAD else MOST_SENT
         if int(length) > most:
             raise Refused(413, f"{int(length):,} bytes; at most {most:,} are accepted")
-        if path == UPLOAD and self.held() + self.coming + int(length) > FULL * self.most_bytes:
+        lying = self.uploads.num_bytes() if path == UPLOAD else 0
+        if path == UPLOAD and lying + self.coming + int(length) > FULL * self.most_bytes:
             raise Refused(503, "too many recordings lie here; try again in some minutes")
-
-    def held(self) -> int:
-        """Bytes of the uploads that lie in the folder; those of before ``KEPT_SECONDS`` are removed first.
-
-        Gradio forgets one that was cut off.
-        """
-        sizes, oldest = 0, time.time() - KEPT_SECONDS
-        for folder, _, names in os.walk(self.folder):
-            for name in names:
-                try:
-                    found = os.lstat(path := os.path.join(folder, name))
-                    if found.st_ctime < oldest:
-                        os.unlink(path)
-                    else:
-                        sizes += found.st_size
-                except OSError:  # removed meanwhile
-                    continue
-        return sizes
 
     def holds(self, path: str) -> bool:
         """Whether a path names a file among the uploads."""
@@ -199,12 +302,30 @@ async def drain(receive, most: int) -> None:
         most -= len(message.get("body", b""))
 
 
-def host_of(url: str) -> str:
-    """The host of an address, in small letters; nothing where it has none."""
+class Address(NamedTuple):
+    """The parts of an origin or of a ``Host`` header; all empty where it is malformed.
+
+    ``port`` is the default of the scheme where none is given, and None where there is no scheme either.
+    """
+
+    scheme: str = ""
+    host: str = ""
+    port: int | None = None
+
+
+def address_of(url: str) -> Address:
+    """Parse ``SCHEME://HOST:PORT`` or ``//HOST:PORT``, in lower case, IPv6 addresses in brackets or bare."""
+    scheme, _, rest = url.partition("//")
+    if rest.count(":") > 1 and not rest.startswith("["):
+        url = f"{scheme}//[{rest}]"
     try:
-        return (urlsplit(url).hostname or "").lower()
+        parts = urlsplit(url)
+        host, port = (parts.hostname or "").lower(), parts.port
     except ValueError:
-        return ""
+        return Address()
+    if parts.username is not None or parts.path or parts.query or parts.fragment:
+        return Address()  # no browser sends it
+    return Address(parts.scheme, host, PORTS.get(parts.scheme) if port is None else port)
 
 
 def paths_in(value) -> Iterator:

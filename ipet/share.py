@@ -25,7 +25,7 @@ def card(description: dict, result: dict | None, hub_id: str) -> str:
         hub_id: ``owner/name``.
     """
     backbone, tuning = description["backbone"], description["tuning"]
-    several = any(name.endswith("_mAP") for name in description["metrics"])
+    several = not any(name.endswith("_accuracy") for name in description["metrics"])
     names = [label["name"] for label in description["labels"]]
     shown = ", ".join(names[:40]) + (f" and {len(names) - 40} others" if len(names) > 40 else "")
     num_frames = description["front_end"].get("num_frames")  # of 10 ms

@@ -8,9 +8,10 @@ import numpy as np
 
 from ipet.audio import ClipError
 from ipet.excerpts import write_excerpt
-from ipet.metrics import average_precision, confusion, det_curve
+from ipet.metrics import average_precision, confusion
 from ipet.mistakes import confused_pairs, hardest_trials, surest_mistakes
 from ipet.plots import plot_confusion, plot_det, plot_per_class
+from ipet.verification_metrics import det_curve
 
 MOST_CLASSES = 100  # of which a confusion can be looked at as a figure
 MOST_PAIRS = 15  # of classes in a table

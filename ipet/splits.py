@@ -10,7 +10,11 @@ import numpy as np
 from ipet.corruption import Corruption
 from ipet.datasets import Cut, Datasets, EvaluationClips, TrainClips, Trials
 from ipet.features import HOP_SAMPLES, covered_samples
-from ipet.lists import read_clips, read_labels, read_trials, utterance_key
+from ipet.folds import next_fold
+from ipet.list_files import list_file
+from ipet.lists import read_clips, read_labels
+from ipet.speaker_split import hold_out_speakers
+from ipet.trials import read_clip_trials
 
 
 class Cuts(NamedTuple):
@@ -29,13 +33,14 @@ def log_mel_cuts(
 
 
 def waveform_cuts(num_frames: int, num_segments: int = 1, variable_length: bool = False) -> Cuts:
-    """Cuts for samples: at random in training, around the centre in evaluation, or segments.
+    """Return the cuts of waveforms: a random crop in training, the centre or segments in evaluation.
 
-    A short clip is repeated, or of variable length stays short.
+    A short clip is repeated; with ``variable_length`` it stays short, and the clip that mixup adds to it is
+    brought to its length.
     """
     num_samples, repeat = num_frames * HOP_SAMPLES, not variable_length
     evaluation = Cut(num_samples, "centre", repeat=repeat, whole=num_segments > 1)
-    return Cuts(Cut(num_samples, "random", repeat=repeat), evaluation)
+    return Cuts(Cut(num_samples, "random", repeat=repeat, repeat_mixed=True), evaluation)
 
 
 class Cell(NamedTuple):
@@ -57,6 +62,7 @@ def fold_datasets(
     num_folds: int,
     mixup: float = 0.0,
     check_files: bool = True,
+    files: Mapping[str, Path] | None = None,
 ) -> Datasets:
     """``train_<k>.json`` and ``eval_<k>.json`` of a fold.
 
@@ -68,29 +74,31 @@ def fold_datasets(
         root: where the lists' paths start.
         num_folds: that are asked for, the first ones.
         check_files: see ``read_clips``.
+        files: list files in place of the folder's, see ``list_file``.
 
     Raises: see ``read_labels`` and ``read_clips``; ValueError where nothing is left to train or
         choose on.
     """
-    labels = read_labels(folder / "labels.csv")
-    if not (folder / f"train_{cell.fold}.json").is_file():
-        found = len(list(folder.glob("train_[0-9]*.json")))
+    path_of = partial(list_file, folder, files=files, num_folds=num_folds)
+    labels = read_labels(path_of("labels.csv"))
+    if not path_of(f"train_{cell.fold}.json").is_file():
+        found = sum(path_of(f"train_{k}.json").is_file() for k in range(1, num_folds + 1))
         raise FileNotFoundError(
-            f"{folder}: no train_{cell.fold}.json, {found} folds are there; expected the {num_folds} of -fold"
+            f"{folder}: no {path_of(f'train_{cell.fold}.json').name}, {found} folds are there; expected the "
+            f"{num_folds} of -fold"
         )
     read = partial(read_clips, root=root, labels=labels, check_files=check_files)
-    train = read(folder / f"train_{cell.fold}.json")
-    held_out = {"eval": read(folder / f"eval_{cell.fold}.json")}
+    train = read(path_of(f"train_{cell.fold}.json"))
+    held_out = {"eval": read(path_of(f"eval_{cell.fold}.json"))}
     if cell.nested:
-        there = len(list(folder.glob("eval_[0-9]*.json")))  # of which fewer may be asked for
-        next_fold = cell.fold % max(there, num_folds) + 1
-        chosen = {clip.path for clip in read(folder / f"eval_{next_fold}.json")}
-        valid = [clip for clip in train if clip.path in chosen]
-        train = [clip for clip in train if clip.path not in chosen]
+        held_out_fold = next_fold(folder, cell.fold, num_folds, files)
+        chosen = {clip.source for clip in read(path_of(f"eval_{held_out_fold}.json"))}
+        valid = [clip for clip in train if clip.source in chosen]
+        train = [clip for clip in train if clip.source not in chosen]
         if not train or not valid:
             raise ValueError(
-                f"{folder}: with fold {next_fold} held out of train_{cell.fold}.json {len(train)} clips are "
-                f"left to train on and {len(valid)} to choose the epoch on; -protocol nested needs both, "
+                f"{folder}: with fold {held_out_fold} held out of train_{cell.fold}.json {len(train)} clips "
+                f"are left to train on and {len(valid)} to choose the epoch on; -protocol nested needs both, "
                 "hence at least 3 folds"
             )
         held_out = {"valid": valid, "test": held_out["eval"]}
@@ -101,12 +109,18 @@ def fold_datasets(
 
 
 def split_datasets(
-    cell: Cell, cuts: Cuts, folder: Path, root: Path, mixup: float = 0.0, check_files: bool = True
+    cell: Cell,
+    cuts: Cuts,
+    folder: Path,
+    root: Path,
+    mixup: float = 0.0,
+    check_files: bool = True,
+    files: Mapping[str, Path] | None = None,
 ) -> Datasets:
     """``train.json``, ``valid.json`` and ``test.json``; see ``fold_datasets``."""
-    labels = read_labels(folder / "labels.csv")
+    labels = read_labels(list_file(folder, "labels.csv", files))
     train, *others = (
-        read_clips(folder / f"{name}.json", root, labels, check_files=check_files)
+        read_clips(list_file(folder, f"{name}.json", files), root, labels, check_files=check_files)
         for name in ("train", "valid", "test")
     )
     return Datasets(
@@ -130,6 +144,8 @@ def verification_datasets(
     check_files: bool = True,
     noises: Mapping | None = None,
     top: int = 0,
+    files: Mapping[str, Path] | None = None,
+    valid_speakers: int = 0,
 ) -> Datasets:
     """``train.json`` by speakers, and the utterances of ``train.json`` and ``test.json`` that trials name.
 
@@ -138,24 +154,28 @@ def verification_datasets(
         noises: keywords of ``Corruption.from_lists``; None adds none.
         top: over how many training speakers scores are normalised, which makes a cohort of one
             utterance of each of them; 0: none.
+        files: see ``fold_datasets``.
+        valid_speakers: Number of training speakers that are held out for validation; 0 by the published
+            protocol. See ``hold_out_speakers``.
 
-    Raises: see ``fold_datasets`` and ``read_trials``; ValueError where ``top`` is 1 or above the
+    Raises: see ``fold_datasets`` and ``read_clip_trials``; ValueError where ``top`` is 1 or above the
         number of speakers.
     """
-    labels = read_labels(folder / "labels.csv")
-    train = read_clips(folder / "train.json", root, labels, check_files=check_files)
-    known = [*train, *read_clips(folder / "test.json", root, None, check_files=check_files)]
-    position = {utterance_key(clip.path): i for i, clip in enumerate(known)}
-    pairs, targets = read_trials(path_trial, position)
+    path_of = partial(list_file, folder, files=files)
+    labels = read_labels(path_of("labels.csv"))
+    train = read_clips(path_of("train.json"), root, labels, check_files=check_files)
+    known = [*train, *read_clips(path_of("test.json"), root, None, check_files=check_files)]
+    pairs, targets = read_clip_trials(path_trial, known, root)
     used, pairs = np.unique(pairs, return_inverse=True)
     utterances = EvaluationClips([known[i] for i in used], labels, cuts.evaluation)
     corrupt = Corruption.from_lists(**noises) if noises is not None else None
     one_each = list({clip.classes: clip for clip in reversed(train)}.values())
     if top and not 2 <= top <= len(one_each):
         raise ValueError(f"-as_norm {top}: scores are normalised over 2 to {len(one_each)} training speakers")
-    return Datasets(
+    datasets = Datasets(
         TrainClips(train, labels, cuts.train, mixup, cell.seed, corrupt),
         {"eval": utterances},
         Trials(pairs.reshape(-1, 2), targets),
         EvaluationClips(one_each, labels, cuts.evaluation) if top else None,
     )
+    return hold_out_speakers(datasets, valid_speakers) if valid_speakers else datasets

@@ -3,14 +3,23 @@
 import difflib
 import hashlib
 import itertools
+from argparse import Namespace
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ipet.checkpoint import read_json
-from ipet.experiment import load_module, settings_of
+from ipet.experiment import load_module, run_folder, settings_of
+from ipet.list_digests import VERSION, hashed_names
+from ipet.lists import read_labels
+from ipet.speaker_split import default_number
+from ipet.splits import Cell
+from ipet.starting_lists import starting_lists
 
 FIXED = {"name", "tags", "project", "path_run", "resume", "protocol", "rand_seed", "fold"}  # not to be chosen
+FIXED |= {"valid_speakers", "init_adapter"}  # they decide what a trial is evaluated on, or begins from
+SEED = 1234  # of the lists that are read for their labels; any would do
+UNKNOWN = "metric"  # until a run says its name
 
 
 @dataclass
@@ -23,8 +32,8 @@ class Sweep:
         ranges: low, high and whether in log scale, by the name of the flag.
         further: other flags of main.py.
         settings: main.py's, as it would resolve them with ``further``.
-        metric: by which epochs are compared.
-        higher_is_better: of two values of it.
+        metric: The metric by which epochs are compared, as far as it is known before the first run.
+        higher_is_better: Whether higher values of the metric are better.
         folder: of the study; trials are runs in it.
         distributions: Optuna's, of ``grid`` and ``ranges``.
     """
@@ -49,8 +58,14 @@ class Sweep:
         return max(values) if self.higher_is_better else min(values)
 
     def run_folder(self, trial) -> Path:
-        """Where a trial's run is written; one that is run again goes on in the same."""
-        return self.folder / f"trial_{trial.system_attrs.get('failed_trial', trial.number)}"
+        """Return the folder of a trial's run; one that is run again continues in the same folder."""
+        run = {
+            "path_run": self.folder.parents[1],
+            "project": self.folder.parent.name,
+            "tags": self.folder.name,
+        }
+        number = trial.system_attrs.get("failed_trial", trial.number)
+        return run_folder({**run, "name": f"trial_{number}"}, self.experiment.name)
 
 
 def describe(experiment: Path, grid: dict, ranges: dict, further: list[str], folder: Path) -> Sweep:
@@ -70,33 +85,50 @@ def describe(experiment: Path, grid: dict, ranges: dict, further: list[str], fol
             close = difflib.get_close_matches(name, settings, n=1)
             hint = f"; did you mean {close[0]!r}?" if close else ""
             raise ValueError(f"{name!r} is no flag of {experiment.name}{hint}")
+    root, runs = settings["path_data"], settings["path_run"]
+    settings["path_list"] = starting_lists(settings["path_list"], root, runs / ".lists").folder
     if settings["fold"]:
         further = [*further, "-protocol", "nested"]  # each fold's epoch on a held-out training fold
-        settings = settings_of(experiment, further)
+        settings = {**settings_of(experiment, further), "path_list": settings["path_list"]}
+    elif "valid_speakers" in settings:
+        if not settings["valid_speakers"]:
+            number = default_number(len(read_labels(settings["path_list"] / "labels.csv")))
+            further = [*further, "-valid_speakers", str(number)]  # trials among held-out training speakers
+            settings = {**settings_of(experiment, further), "path_list": settings["path_list"]}
     elif not (settings["path_list"] / "valid.json").is_file():
         raise ValueError(
             f"{experiment.name} has no folds, and {settings['path_list']} no valid.json: a sweep chooses on "
             "validation data alone, never on evaluation or test clips"
         )
-    trainer = load_module(experiment / "trainer.py").Trainer
-    task = Sweep(
-        experiment,
-        grid,
-        ranges,
-        further,
-        settings,
-        trainer.metric,
-        getattr(trainer, "higher_is_better", True),
-        folder,
-    )
+    metric, higher_is_better = expected_metric(experiment, settings)
+    task = Sweep(experiment, grid, ranges, further, settings, metric, higher_is_better, folder)
     task.distributions = distributions(task)
     return task
 
 
-def lists_sha256(folder: Path) -> str:
-    """A digest of what the lists in a folder hold: recordings by their names, with their labels.
+def expected_metric(experiment: Path, settings: dict) -> tuple[str, bool]:
+    """Return the metric that a run of these settings reports, and whether higher values are better.
 
-    Where the recordings lie may differ from machine to machine.
+    A trainer whose metric depends on the lists has a class method ``task_metric(datasets)``; other trainers
+    declare class attributes. The result of a run has the last word, see ``sweep_trial.value_of_run``.
+    """
+    trainer = load_module(experiment / "trainer.py").Trainer
+    if not hasattr(trainer, "task_metric"):
+        return getattr(trainer, "metric", UNKNOWN), getattr(trainer, "higher_is_better", True)
+    fold, seed = settings["fold"], next(iter(settings["rand_seed"]), SEED)
+    build_datasets = load_module(experiment / "dataset.py").build_datasets
+    unchecked = Namespace(**{**settings, "on_bad_audio": "skip"})  # labels are enough, recordings can wait
+    return trainer.task_metric(build_datasets(unchecked, Cell(seed, 1 if fold else None, bool(fold))))
+
+
+def lists_sha256(folder: Path, trials: Iterable[Path] = ()) -> str:
+    """Return a digest of what the lists in a folder hold: recordings by their listed paths, and labels.
+
+    The folder that absolute paths have in common may differ from machine to machine.
+
+    Args:
+        folder: Folder of the lists.
+        trials: Lists of trials.
 
     Raises:
         ValueError: a list that is no JSON.
@@ -104,13 +136,19 @@ def lists_sha256(folder: Path) -> str:
     digest = hashlib.sha256()
     if (folder / "labels.csv").is_file():
         digest.update((folder / "labels.csv").read_bytes())
+    lists = {}
     for path in sorted(folder.glob("*.json")):
         content = read_json(path)
         clips = content.get("data") if isinstance(content, dict) else None
         if isinstance(clips, list):  # otherwise another file, such as of statistics
-            names = [(Path(str(c.get("wav"))).name, c.get("labels")) for c in clips if isinstance(c, dict)]
-            digest.update(repr((path.name, names)).encode())
-    return digest.hexdigest()
+            lists[path.name] = [c for c in clips if isinstance(c, dict)]
+    names = hashed_names(str(clip.get("wav")) for clips in lists.values() for clip in clips)
+    for file, clips in lists.items():
+        rows = [sorted({**clip, "wav": names[str(clip.get("wav"))]}.items()) for clip in clips]
+        digest.update(repr((file, rows)).encode())
+    for path in sorted(trials):
+        digest.update(repr(path.name).encode() + (path.read_bytes() if path.is_file() else b""))
+    return VERSION + digest.hexdigest()
 
 
 def distributions(task: Sweep) -> dict:

@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 from scipy.special import stdtrit as student_quantile
 
+from ipet.original_metrics import EVALUATED, NAME_OF, best_epoch_on_test, curve_of, original_values, shown
+from ipet.original_metrics import best_of_curve as best_of
 from ipet.results import read_result
 
 Results = Mapping[str, Mapping]  # by cell: "seed_1234", "seed_1234/fold_1", "seed_1234/fold_1_nested"
@@ -19,6 +21,7 @@ TITLES = {
     "valid_at_best_epoch": "valid, chosen epoch [4]",
     "test_at_best_epoch": "test, chosen epoch [4]",
     "test_at_last_epoch": "test, last epoch",
+    "test_best_epoch": "test, best epoch [5]",
 }
 NOTES = {
     "best_epoch": "[1] each cell's best epoch on the clips it is evaluated on ({best}): the authors'"
@@ -27,6 +30,8 @@ NOTES = {
     " that are evaluated: AST's protocol",
     "nested": "[3] the epoch that is best on a held-out fold of the training list ({nested})",
     "valid_at_best_epoch": "[4] epoch {best}, the best on the validation list; the test list chose nothing",
+    "test_best_epoch": "[5] each cell's best epoch on the test list ({test}): the authors' protocol,"
+    " optimistic",
 }
 
 
@@ -108,7 +113,8 @@ def protocols(results: Results) -> dict[str, dict[str, float]]:
     each cell's best epoch on its own evaluation clips (the IPET authors'); with folds
     ``common_epoch``, the single epoch that is best on the mean of a seed's folds (AST's); and, of
     cells of their own, ``nested``, the epoch chosen on a held-out fold of the training list.
-    With validation data: the chosen epoch on the validation and the test list, and the last epoch.
+    With validation data: the chosen epoch on the validation and the test list, and the last epoch; and, where
+    the test list was evaluated after each epoch, ``test_best_epoch``, the best of these (the IPET authors').
     """
     watched = {cell: r for cell, r in results.items() if r["watched"] == "eval"}
     nested = {cell: r for cell, r in results.items() if cell.endswith(NESTED)}
@@ -121,6 +127,11 @@ def protocols(results: Results) -> dict[str, dict[str, float]]:
         "valid_at_best_epoch": {cell: at_epoch(r, r["best_epoch"]) for cell, r in split.items()},
         "test_at_best_epoch": {cell: at_test(r, "best_epoch") for cell, r in split.items()},
         "test_at_last_epoch": {cell: at_test(r, "last_epoch") for cell, r in split.items()},
+        "test_best_epoch": {
+            cell: best_of(curve_of(r, NAME_OF[r["metric"]]))
+            for cell, r in split.items()
+            if best_epoch_on_test(r) is not None
+        },
     }
     return {name: by_cell for name, by_cell in values.items() if by_cell}
 
@@ -189,6 +200,7 @@ def summarise(results: Results, protocol: str = "last") -> dict:
         "cells": sorted({cell.removesuffix(NESTED) for cell in results}, key=cell_order),
         "best_epochs": {cell: r["best_epoch"] for cell, r in cells.items()},
         "nested_epochs": {c: r["best_epoch"] for c, r in results.items() if c.endswith(NESTED)},
+        "test_epochs": {c: e for c, r in cells.items() if (e := best_epoch_on_test(r)) is not None},
         "common_epochs": common_epochs({c: r for c, r in cells.items() if r["watched"] == "eval"}),
         "protocols": {
             name: {
@@ -204,6 +216,8 @@ def summarise(results: Results, protocol: str = "last") -> dict:
     if reported["interval"] is None and len(reported["values"]) == 1:
         reported["interval"] = first.get("interval", {}).get(protocol)  # over the clips or trials
     summary["details"] = details(results, summary)
+    summary["detail_intervals"] = detail_intervals(results, summary)
+    summary["original"] = original_summary(cells)
     constant = [r["without_hearing"] for r in runs if r.get("without_hearing") is not None]
     return summary | {
         "without_hearing": float(np.mean(constant)) if constant else None,
@@ -236,6 +250,42 @@ def details(results: Results, summary: Mapping) -> dict[str, float]:
     return {name: float(np.mean([row[name] for row in measured])) for name in names}
 
 
+def detail_intervals(results: Results, summary: Mapping) -> dict[str, list[float]]:
+    """Return the intervals of the other metrics of a single cell, where it was reported with them."""
+    protocol = summary["protocol"]
+    if len(results) != 1:
+        return {}
+    found = next(iter(results.values())).get("detail_intervals", {}).get(protocol) or {}
+    return {name: interval for name, interval in found.items() if name in summary["details"] and interval}
+
+
+def original_summary(cells: Results) -> dict:
+    """Return the original's metrics: the list they are of, and the mean over the cells at two epochs.
+
+    Returns:
+        ``{"list": "test", "metrics": {"acc": {"last": 0.9, "best_epoch": 0.95}, ...}}``; empty without any.
+    """
+    metrics = {
+        name: {when: float(np.mean(by_fold(by_cell))) for when, by_cell in values.items()}
+        for name, values in original_values(cells).items()
+    }
+    return {"list": EVALUATED[next(iter(cells.values()))["watched"]], "metrics": metrics} if metrics else {}
+
+
+def original_rows(summary: Mapping) -> list[list[str]]:
+    """Return a row for each of the original's metrics: its name, last epoch and best epoch."""
+    metrics = summary["original"].get("metrics", {})
+    return [[n, shown(n, values["last"]), shown(n, values["best_epoch"])] for n, values in metrics.items()]
+
+
+def original_title(summary: Mapping) -> str:
+    """Return what the original's metrics are of."""
+    return (
+        f"the original code's metrics on the {summary['original']['list']} list, sigmoids averaged over "
+        "segments, and over epochs for cum_*; best epoch: each metric's own, optimistic"
+    )
+
+
 def in_percent(value: float | None) -> str:
     """``0.1234`` -> ``12.34``; a dash for what is not there."""
     return "-" if value is None else f"{100 * value:.2f}"
@@ -250,22 +300,22 @@ def table(summary: Mapping) -> str:
         rows.append(["mean", *(in_percent(p["mean"]) for p in by_protocol.values())])
         rows.append(["std", *(in_percent(p["std"]) for p in by_protocol.values())])
     if any(p["interval"] for p in by_protocol.values()):
-        shown = [p["interval"] for p in by_protocol.values()]
+        intervals = [p["interval"] for p in by_protocol.values()]
         rows.append(
-            ["95 %", *("-" if i is None else f"{in_percent(i[0])} - {in_percent(i[1])}" for i in shown)]
+            ["95 %", *("-" if i is None else f"{in_percent(i[0])} - {in_percent(i[1])}" for i in intervals)]
         )
-    widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
-
-    def line(row):
-        return "  ".join([row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:]))])
-
     notes = notes_of(summary)
     if summary["details"]:
-        shown = "  ".join(
-            f"{name} {in_percent(value)} %" if name.startswith(SHARES) else f"{name} {value:.4f}"
+        values = "  ".join(
+            " ".join([name, detail_shown(name, value), *interval_shown(name, summary)])
             for name, value in summary["details"].items()
         )
-        notes.append(f"{TITLES[summary['protocol']].partition(' [')[0]}: {shown}")
+        notes.append(f"{TITLES[summary['protocol']].partition(' [')[0]}: {values}")
+    if summary["original"]:
+        notes += [
+            original_title(summary),
+            *lines(["metric", "last epoch", "best epoch"], original_rows(summary)),
+        ]
     if summary["without_hearing"] is not None:
         notes.append(
             f"always answering the most frequent training class: {in_percent(summary['without_hearing'])}"
@@ -275,7 +325,27 @@ def table(summary: Mapping) -> str:
         f"trainable parameters {trainable:,} of {total:,} ({100 * trainable / total:.2f} %), "
         f"time {summary['seconds']:.0f} s, peak memory {summary['peak_memory_bytes'] / 2**20:,.0f} MiB"
     )
-    return "\n".join([line(head), line(["-" * width for width in widths]), *map(line, rows), *notes, costs])
+    return "\n".join([*lines(head, rows), *notes, costs])
+
+
+def lines(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return the lines of a table of plain text, numbers to the right."""
+    widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
+    return [
+        "  ".join([row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:]))])
+        for row in [head, ["-" * width for width in widths], *rows]
+    ]
+
+
+def detail_shown(name: str, value: float) -> str:
+    """Return a further metric in percent, or as it is."""
+    return f"{in_percent(value)} %" if name.startswith(SHARES) else f"{value:.4f}"
+
+
+def interval_shown(name: str, summary: Mapping) -> list[str]:
+    """Return a further metric's interval in parentheses; nothing without one."""
+    found = summary["detail_intervals"].get(name)
+    return [f"({detail_shown(name, found[0])} to {detail_shown(name, found[1])})"] if found else []
 
 
 def notes_of(summary: Mapping) -> list[str]:
@@ -284,6 +354,7 @@ def notes_of(summary: Mapping) -> list[str]:
         "best": listed(summary["best_epochs"].values()),
         "common": listed(dict.fromkeys(summary["common_epochs"].values())),
         "nested": listed(summary["nested_epochs"].values()),
+        "test": listed(summary["test_epochs"].values()),
     }
     return [NOTES[name].format(**epochs) for name in summary["protocols"] if name in NOTES]
 

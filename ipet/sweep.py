@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ipet.checkpoint import write_atomically, write_json
+from ipet.list_digests import EARLIER, is_current
 from ipet.logbook import VOLATILE
 from ipet.patch import patch_of
 from ipet.study import FIXED, Sweep, describe, lists_sha256
@@ -76,6 +77,7 @@ def sweep(
             load_if_exists=True,
         )
         check_same(study, task)
+        task.metric = study.user_attrs.get("metric", task.metric)
         if retry:
             for trial in current_trials(study):
                 if trial.state == optuna.trial.TrialState.FAIL:
@@ -164,6 +166,7 @@ def check_same(study, task: Sweep) -> None:
         ValueError: it is not.
     """
     kept = VOLATILE | FIXED | set(task.distributions)
+    trials = [task.settings.get("path_trial"), *(task.settings.get("more_trials") or ())]
     about = {
         "experiment": task.experiment.name,
         "grid": task.grid,
@@ -171,7 +174,7 @@ def check_same(study, task: Sweep) -> None:
         **{f"-{name}": str(value) for name, value in task.settings.items() if name not in kept},
         "-rand_seed": str(task.settings["rand_seed"]),
         "-fold": str(task.settings["fold"]),
-        "lists_sha256": lists_sha256(task.settings["path_list"]),
+        "lists_sha256": lists_sha256(task.settings["path_list"], [path for path in trials if path]),
     }
     before = study.user_attrs.get("about")
     if before is None:
@@ -179,7 +182,9 @@ def check_same(study, task: Sweep) -> None:
         return
     differ = [key for key in about if key in before and before[key] != about[key]]
     changed = [f"{key} was {before[key]!r} and is {about[key]!r}" for key in differ if key != "lists_sha256"]
-    if "lists_sha256" in differ:  # of which the digests tell nobody anything
+    if "lists_sha256" in differ and not is_current(before["lists_sha256"]):
+        changed.append(EARLIER)
+    elif "lists_sha256" in differ:  # of which the digests tell nobody anything
         changed.append(f"{task.settings['path_list']} holds other lists than those it began with")
     if changed:
         raise ValueError(
@@ -262,6 +267,7 @@ def run_trial(study, trial, task: Sweep) -> None:
     try:
         follow(trial, task, folder)
         value = value_of_run(folder, task)
+        study.set_user_attr("metric", task.metric)
         told = study.tell(trial, value, skip_if_finished=True)
         ended = f"{task.metric} {100 * value:.2f} % on validation data"
         if told.state != TrialState.COMPLETE:

@@ -59,6 +59,7 @@ def follow(trial, task: Sweep, folder: Path) -> None:
     from optuna.exceptions import TrialPruned
 
     output = folder.with_suffix(".log")
+    output.parent.mkdir(parents=True, exist_ok=True)
     with open(output, "wb") as log:
         process = subprocess.Popen(
             command(trial.params, task, folder),
@@ -111,13 +112,14 @@ def command(params: Mapping, task: Sweep, folder: Path) -> list[str]:
 
 
 def progress(folder: Path, task: Sweep) -> list[tuple[int, float]]:
-    """(step, value) of every evaluated epoch of a run so far.
+    """Return (step, value) of every evaluated epoch of a run so far.
 
     A step is an evaluation, counted on from cell to cell; its value is the mean over the cells so far of
-    the best validation value, so the last one is the trial's.
+    the best validation value, so the last one is the trial's. Empty while the run evaluates by another metric
+    than ``task.metric``: its result will name it.
 
     Raises:
-        ValueError: an epoch was not evaluated on validation data.
+        ValueError: An epoch was not evaluated on validation data.
     """
     cells = {
         path.parent.relative_to(folder).as_posix(): path for path in folder.glob("seed_*/**/metrics.jsonl")
@@ -126,8 +128,10 @@ def progress(folder: Path, task: Sweep) -> list[tuple[int, float]]:
     means: list[float] = []
     for cell in sorted(cells, key=cell_order):
         rows = [row for row in epoch_rows(cells[cell]) if any(k.startswith(EVALUATED) for k in row)]
-        if any(f"valid_{task.metric}" not in row for row in rows):
+        if any(not any(name.startswith("valid_") for name in row) for row in rows):
             raise ValueError(no_validation(cells[cell]))
+        if any(f"valid_{task.metric}" not in row for row in rows):
+            return []
         curve = [row[f"valid_{task.metric}"] for row in rows]
         means += [statistics.fmean([*best_of_cells, task.best(curve[:i])]) for i in range(1, len(curve) + 1)]
         best_of_cells += [task.best(curve)] if curve else []
@@ -141,11 +145,14 @@ def epoch_rows(path: Path) -> list[dict]:
 
 
 def value_of_run(folder: Path, task: Sweep) -> float:
-    """The mean over a finished run's cells of the validation metric at the chosen epoch.
+    """Return the mean over a finished run's cells of the validation metric at the chosen epoch.
+
+    The run's results say which metric that is; ``task.metric`` is set to it.
 
     Raises:
-        ValueError: the epoch of a cell was chosen on something other than validation data.
-        ChildProcessError: the run has no cell, or one whose metric is not defined.
+        ValueError: The epoch of a cell was chosen on something other than validation data, or the study
+            optimises in the other direction.
+        ChildProcessError: The run has no cell, or one whose metric is not defined.
     """
     results = read_results(folder)
     for cell, result in results.items():
@@ -153,6 +160,15 @@ def value_of_run(folder: Path, task: Sweep) -> float:
             raise ValueError(no_validation(folder / cell / "result.json"))
     if not results:
         raise ChildProcessError(f"{folder}: main.py ended without a result")
+    first = next(iter(results.values()))
+    if first["higher_is_better"] != task.higher_is_better:
+        words = {True: "higher", False: "lower"}
+        raise ValueError(
+            f"{folder}: {first['metric']} is better when {words[first['higher_is_better']]}, the study looks "
+            f"for {words[task.higher_is_better]} values; declare higher_is_better in the class Trainer of "
+            f"{task.experiment / 'trainer.py'} and begin another -study NAME"
+        )
+    task.metric = first["metric"]
     value = statistics.fmean(at_epoch(result, result["best_epoch"]) for result in results.values())
     if not math.isfinite(value):
         raise ChildProcessError(f"{folder}: the validation {task.metric} is {value}")

@@ -3,9 +3,9 @@
 import contextlib
 import math
 import random
-import shutil
 import signal
 import time
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -40,12 +40,14 @@ from ipet.datasets import (
 )
 from ipet.description import CONFIG, WEIGHTS
 from ipet.interruption import Stopped, StopRequest, Timer
+from ipet.list_digests import datasets_sha256
 from ipet.logbook import Logbook, NoLogbook
 from ipet.memory import peak_memory
 from ipet.names import own_names
 from ipet.recipe import Recipe, learning_rate
 from ipet.results import check_extent_of, check_history, check_optimizer, check_state
-from ipet.saved import add_to_description, save_adapter
+from ipet.saved import add_to_description, remove_adapter, save_adapter
+from ipet.segments import Segment
 from ipet.showing import show
 from ipet.tuning import count_parameters, prompts_computed, train_mode, trainable_parameters
 from ipet.updates import Updates
@@ -157,9 +159,23 @@ class Trainer:
         """
         raise NotImplementedError
 
-    def interval(self, predictions: dict[str, np.ndarray]) -> tuple[float, float] | None:
-        """The 95 % interval of the metric over the clips or trials it was computed from."""
-        return None
+    def intervals(self, predictions: dict[str, np.ndarray]) -> dict[str, tuple[float, float]]:
+        """Return the 95 % intervals of the metric, and of others, over the clips or speakers."""
+        return {}
+
+    def original_metrics(self) -> dict[str, float]:
+        """Return the metrics that the original code logs after an epoch; called after ``evaluate``."""
+        return {}
+
+    def task_state(self) -> dict:
+        """Return what a task adds to a checkpoint."""
+        return {}
+
+    def restore_task_state(self, path: Path, state: dict) -> None:
+        """Restore what ``task_state`` returned."""
+
+    def commit_epoch(self) -> None:
+        """Take over what ``original_metrics`` left, when its epoch is counted."""
 
     def without_hearing(self, name: str) -> float | None:
         """The metric of the best constant answer on the evaluation list of that name, if it has one."""
@@ -176,10 +192,10 @@ class Trainer:
     def write_more(self, predictions: dict[str, np.ndarray]) -> None:
         """Write what a task keeps beside ``predictions.npz``; in the main process alone."""
 
-    def recordings(self, row: int) -> list[Path]:
-        """What was heard for a row of the predictions."""
+    def recordings(self, row: int) -> list[Path | Segment]:
+        """Return the recording or segment behind a row of the predictions."""
         evaluation = self.datasets.evaluation
-        return [evaluation["test" if "test" in evaluation else "eval"].clips[row].path]
+        return [evaluation["test" if "test" in evaluation else "eval"].clips[row].source]
 
     # Training -------------------------------------------------------------------------------
 
@@ -194,7 +210,10 @@ class Trainer:
         if distributed.is_main():
             sizes = dict(zip(("trainable_parameters", "all_parameters"), count_parameters(self.model)))
             parameters = {"seed": self.recipe.seed, **sizes}
-            self.logbook = Logbook(self.folder, self.recipe.loggers, self.step, self.epoch, parameters)
+            recipe = self.recipe
+            self.logbook = Logbook(
+                self.folder, recipe.loggers, self.step, self.epoch, parameters, recipe.log_every
+            )
         self.started = time.perf_counter()
         self.timer.saved()
         try:
@@ -225,14 +244,16 @@ class Trainer:
         evaluated = ended % self.recipe.eval_every == 0 or ended == self.recipe.epochs
         metrics = self.evaluate_epoch() if evaluated else {}
         self.epoch, self.epoch_losses = ended, []
+        self.commit_epoch()
         self.count_seconds()
         row = {"train_loss": train_loss, "lr": self.learning_rate(self.step - 1), **metrics}
         if evaluated:
             self.history.append({"epoch": self.epoch, "seconds": self.seconds, **row})
         self.logbook.log("epoch", self.epoch, self.step, **row)
         if distributed.is_main():
-            shown = "  ".join(f"{name} {value:.4f}" for name, value in row.items() if name != "lr")
-            tqdm.write(f"{self.title}epoch {self.epoch}/{self.recipe.epochs}  {shown}  {self.seconds:.0f} s")
+            shown = [name for name in row if name != "lr" and not name.startswith("original_")]
+            text = "  ".join(f"{name} {value:.4f}" for name, value in row.items() if name in shown)
+            tqdm.write(f"{self.title}epoch {self.epoch}/{self.recipe.epochs}  {text}  {self.seconds:.0f} s")
         self.save()
         distributed.barrier()
 
@@ -242,7 +263,7 @@ class Trainer:
         train_mode(self.model, self.recipe.frozen_dropout)
         self.batches.epoch, self.batches.first = epoch, len(self.epoch_losses)
         with self.progress_bar() as bar:
-            for i, batch in enumerate(self.loader, self.batches.first):
+            for i, batch in enumerate(self.batches_as_read(pending), self.batches.first):
                 # Every step has its own stream, so that going on behind one needs no random state.
                 seed_everything(self.recipe.seed, epoch, i, distributed.rank())
                 pending.append(self.train_step(batch.to(self.device), self.batches.weights(i)))
@@ -254,7 +275,7 @@ class Trainer:
                     self.log_steps(measured)
                     lr = self.learning_rate(self.step - 1)
                     bar.set_postfix(loss=f"{measured[-1][0]:.4f}", lr=f"{lr:.2g}", refresh=False)
-                    pending = []
+                    pending.clear()
                     if stop or due:
                         self.save_state()
                     if stop:
@@ -269,11 +290,35 @@ class Trainer:
             )
         return float(np.average(np.array(self.epoch_losses)[taken], weights=sizes[taken]))
 
+    def batches_as_read(self, pending: list[Tensor]) -> Iterator[Batch]:
+        """Yield the loader's batches. A signal is heeded while one process waits for its workers.
+
+        A worker may be stuck on a disk for ever. Of several processes none may leave the others alone; their
+        launcher kills those that do not end.
+
+        Args:
+            pending: What the steps since the last row returned; it is logged and saved before the end.
+        """
+        alone = distributed.world_size() == 1 and self.recipe.num_workers > 0
+        batches = iter(self.loader)
+        while True:
+            try:
+                with self.stop.at_once() if alone else contextlib.nullcontext():
+                    batch = next(batches, None)
+            except Stopped:
+                if pending:
+                    self.log_steps(self.fetch(pending)[0])
+                self.save_state()
+                raise
+            if batch is None:
+                return
+            yield batch
+
     def evaluate_epoch(self) -> dict[str, float]:
         """The metrics of the watched list; a signal meanwhile leaves the trained steps saved."""
         try:
             with self.stop.at_once():
-                return self.evaluate(self.datasets.watched)
+                return self.evaluate(self.datasets.watched) | self.original_metrics()
         except (Exception, Stopped):
             if self.stop.number is None:
                 raise
@@ -353,7 +398,9 @@ class Trainer:
                     f"{said}; the update was left out{in_a_row}; a lower -lr, -precision fp32 or a look at "
                     "these clips may help, or -on_nonfinite skip"
                 )
-            self.logbook.log("step", self.epoch + 1, step, lr=lr, skipped=[str(clip.path) for clip in clips])
+            self.logbook.log(
+                "step", self.epoch + 1, step, lr=lr, skipped=[str(clip.source) for clip in clips]
+            )
             if distributed.is_main():
                 tqdm.write(f"note: {said}; skipped")
 
@@ -451,6 +498,7 @@ class Trainer:
                 "backbone": getattr(self.model.backbone, "sha256", None),
                 "optimizer": self.updates.optimizer.state_dict(),
                 "scaler": self.updates.scaler.state_dict(),
+                "task": self.task_state(),
             }
             if self.batches.lengths is not None:  # a cache's may be others than a header's, of an MP3
                 training["lengths"] = torch.from_numpy(self.batches.lengths)
@@ -504,17 +552,20 @@ class Trainer:
             raise ValueError(f"{path}: damaged: its 'scaler' ({error}); expected the state of one") from None
         for name in ("epoch", "step", "epoch_losses", "skipped", "seconds", "history", "last", "best"):
             setattr(self, name, training[name])
+        self.restore_task_state(path, training.get("task", {}))  # none: of an earlier version
         lengths = training.get("lengths")  # none: it began without batches of like length
         self.batches.lengths = None if lengths is None else lengths.numpy()
         self.skipped_in_a_row = training.get("skipped_in_a_row", 0)  # not in an earlier version's
         if distributed.is_main() and self.history:
-            shutil.rmtree(self.folder / "best", ignore_errors=True)  # may be of an epoch that was cut off
+            remove_adapter(self.folder / "best")  # may be of an epoch that was cut off
             self.save_adapters()
 
     def finish(self) -> dict:
         """Evaluate what is evaluated once, at the epoch chosen on validation data; write the result."""
         best = self.best_epoch()
+        evaluated = "test" if "test" in self.datasets.evaluation else "eval"
         result = {
+            "evaluated_sha256": datasets_sha256(self.datasets)[evaluated],  # of predictions.npz
             "metric": self.metric,
             "higher_is_better": self.higher_is_better,
             "watched": self.datasets.watched,
@@ -549,8 +600,10 @@ class Trainer:
         }
         if distributed.is_main():
             protocol = "test_at_best_epoch" if "test" in self.datasets.evaluation else "last"
+            intervals = self.intervals(self.predictions)
             result |= {
-                "interval": {protocol: self.interval(self.predictions)},
+                "interval": {protocol: intervals.pop(self.metric, None)},
+                "detail_intervals": {protocol: intervals},
                 "macs": self.count_macs(),
                 "checkpoint_bytes": (self.folder / "best" / WEIGHTS).stat().st_size,
             }

@@ -42,8 +42,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ipet.attention import attention, split_heads
+from ipet.attention import attention, check_request, full_mask, report_weights, split_heads
 from ipet.names import own_name
+from ipet.placement import device_of, moved, place_inserted, reference_of, training_dtype
+from ipet.recomputation import recompute
 
 INITS = ("zero", "normal")
 POSITIONS = ("parallel", "sequential", "houlsby")
@@ -122,7 +124,11 @@ class Adapter(nn.Module):
 
     def forward(self, u: Tensor) -> Tensor:
         """[B, T, D] -> [B, T, D]."""
-        a = self.scale * self.up(self.dropout(F.relu(self.down(u))))
+        x = u
+        if not torch.is_autocast_enabled(u.device.type):
+            x = u.to(self.down.weight.dtype)  # float32 in a half-precision layer
+        a = self.scale * self.up(self.dropout(F.relu(self.down(x))))
+        a = a if x is u else a.to(u.dtype)
         return u + a if self.residual else a
 
 
@@ -141,6 +147,7 @@ class TunedLayer(nn.Module):
     """A frozen library layer with its prompts, its prefixes and its adapter."""
 
     compute_attention = staticmethod(attention)  # ``insight`` gives a layer one that looks on
+    norm_name = "layer_norm"  # of the library's layer, a norm of its width
 
     def __init__(self, layer: nn.Module, width: int, tuning: Tuning):
         super().__init__()
@@ -161,12 +168,30 @@ class TunedLayer(nn.Module):
 
         self.register_forward_hook(heard_by_the_layers_hooks)
 
-    def __call__(self, *args, **kwargs):
-        """Recomputed in the backward pass where transformers' checkpointing is on, as its own layers are."""
+    def __call__(self, *inputs, **keywords):
+        """Compute on the layer's device, with recomputation where transformers' checkpointing is enabled."""
         forward = super().__call__
+        if inputs and inputs[0].device != (device := self.device):  # of several, as ``device_map`` says
+            inputs, keywords = moved(device, inputs), dict(zip(keywords, moved(device, keywords.values())))
         if self.training and getattr(self.layer, "gradient_checkpointing", False):
-            return self.layer._gradient_checkpointing_func(partial(forward, **kwargs), *args)
-        return forward(*args, **kwargs)
+            return recompute(self.layer._gradient_checkpointing_func, forward, inputs, keywords)
+        return forward(*inputs, **keywords)
+
+    @property
+    def norm(self) -> nn.Module:
+        """A norm of the library's layer, whose device and type are those of the tokens; or the layer."""
+        return getattr(self.layer, self.norm_name, self.layer)
+
+    @property
+    def device(self) -> torch.device:
+        """Device on which the layer computes."""
+        return device_of(self.layer, self.norm)
+
+    def place(self, dtype: torch.dtype | None = None) -> "TunedLayer":
+        """Move what was inserted to the layer's device and ``dtype``; None: see ``training_dtype``."""
+        dtype = dtype or training_dtype(reference_of(self.layer, self.norm).dtype)
+        place_inserted(self, self.layer, self.device, dtype)
+        return self
 
     @property
     def num_heads(self) -> int:
@@ -190,7 +215,8 @@ class TunedLayer(nn.Module):
             return given()
         parts = []
         if self.prompt is not None:
-            parts.append(self.project(self.prompt))  # K(P), V(P)
+            prompt = self.prompt.to(reference_of(self.layer, self.norm).dtype)
+            parts.append(self.project(prompt))  # K(P), V(P)
         if self.prefix is not None:
             parts.append(split_heads(self.prefix, self.num_heads).split(1))
         if not parts:
@@ -210,6 +236,8 @@ def heard_by_the_layers_hooks(tuned: TunedLayer, inputs: tuple, output):
 @tunes("timm.models.vision_transformer.Block")
 class PreNormLayer(TunedLayer):
     """A layer of timm's vision transformers (AST); with ``Tuning()`` the layer as it is."""
+
+    norm_name = "norm1"
 
     def __init__(self, layer: nn.Module, tuning: Tuning):
         if layer.attn.gate is not None:
@@ -286,14 +314,17 @@ class PostNormLayer(TunedLayer):
         prepended = self.prepended()
         if prepended is None:
             return a(x, attention_mask=mask, **kwargs)[0]
-        return self.attend_all(x, prepended, mask)
+        check_request(a, **kwargs)
+        return self.attend_all(x, prepended, full_mask(mask))
 
     def attend_all(self, x: Tensor, prepended, mask: Tensor | None) -> Tensor:
         """[B, T, D], prepended keys and values or None -> [B, T, D]."""
         a = self.attention
         q, k, v = (split_heads(project(x), a.num_heads) for project in (a.q_proj, a.k_proj, a.v_proj))
         dropout = a.dropout if a.training else 0.0
-        return a.out_proj(self.compute_attention(q, k, v, prepended, dropout, mask))
+        h = a.out_proj(self.compute_attention(q, k, v, prepended, dropout, mask))
+        report_weights(a, h, q, k, prepended, mask)
+        return h
 
     def project(self, prompt: Tensor) -> tuple[Tensor, Tensor]:
         """[1, n, D] -> K(P), V(P), each [1, H, n, D / H]."""
@@ -364,8 +395,13 @@ def freeze(backbone: nn.Module) -> nn.Module:
     return backbone
 
 
-def wrap_layers(backbone: nn.Module, tuning: Tuning) -> nn.Module:
-    """Put each of a backbone's layers into a ``TunedLayer``, in place.
+def wrap_layers(backbone: nn.Module, tuning: Tuning, dtype: torch.dtype | None = None) -> nn.Module:
+    """Replace each of a backbone's layers by a ``TunedLayer`` around it, in place.
+
+    Args:
+        backbone: Model with layers of a known kind.
+        tuning: What is inserted.
+        dtype: Type of the inserted parameters; None: that of the layer, float32 for half precision.
 
     Raises:
         TypeError: none of its layers is of a known kind.
@@ -374,7 +410,8 @@ def wrap_layers(backbone: nn.Module, tuning: Tuning) -> nn.Module:
     for module in list(backbone.modules()):
         for name, child in list(module.named_children()):
             if id(child) in known:
-                setattr(module, name, TUNED[full_name(child)](child, tuning).train(child.training))
+                tuned = TUNED[full_name(child)](child, tuning).place(dtype)
+                setattr(module, name, tuned.train(child.training))
     return backbone
 
 

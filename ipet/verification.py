@@ -10,10 +10,12 @@ from ipet import distributed
 from ipet.checkpoint import load_trainable_state, trainable_state, write_json
 from ipet.classification import ClassificationTrainer
 from ipet.datasets import Batch, Datasets
-from ipet.metrics import det_curve, eer, eer_interval, min_dcf
+from ipet.intervals import error_rate_intervals
 from ipet.plots import plot_det, plot_scores
 from ipet.scoring import as_norm, score_trials
+from ipet.verification_metrics import det_curve, error_rates, trial_speakers
 
+NO_SCORES = ("targets", "speakers")  # arrays of predictions.npz besides scores
 MORE_TRIALS = "more_trials"  # the folder of what further trial lists gave
 
 
@@ -40,22 +42,36 @@ class VerificationTrainer(ClassificationTrainer):
         """None: a constant score has an equal error rate of one half whatever the trials are."""
         return None
 
+    def calibrate(self, outputs: np.ndarray) -> dict:
+        """Return nothing: validation speakers have no class whose probability could be calibrated."""
+        return {}
+
+    def calibration_errors(self, outputs: np.ndarray, calibration: dict) -> dict:
+        """Return nothing, see ``calibrate``."""
+        return {}
+
     def measure(self, name: str, outputs: np.ndarray) -> tuple[dict[str, float], dict[str, np.ndarray]]:
         """[N, S, D] embeddings of the trials' utterances -> EER, minDCF(0.01, 1, 1), minDCF(0.01, 10, 1)."""
-        pairs, targets = self.datasets.trials
+        pairs, targets = self.datasets.trials_of(name)
         embeddings = torch.from_numpy(outputs).to(self.device)
         scores = score_trials(embeddings, pairs, self.scoring)
         values = error_rates(scores, targets)
-        kept = {"scores": scores, "targets": targets}
+        labels = [clip.label for clip in self.datasets.evaluation[name].clips]
+        kept = {"scores": scores, "targets": targets, "speakers": trial_speakers(pairs, targets, labels)}
         if self.top:
             cohort = torch.from_numpy(self.predict(self.datasets.cohort)).to(self.device)
             kept["as_norm"] = as_norm(scores, pairs, embeddings, cohort, self.scoring, self.top)
             values |= {f"{n}_as_norm": v for n, v in error_rates(kept["as_norm"], targets).items()}
         return values, kept
 
-    def interval(self, predictions: dict[str, np.ndarray]) -> tuple[float, float] | None:
-        """The bootstrap's over trials."""
-        return eer_interval(predictions["scores"], predictions["targets"])
+    @property
+    def original_list(self) -> None:
+        """None: the original's metrics of trials are those of ``measure``."""
+        return None
+
+    def intervals(self, predictions: dict[str, np.ndarray]) -> dict[str, tuple[float, float]]:
+        """Return the intervals of EER, minDCF and minDCF10 over speakers."""
+        return error_rate_intervals(*(predictions[name] for name in ("scores", "targets", "speakers")))
 
     def score(self, name: str, datasets: Datasets) -> None:
         """Score another trial list with the last and the best epoch of a finished training.
@@ -71,16 +87,22 @@ class VerificationTrainer(ClassificationTrainer):
         self.datasets = datasets
         last = trainable_state(self.model)
         load_trainable_state(self.model, self.best, "the best epoch")
-        result = {"best_epoch": self.evaluate("eval")}
+        result = {"best_epoch": self.error_rates_of_trials()}
         load_trainable_state(self.model, last, "the last epoch")
-        result["last"] = self.evaluate("eval")
+        result["last"] = self.error_rates_of_trials()
         if distributed.is_main():
-            result["interval"] = {"last": self.interval(self.predictions)}
+            found = self.intervals(self.predictions)
+            result |= {"interval": {"last": found.pop(self.metric)}, "detail_intervals": {"last": found}}
             self.draw(self.folder / MORE_TRIALS, f"{name}_", self.predictions)
             write_json(self.folder / MORE_TRIALS / f"{name}.json", result)
             shown = {key.removeprefix("eval_"): value for key, value in result["last"].items()}
             rates = "  ".join(f"{key} {value:.4f}" for key, value in shown.items())
             print(f"{self.title}{name}, last epoch: {rates}", flush=True)
+
+    def error_rates_of_trials(self) -> dict[str, float]:
+        """Return the error rates of the reported list as ``eval_EER`` ..., also where that is a test list."""
+        values = self.evaluate(self.datasets.reported)
+        return {f"eval_{name.partition('_')[2]}": value for name, value in values.items()}
 
     def write_more(self, predictions: dict[str, np.ndarray]) -> None:
         """The detection error trade-off, and a histogram of the scores."""
@@ -88,22 +110,13 @@ class VerificationTrainer(ClassificationTrainer):
 
     def recordings(self, row: int) -> list[Path]:
         """The two utterances of a trial."""
-        clips = self.datasets.evaluation["eval"].clips
+        clips = self.datasets.evaluation[self.datasets.reported].clips
         return [clips[i].path for i in self.datasets.trials.pairs[row]]
 
     def draw(self, folder: Path, prefix: str, predictions: dict[str, np.ndarray]) -> None:
         """Draw ``<prefix>det.png`` and ``<prefix>scores.png`` into ``folder``."""
         targets = predictions["targets"]
-        kinds = {name: scores for name, scores in predictions.items() if name != "targets"}
+        kinds = {name: scores for name, scores in predictions.items() if name not in NO_SCORES}
         curves = {name.replace("scores", self.scoring): det_curve(s, targets) for name, s in kinds.items()}
         plot_det(folder / f"{prefix}det.png", curves)
         plot_scores(folder / f"{prefix}scores.png", kinds["scores"], targets)
-
-
-def error_rates(scores: np.ndarray, targets: np.ndarray) -> dict[str, float]:
-    """[N], [N] -> the metrics of VoxCeleb1's trials."""
-    return {
-        "EER": eer(scores, targets),
-        "minDCF": min_dcf(scores, targets),
-        "minDCF10": min_dcf(scores, targets, c_miss=10),
-    }

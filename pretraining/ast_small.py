@@ -39,6 +39,7 @@ from ipet.backbones.audio_spectrogram_transformer import (
 from ipet.checkpoint import write_json
 from ipet.features import LogMel
 from ipet.metrics import classes_with_both, mean_auc, mean_average_precision
+from ipet.output_pipe import guard_output
 from pretraining.clusters import fit_codebooks
 from pretraining.corpus import Corpus
 from pretraining.training import Training, recipe_parser, split
@@ -333,6 +334,7 @@ def pretrain(corpus: Path, out: Path, steps: int, seed: int, size: str, every: i
 
 def main() -> None:
     """Read the command line."""
+    guard_output()
     parser = recipe_parser(__doc__, steps=6500)
     pretrain(**vars(parser.parse_args()))
 

@@ -33,6 +33,8 @@ from numpy.lib.format import open_memmap
 from numpy.random import Generator
 from tqdm import tqdm
 
+from ipet.output_pipe import guard_output
+
 SAMPLE_RATE = 16_000
 NUM_SAMPLES = 81_920  # 5.12 s: 512 frames of 10 ms
 CLIPS = {  # of each part
@@ -142,6 +144,8 @@ class Corpus:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Write the parts that the command line names, and return the exit status."""
+    if argv is None:
+        guard_output()
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -17,6 +17,7 @@ from sklearn.preprocessing import StandardScaler
 from ipet.audio import Recordings
 from ipet.features import LogMel
 from ipet.lists import read_clips, read_labels
+from ipet.output_pipe import guard_output
 
 
 def features(data: Path, name: str) -> tuple[np.ndarray, list[str]]:
@@ -39,6 +40,7 @@ def accuracy_of(data: Path, train: str, held_out: str) -> float:
 
 def main() -> None:
     """Print each pair's accuracy, and their mean."""
+    guard_output()
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -24,9 +24,11 @@ from sklearn.preprocessing import StandardScaler, normalize
 from tqdm import tqdm
 
 from ipet.datasets import Datasets, EvaluationClips, RankShare, evaluation_loader
-from ipet.metrics import accuracy, eer, mean_average_precision
+from ipet.metrics import accuracy, mean_average_precision
+from ipet.output_pipe import guard_output
 from ipet.scoring import score_trials
 from ipet.splits import Cell
+from ipet.verification_metrics import eer
 
 ROOT = Path(__file__).resolve().parents[1]
 PENALTIES = np.logspace(-3, 1, 5)
@@ -97,6 +99,7 @@ def values_of(experiment: str, flags: list[str]) -> list[float]:
 
 def main() -> None:
     """Probe the shipped backbone, or that of -pretrained, and the random one."""
+    guard_output()
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -33,6 +33,7 @@ from ipet.backbones.wav2vec2 import SIZES, Wav2Vec2, build_wav2vec2, save_backbo
 from ipet.checkpoint import save_arrays, write_json
 from ipet.dropout import replace_dropout
 from ipet.features import LogMel
+from ipet.output_pipe import guard_output
 from pretraining.clusters import fit_codebooks
 from pretraining.corpus import NUM_SAMPLES, Corpus
 from pretraining.training import Training, recipe_parser, split
@@ -264,6 +265,7 @@ def pretrain(
 
 def main() -> None:
     """Read the command line."""
+    guard_output()
     parser = recipe_parser(__doc__, steps=6500)
     parser.add_argument("-teacher", type=Path, default=None, help="folder of an earlier run's weights")
     pretrain(**vars(parser.parse_args()))

@@ -29,10 +29,11 @@ sys.path.append(str(Path(__file__).parent))  # helpers, where this file is run a
 
 from ipet.audio import read_audio
 from ipet.checkpoint import read_tensors
-from ipet.lists import read_clips, read_labels, read_trials
+from ipet.lists import read_clips, read_labels
 from ipet.passport import read_passport
 from ipet.printable import escaped
 from ipet.saved import read_adapter, read_description
+from ipet.trials import read_trials
 
 from helpers import write_lists
 

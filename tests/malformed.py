@@ -7,17 +7,17 @@ A row's outcome is part of the one line that is said, ``...`` standing for what 
 """
 
 import os
-from collections.abc import Callable
-from typing import NamedTuple
 
 import numpy as np
 import torch
 
+from malformed_tables import OWN
 from spoiling import (
     HOUR,
     JSON,
     RATE,
     TENSORS,
+    Row,
     absolute,
     absolute_twice,
     bomb,
@@ -49,17 +49,6 @@ from spoiling import (
     written,
 )
 
-
-class Row(NamedTuple):
-    """An input."""
-
-    name: str  # what it is
-    make: Callable | list  # makes it of a sound one; or the words of a command line
-    outcome: str
-    file: str = "wav/train_1_3.wav"  # of a recording
-    when: str = "before training"  # or when it is decoded
-
-
 # Recordings: make(path) writes one -----------------------------------------------------------------
 
 
@@ -82,9 +71,9 @@ RECORDINGS = [
         cut(0.5),
         "truncated, its header promises ... bytes of audio, ... are there",
     ),
-    Row("FLAC: half of it", cut(0.5), f"{READABLE}: ... lost sync", f"{CLIP}.flac", DECODED),
-    Row("OGG: half of it", cut(0.5), f"{READABLE}: ... file is malformed", f"{CLIP}.ogg"),
-    Row("MP3: half of it", cut(0.5), "truncated, its header promises", f"{CLIP}.mp3", DECODED),
+    Row("FLAC: half of it", cut(0.5), "truncated or damaged, the decoder stopped", f"{CLIP}.flac", DECODED),
+    Row("OGG: half of it", cut(0.5), "truncated, its last page of Ogg is cut off", f"{CLIP}.ogg"),
+    Row("MP3: half of it", cut(0.5), "truncated, its header promises", f"{CLIP}.mp3"),
     Row("WAV: a header alone", samples([]), "holds 0 samples; a clip needs at least 1"),
     Row("WAV: 0 channels", forged(22, "<H", 0), f"{READABLE}: ... Channel count is zero"),
     Row("WAV: 65,535 channels", forged(22, "<H", 65_535), f"{READABLE}: ... Too many channels"),
@@ -99,7 +88,7 @@ RECORDINGS = [
         "its header claims 68,719,476,734 samples, which ... bytes cannot hold",
         f"{CLIP}.flac",
     ),
-    Row("FLAC: no length", claiming(0), "its header does not say how long it is", f"{CLIP}.flac"),
+    Row("FLAC: no length", claiming(0), "fine: 6,400 samples", f"{CLIP}.flac"),
     Row("FLAC: a minute too much", claiming(60 * RATE), "truncated, its header", f"{CLIP}.flac", DECODED),
     Row("a sample is NaN", odd(np.nan), "holds NaN or infinite samples", when=DECODED),
     Row("a sample is infinite", odd(np.inf), "holds NaN or infinite samples", when=DECODED),
@@ -116,10 +105,12 @@ RECORDINGS = [
     Row(
         "a web page that is called .au",
         data(b"<html>404</html>" * 50),
-        "no header tells its format",
+        "no header states its format",
         f"{CLIP}.au",
     ),
     Row("WAV of a stream, 4 GiB long by its header", forged(40, "<I", 0xFFFFFFFF), "fine: 6,400 samples"),
+    Row("WAV: an interrupted recording, of length 0 by its header", forged(40, "<I", 0), "fine: 6,400 samples"),
+    Row("WAV: a length of 100 bytes", forged(40, "<I", 100), "fine: 6,400 samples"),
     Row("8 kHz", written(rate=8_000), "fine: 6,400 samples"),
     Row("96 kHz", written(rate=96_000), "fine: 6,400 samples"),
     Row("24 bits", written(subtype="PCM_24"), "fine: 6,400 samples"),
@@ -162,7 +153,17 @@ LISTS = [
     Row("a clip that is a path", clip("a.wav"), "train_1.json: clip 3 lacks 'wav'; found \"a.wav\""),
     Row("a clip without a path", entry(wav=None), "train_1.json: clip 3 lacks 'wav'; found {"),
     Row("a clip without a label", entry(labels=None), "train_1.json: clip 3 lacks 'labels'; found {"),
-    Row("an empty label", entry(labels=""), "train_1.json: clip 3 lacks 'labels'; found {"),
+    Row("an empty label", entry(labels=""), "train_1.json: clip 3 (... has no label, as 1 of 13 clips"),
+    Row("a part of a recording", entry(start=0.1, end=0.2), "fine: 13 clips"),
+    Row("a part outside its recording", entry(start=30), "clip 3: ... [30 to end] is outside its recording"),
+    Row(
+        "an end before its start", entry(start=0.2, end=0.1), "train_1.json: clip 3: ends at 0.1 s and starts"
+    ),
+    Row(
+        "a time that is a text",
+        entry(start="0.1"),
+        "clip 3: 'start' is \"0.1\"; expected seconds of at least 0",
+    ),
     Row("a label that is a number", entry(labels=3), "train_1.json: clip 3 lacks 'labels'; found {"),
     Row(
         "an unknown label",
@@ -242,7 +243,7 @@ TRIALS = [
     Row(
         "an unknown utterance",
         trials(f"1 {A} {B}", f"0 {A} lists/wav/x.wav"),
-        "trials.txt: line 2 names utterance lists/wav/x.wav, which no list of clips has; 1 of the 3",
+        "trials.txt: line 2 names utterance lists/wav/x.wav, which is not in the list of clips; 1 of the 3",
     ),
     Row("an escape sequence", trials(f"1 {A} \x1b]0;{B}"), f"trials.txt: line 1 {HELD} \\x1b; expected text"),
     Row("target and nontarget", trials(f"target {A} {B}", f"nontarget {B} {A}"), "fine: 2 trials"),
@@ -484,6 +485,10 @@ def matches(outcome: str, line: str) -> bool:
 TABLES = {
     "Recordings": (RECORDINGS, "in a training list, and to `python3 -m ipet predict`"),
     "Lists and labels": (LISTS, "`train_1.json` or `labels.csv` in the folder of `-path_list`"),
+    "Tables and folders": (
+        OWN,
+        "to `python3 data/prepare.py folder own`, as class folders or by `-csv own.csv`",
+    ),
     "Trials": (TRIALS, "`trials.txt` of a VoxCeleb experiment"),
     "Command lines": (ARGUMENTS, "behind `python3 main.py`"),
     "Adapters": (ADAPTERS, "the folder that `python3 -m ipet predict` is given"),
@@ -509,7 +514,8 @@ def document() -> str:
         "traceback; `...` stands for what differs from case to case. A recording's error is told before",
         "training where its header shows it, otherwise when it is decoded. With `-on_bad_audio skip` all are",
         "decoded before training; the clips that are refused here are left out, counted and listed in",
-        "`skipped_clips.json`, and the others keep their order.",
+        "`skipped_clips.json`, and the others keep their order. What is doubtful or left out of a table or a",
+        "folder is told in a line that begins with `warning:`.",
     ]
     for title, (rows, place) in TABLES.items():
         recordings = rows is RECORDINGS

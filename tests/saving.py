@@ -15,7 +15,7 @@ from ipet.methods import apply_method
 from ipet.names import WAV2VEC2
 from ipet.tuning import trainable_parameters
 
-SETTINGS = {"num_prompts": 2, "bottleneck": 4}
+SETTINGS = {"num_prompts": 2, "bottleneck": 4, "rank": 2, "num_prefixes": 3, "border": 4}
 PEFTS = ("peft_type", "kind", "base_model_name_or_path", "revision", "task_type", "inference_mode")
 
 

@@ -5,6 +5,8 @@ import os
 import pickle
 import struct
 import zipfile
+from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 import safetensors.torch
@@ -13,6 +15,17 @@ import torch
 
 from helpers import write_wav
 from saving import formerly
+
+
+class Row(NamedTuple):
+    """An input."""
+
+    name: str  # what it is
+    make: Callable | list  # makes it of a sound one; or the words of a command line
+    outcome: str
+    file: str = "wav/train_1_3.wav"  # of a recording
+    when: str = "before training"  # or when it is decoded
+
 
 RATE = 16_000
 HOUR = 3_600 * RATE

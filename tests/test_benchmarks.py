@@ -11,6 +11,8 @@ from benchmarks import __main__ as benchmarks
 from benchmarks import determinism, evaluation, growth, predicting, prompts, startup, variable, ways
 from benchmarks.steps import compare, matrix_rate, multiply_accumulates
 
+from helpers import long
+
 CPU = torch.device("cpu")
 TINY = {
     "ast": ways.Setting(
@@ -121,6 +123,7 @@ def test_batches_of_like_length_fill_up_less(setting, monkeypatch):
         assert measured["padded_alike"] < measured["padded_any"] and measured["ratio"] > 0
 
 
+@long
 def test_memory_and_open_files_do_not_grow_with_the_epochs(record_property):
     """A reader comes and goes in every epoch; the first quarter is what libraries set up."""
     epochs = int(os.environ.get("IPET_EPOCHS", 8))

@@ -392,7 +392,7 @@ def test_a_recording_that_cannot_be_decoded_is_named_and_what_was_decoded_is_kep
     whole = sources[5].read_bytes()
     sources[5].write_bytes(b"no audio at all")
     sources[7].unlink()
-    with pytest.raises(ClipError, match=rf"^{re.escape(str(sources[5]))}: not readable as WAV"):
+    with pytest.raises(ClipError, match=rf"^{re.escape(str(sources[5]))}: not readable as audio"):
         build(folder, sources, num_workers)
     assert_holds(Cache(folder), sources[:5])
 

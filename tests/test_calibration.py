@@ -1,6 +1,7 @@
 """Temperature, calibration error and thresholds: against closed forms, and in a run."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,7 +10,15 @@ from scipy.special import softmax
 from sklearn.metrics import f1_score
 
 from ipet import inference
-from ipet.calibration import best_thresholds, calibration_error, fit_temperature, probabilities
+from ipet.calibration import (
+    best_thresholds,
+    calibration_error,
+    clip_scores,
+    fit_temperature,
+    original_predictions,
+    probabilities,
+)
+from ipet.classification import ClassificationTrainer
 from ipet.trainer import Trainer
 
 from helpers import run_here, tiny, write_lists
@@ -42,9 +51,30 @@ def test_the_temperature_undoes_what_made_the_logits_too_sure(loss, sharpness):
 
 def test_probabilities_are_those_of_torch_and_their_mean_over_segments():
     outputs = RNG.normal(size=(7, 3, 4))
-    logits = torch.from_numpy(outputs) / 2
-    np.testing.assert_allclose(probabilities(outputs, "cce", 2.0), logits.softmax(-1).mean(1))
-    np.testing.assert_allclose(probabilities(outputs, "bce", 2.0), logits.sigmoid().mean(1))
+    logits = torch.from_numpy(outputs)
+    np.testing.assert_allclose(probabilities(outputs, "cce"), logits.softmax(-1).mean(1))
+    np.testing.assert_allclose(probabilities(outputs, "bce"), logits.sigmoid().mean(1))
+    one = outputs[:, :1]
+    np.testing.assert_allclose(probabilities(one, "cce", 2.0), (logits[:, 0] / 2).softmax(-1))
+    np.testing.assert_allclose(probabilities(one, "bce", 2.0), (logits[:, 0] / 2).sigmoid())
+
+
+@pytest.mark.parametrize("loss", ["cce", "bce"])
+def test_a_temperature_changes_no_clip_s_answer_of_several_segments(loss):  # A5
+    outputs = 5 * RNG.normal(size=(500, 4, 6))
+    answers = clip_scores(outputs, loss).argmax(axis=1)
+    for temperature in (0.3, 1, 4):
+        np.testing.assert_array_equal(probabilities(outputs, loss, temperature).argmax(axis=1), answers)
+        ranks = np.argsort(probabilities(outputs, "bce", temperature), axis=0)
+        np.testing.assert_array_equal(ranks, np.argsort(clip_scores(outputs, "bce"), axis=0))
+
+
+@pytest.mark.parametrize("loss", ["cce", "bce"])
+def test_scores_of_very_sure_segments_are_finite_and_apart(loss):
+    outputs = np.array([[[90.0, -90, 0], [80, -80, 0]], [[91.0, -90, 0], [80, -80, 0]]], dtype=np.float32)
+    scores = clip_scores(outputs, loss)
+    assert np.isfinite(scores).all() and scores[1, 1] < scores[0, 1] + 1e-9
+    assert (scores.argmax(axis=1) == 0).all()
 
 
 def test_the_calibration_error_is_that_of_the_bins():
@@ -84,6 +114,7 @@ def test_a_run_with_a_validation_list_is_calibrated_and_its_adapter_says_so(tmp_
 def test_what_was_evaluated_at_the_best_epoch_is_not_evaluated_again(tmp_path, monkeypatch, best):
     lists = write_lists(tmp_path / "lists", train=8, valid=6, test=5)
     flags = ["-frame_length", 40, "-epoch", 2, "-batch_size", 4, "-frozen_dropout", "False"]
+    flags += ["-test_every_epoch", "False"]
     heard, predict, evaluate = [], Trainer.predict, Trainer.evaluate
 
     def chosen(self, name):
@@ -127,3 +158,41 @@ def test_the_temperature_and_the_thresholds_are_used():
     assert [event.name for event in plain.events([window])] == ["rain"]
     assert [event.name for event in tuned.events([window])] == ["dog"]
     assert [event.name for event in tuned.events([window], threshold=0.1)] == ["dog", "rain"]
+
+
+# One rule for segments (A5) -----------------------------------------------------------------------------
+
+SEGMENTS = np.array([[[20.0, 10.0, 0.0], [0.0, 0.2, -5.0]]], dtype=np.float32)  # [1, S, C]
+
+
+def evaluated(outputs, targets, loss):
+    """The values and the scores that a trainer measures."""
+    lists = {"eval": SimpleNamespace(targets=lambda: targets)}
+    trainer = SimpleNamespace(datasets=SimpleNamespace(evaluation=lists), loss=loss, metric="accuracy")
+    return ClassificationTrainer.measure(trainer, "eval", outputs)
+
+
+def answer(outputs, loss):
+    """The probabilities that ``predict`` gives for one clip."""
+    model = torch.nn.Module()
+    model.front_end = SimpleNamespace(num_segments=outputs.shape[0], num_samples=100)
+    model.weight = torch.nn.Parameter(torch.zeros(1))
+    labels = [{"mid": f"/m/{i}", "name": f"class {i}"} for i in range(outputs.shape[1])]
+    return inference.TunedModel(model, inference.Cut(100), {"labels": labels, "loss": loss}).answer(
+        torch.from_numpy(outputs)
+    )
+
+
+def test_evaluation_and_predict_answer_alike_where_sigmoids_would_not():  # A5
+    targets = np.array([[1, 0, 0]], dtype=np.float32)
+    values, kept = evaluated(SEGMENTS, targets, "cce")
+    assert values["accuracy"] == 1.0 and kept["scores"].argmax() == answer(SEGMENTS[0], "cce").argmax() == 0
+    assert original_predictions(SEGMENTS).argmax() == 1  # the original's, which has columns of its own
+
+
+@pytest.mark.parametrize("loss", ["cce", "bce"])
+def test_evaluation_and_predict_answer_every_clip_of_segments_alike(loss):  # A5
+    outputs = 8 * np.random.default_rng(0).standard_normal((200, 5, 6)).astype(np.float32)
+    targets = np.eye(6, dtype=np.float32)[np.arange(200) % 6]
+    _, kept = evaluated(outputs, targets, loss)
+    np.testing.assert_array_equal(kept["scores"].argmax(1), [answer(clip, loss).argmax() for clip in outputs])

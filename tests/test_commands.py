@@ -4,8 +4,6 @@ import os
 import re
 import shlex
 import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -65,6 +63,7 @@ WRONG = {  # behind each command: what is not there
     "-m ipet report": ["nowhere"],
     "-m ipet compare": ["nowhere", "elsewhere"],
     "-m ipet rerun": ["nowhere/passport.json"],
+    "-m ipet reproduce": ["ast_nothing"],
     "-m ipet sweep": ["ast_nothing", "-grid", "lr=1e-3,1e-4"],
     "-m ipet predict": ["nowhere/at/all", THERE],
     "-m ipet embed": ["nowhere/at/all", THERE, "-out", "a.npz"],
@@ -91,16 +90,6 @@ def test_an_error_is_one_line_and_an_exit_status_without_a_network(
     said, error = capsys.readouterr()
     assert said == "" and error.count("\n") == 1 and re.match(r"(error|\w+\.py \w+): .{20}", error), error
     assert not list(tmp_path.iterdir())
-
-
-@pytest.mark.parametrize("flag", ["-h", "--version"])
-def test_a_reader_that_goes_as_head_does_ends_a_command_quietly(flag):
-    read, write = os.pipe()
-    os.close(read)
-    command = [sys.executable, "-m", "ipet", flag]
-    ended = subprocess.run(command, cwd=ROOT, stdout=write, stderr=subprocess.PIPE, text=True)
-    os.close(write)
-    assert (ended.returncode, ended.stderr) == (__main__.READER_GONE, "")
 
 
 EARLY = {  # what is wrong, seen before a model is loaded: the command's words, and what is said

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from ipet.__main__ import main
-from ipet.compare import paired_difference
-from ipet.metrics import bootstrap_interval, eer, mean_average_precision
+from ipet.differences import Scores, paired_difference
+from ipet.intervals import ClipBootstrap, resampled
+from ipet.metrics import mean_average_precision
+from ipet.verification_metrics import eer
 
 from helpers import one_hot, result, write_run
 
@@ -17,8 +19,8 @@ from helpers import one_hot, result, write_run
 
 
 def answers(right, targets):
-    """[N] whether right, [N] of two classes -> scores and targets, [N, 2] each."""
-    return one_hot(*np.where(right, targets, 1 - targets)), one_hot(*targets)
+    """[N] whether right, [N] of two classes -> the scores of a cell."""
+    return Scores(one_hot(*np.where(right, targets, 1 - targets)), one_hot(*targets), sha256="list")
 
 
 def some(num_clips=300, shares=(0.8, 0.7), seed=0):
@@ -34,14 +36,14 @@ def test_three_of_four_clips_against_one_of_four():
     a = answers(np.array([True, True, True, False]), targets)
     b = answers(np.array([True, False, False, False]), targets)
     difference, low, high = paired_difference({"seed_1": a}, {"seed_1": b}, "accuracy")
-    # Two clips count +1 for A, two 0: 2 / 4. No resample makes B better.
-    assert difference == 0.5 and low == 0.0 and high == 1.0
+    # Two clips count +1 for A, two 0: 2 / 4, with a standard error of sqrt(0.25 / 4).
+    assert difference == 0.5 and (low, high) == pytest.approx((0, 1), abs=0.06)
 
 
 def test_the_interval_is_two_standard_errors_of_the_clips_own_differences():
     a, b = some(1000)
     difference, low, high = paired_difference({"seed_1": a}, {"seed_1": b}, "accuracy", 2000)
-    each = [(scores.argmax(1) == targets.argmax(1)).astype(float) for scores, targets in (a, b)]
+    each = [(scores.argmax(1) == targets.argmax(1)).astype(float) for scores, targets, *_ in (a, b)]
     error = (each[0] - each[1]).std() / np.sqrt(1000)
     assert difference == pytest.approx(each[0].mean() - each[1].mean())
     assert (low, high) == pytest.approx(
@@ -71,8 +73,7 @@ def test_the_other_way_round_it_is_the_negative_and_against_itself_nothing():
 
 
 def test_the_interval_covers_the_truth_about_nineteen_times_in_twenty():
-    _, targets = some(200_000)[0]
-    right = [(s.argmax(1) == targets.argmax(1)).mean() for s, _ in some(200_000)]
+    right = [(s.argmax(1) == t.argmax(1)).mean() for s, t, *_ in some(200_000)]
     covered = 0
     for seed in range(1, 101):
         a, b = ({"seed_1": run} for run in some(200, seed=seed))
@@ -84,21 +85,25 @@ def test_the_interval_covers_the_truth_about_nineteen_times_in_twenty():
 def test_it_is_the_difference_of_the_two_runs_own_values():
     rng = np.random.default_rng(0)
     targets = rng.random((80, 5)) < 0.3
-    a, b = ((rng.standard_normal((80, 5)).round(1) + targets, targets) for _ in range(2))
+    a, b = (Scores(rng.standard_normal((80, 5)).round(1) + targets, targets, sha256="list") for _ in "ab")
     difference, low, high = paired_difference({"seed_1": a}, {"seed_1": b}, "mAP", 100)
-    want = mean_average_precision(*a) - mean_average_precision(*b)
+    want = mean_average_precision(*a[:2]) - mean_average_precision(*b[:2])
     assert difference == pytest.approx(want) and low < difference < high
     targets = rng.random(200) < 0.5
-    a, b = ((rng.standard_normal(200).round(1) + k * targets, targets) for k in (1, 2))
+    speakers = rng.integers(20, size=(200, 2))
+    speakers[targets, 1] = speakers[targets, 0]
+    a, b = (
+        Scores(rng.standard_normal(200).round(1) + k * targets, targets, speakers, "list") for k in (1, 2)
+    )
     difference, low, high = paired_difference({"seed_1": a}, {"seed_1": b}, "EER", 100)
-    assert difference == pytest.approx(eer(*a) - eer(*b)) and 0 < low < difference < high
+    assert difference == pytest.approx(eer(*a[:2]) - eer(*b[:2])) and low < difference < high
 
 
 def test_other_clips_or_another_order_have_no_paired_difference():
     a, b = some(20)
-    turned = tuple(array[::-1] for array in b)
-    fewer = tuple(array[:-1] for array in b)
-    for other in (turned, fewer):
+    turned = Scores(b.scores[::-1], b.targets[::-1], sha256="list")
+    fewer = Scores(b.scores[:-1], b.targets[:-1], sha256="list")
+    for other in (turned, fewer, b._replace(sha256="other clips"), b._replace(sha256=None)):  # A4
         assert paired_difference({"seed_1": a}, {"seed_1": other}, "accuracy") is None
     assert paired_difference({"seed_1": a}, {"seed_2": b}, "accuracy") is None
     mixed = paired_difference({"seed_1": a, "seed_2": a}, {"seed_1": turned, "seed_2": b}, "accuracy")
@@ -107,10 +112,9 @@ def test_other_clips_or_another_order_have_no_paired_difference():
 
 def test_groups_of_items_are_drawn_each_in_itself():
     seen = []
-    bootstrap_interval(lambda counts: seen.append(counts) or 0.0, [3, 5], num_resamples=20)
+    resampled(lambda counts: seen.append(counts) or 0.0, [ClipBootstrap(3), ClipBootstrap(5)], 20)
+    assert len(seen) == 20
     assert all(counts[:3].sum() == 3 and counts[3:].sum() == 5 for counts in seen)
-    first = bootstrap_interval(lambda counts: float(counts @ range(9)), 9)
-    assert first == bootstrap_interval(lambda counts: float(counts @ range(9)), [9])
 
 
 # Runs -----------------------------------------------------------------------------------------------
@@ -221,11 +225,18 @@ def test_cells_and_protocols_that_one_has_alone_are_named(a, tmp_path, capsys):
     assert list(found["results"]["cells"]) == ["seed_7/fold_1"]
 
 
-def test_other_clips_have_results_but_no_paired_difference(a, tmp_path, capsys):
-    b = write_all(tmp_path / "b", targets=(0, 1, 1))
+@pytest.mark.parametrize("digest", ["1" * 64, None])
+def test_other_clips_have_results_but_no_paired_difference(a, tmp_path, capsys, digest):  # A4
+    b = write_all(tmp_path / "b")  # the same targets
+    for path in b.glob("seed_*/*/result.json"):
+        values = json.loads(path.read_text()) | {"evaluated_sha256": digest}
+        path.write_text(json.dumps({name: value for name, value in values.items() if value is not None}))
     found, out = compared(a, b, capsys)
-    assert "no cell of the two was evaluated on the same clips in the same order" in found["paired"]["none"]
-    assert len(found["results"]["cells"]) == 2 and "paired       no difference on the same clips" in out
+    assert not found["paired"]["paired"] and len(found["results"]["cells"]) == 2
+    assert (
+        "no paired difference: the evaluation list" in found["paired"]["why"]
+        and found["paired"]["why"] in out
+    )
 
 
 def test_a_run_without_a_finished_cell_is_compared_as_far_as_it_goes(a, tmp_path, capsys):

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from ipet.audio import ClipError
-from ipet.corruption import SNR_DB, VERSIONS, Corruption, at_snr, reverberate
+from ipet.corruption import FLOOR, VERSIONS, Corruption, at_snr, listed, reverberate
 
 from helpers import write_wav
 
@@ -38,11 +38,11 @@ def gaussian(num_samples, level=1.0, seed=0):
 
 
 def corruption(**replaced):
-    """A corruption whose four kinds have one file each, of different lengths."""
+    """A corruption whose four kinds have one file each, of different lengths, far above the floor."""
     waveforms = {
-        "noise": gaussian(16_000, 0.3, seed=1),
-        "speech": gaussian(5_000, 0.1, seed=2),
-        "music": gaussian(700, 0.2, seed=3),
+        "noise": gaussian(16_000, 3.0, seed=1),
+        "speech": gaussian(5_000, 1.0, seed=2),
+        "music": gaussian(700, 2.0, seed=3),
         "rir": torch.tensor([0.0, 0.5, 0.0, 0.25]),
     }
     recordings = Memory(**{**waveforms, **replaced})
@@ -56,7 +56,15 @@ def version_of(reads):
 
 
 def snr_db(clip, noise):
+    """The ratio of the powers in dB."""
     return 10 * torch.log10(clip.square().mean() / noise.square().mean()).item()
+
+
+def voices(num_files, level=1.0):
+    """A corruption whose speech is so many independent files of one level."""
+    waveforms = {f"speech{i}": gaussian(4_000, level, seed=10 + i) for i in range(num_files)}
+    names = [Path(name) for name in waveforms]
+    return Corruption([Path("n")], names, [Path("m")], [Path("r")], Memory(**waveforms))
 
 
 def test_the_six_versions_are_equally_probable():
@@ -73,7 +81,7 @@ def test_the_six_versions_are_equally_probable():
 
 @pytest.mark.parametrize("kind", ["music", "noise"])
 def test_music_and_noise_are_one_file_at_ratios_uniform_in_their_range(kind):
-    corrupt, clip, rng = corruption(), gaussian(NUM_SAMPLES, 0.05, seed=9), np.random.default_rng(1)
+    corrupt, clip, rng = corruption(), gaussian(NUM_SAMPLES, 1.0, seed=9), np.random.default_rng(1)
     ratios = np.array([snr_db(clip, corrupt.draw(kind, clip, rng)) for _ in range(2000)])
     low, high = {"music": (5, 25), "noise": (0, 15)}[kind]
     assert low - 0.01 < ratios.min() < low + 0.2
@@ -83,45 +91,55 @@ def test_music_and_noise_are_one_file_at_ratios_uniform_in_their_range(kind):
     assert all(abs(counts - 400) < 90), counts  # 400 +- 18
 
 
-def test_babble_is_three_to_eight_files_each_at_its_own_ratio(monkeypatch):
-    ratios = []
-
-    def measured(clip, noise, snr):
-        ratios.append(snr_db(clip, at_snr(clip, noise, snr)))
-        return at_snr(clip, noise, snr)
-
-    monkeypatch.setattr("ipet.corruption.at_snr", measured)
-    corrupt, clip, rng = corruption(), gaussian(NUM_SAMPLES), np.random.default_rng(2)
-    numbers = Counter()
-    for _ in range(600):
+def test_babble_is_the_mean_of_three_to_eight_files_at_one_ratio():
+    # A2: each of the files was scaled to the ratio, so that their sum lay 7 dB above it
+    corrupt, clip, rng = voices(20), gaussian(NUM_SAMPLES), np.random.default_rng(2)
+    numbers, ratios = Counter(), []
+    for _ in range(1200):
         corrupt.recordings.reads.clear()
-        corrupt.draw("speech", clip, rng)
-        numbers[len(corrupt.recordings.reads)] += 1
+        ratios.append(snr_db(clip, corrupt.draw("speech", clip, rng)))
+        names = [name for name, *_ in corrupt.recordings.reads]
+        assert len(set(names)) == len(names)  # different files
+        numbers[len(names)] += 1
     assert sorted(numbers) == [3, 4, 5, 6, 7, 8]
-    assert all(abs(number - 100) < 45 for number in numbers.values()), numbers  # 100 +- 9
-    assert 12.99 < min(ratios) < 13.05 and 19.95 < max(ratios) < 20.01
+    assert all(abs(number - 200) < 65 for number in numbers.values()), numbers  # 200 +- 13
+    assert 12.99 < min(ratios) < 13.1 and 19.9 < max(ratios) < 20.02
+    assert np.mean(ratios) == pytest.approx(16.5, abs=0.2)
     assert np.std(ratios) == pytest.approx(7 / 12**0.5, rel=0.05)  # of a uniform distribution 7 dB wide
 
 
-def test_the_files_of_a_sum_are_added_to_the_clip_itself():
-    corrupt, clip = corruption(), gaussian(NUM_SAMPLES)
+def test_babble_of_ordinary_level_lies_17_decibels_below_the_clip():
+    # A2: 17.3 dB in the original, 8.8 dB here before; files and clip at -26 dB of full scale, as speech is
+    corrupt, rng = voices(20, level=0.05), np.random.default_rng(0)
+    clip = gaussian(NUM_SAMPLES, 0.05, seed=1)
+    ratios = [snr_db(clip, corrupt.draw("speech", clip, rng)) for _ in range(800)]
+    assert np.mean(ratios) == pytest.approx(17.3, abs=0.3)
+
+
+def test_babble_of_fewer_files_than_are_drawn_repeats_some():
+    corrupt, clip = voices(2), gaussian(NUM_SAMPLES)
+    for seed in range(20):
+        assert corrupt.draw("speech", clip, np.random.default_rng(seed)).isfinite().all()
+
+
+def test_music_over_babble_is_relative_to_the_clip_with_the_babble():
+    # A2: it was relative to the clip alone
+    corrupt, clip = corruption(), gaussian(NUM_SAMPLES, 0.1)
+    corrupt.draw_part = lambda path, *_: gaussian(NUM_SAMPLES, seed=len(path.name))
     for seed in range(40):
-        corrupt.recordings.reads.clear()
-        corrupted = corrupt(clip, np.random.default_rng(seed))
-        if version_of(corrupt.recordings.reads) != "speech and music":
+        rng = np.random.default_rng(seed)
+        if VERSIONS[rng.integers(len(VERSIONS))] != "speech and music":
             continue
         # The same draws again, one after the other.
-        rng = np.random.default_rng(seed)
-        rng.integers(len(VERSIONS))
-        speech, music = corrupt.draw("speech", clip, rng), corrupt.draw("music", clip, rng)
-        torch.testing.assert_close(corrupted, clip + speech + music)
-        assert SNR_DB["music"][0] <= snr_db(clip, music) <= SNR_DB["music"][1]
+        with_speech = clip + corrupt.draw("speech", clip, rng)
+        want = with_speech + corrupt.draw("music", with_speech, rng)
+        torch.testing.assert_close(corrupt(clip, np.random.default_rng(seed)), want)
         return
     pytest.fail("speech and music was never drawn")
 
 
 def test_a_noise_at_zero_decibels_has_the_power_of_the_clip_and_at_twenty_a_hundredth():
-    clip, noise = gaussian(NUM_SAMPLES, 0.3), gaussian(NUM_SAMPLES, 0.001, seed=1)
+    clip, noise = gaussian(NUM_SAMPLES, 3.0), gaussian(NUM_SAMPLES, 1.0, seed=1)
     power = clip.square().mean()
     torch.testing.assert_close(at_snr(clip, noise, 0.0).square().mean(), power, rtol=1e-3, atol=0)
     torch.testing.assert_close(at_snr(clip, noise, 20.0).square().mean(), power / 100, rtol=1e-3, atol=0)
@@ -130,7 +148,7 @@ def test_a_noise_at_zero_decibels_has_the_power_of_the_clip_and_at_twenty_a_hund
 def test_silence_as_a_clip_or_as_noise_stays_finite():
     silence, clip = torch.zeros(NUM_SAMPLES), gaussian(NUM_SAMPLES)
     assert torch.equal(at_snr(clip, silence, 0.0), silence)
-    assert at_snr(silence, clip, 0.0).abs().max() < 1e-4
+    assert at_snr(silence, clip, 0.0).square().mean().item() == pytest.approx(FLOOR, rel=1e-3)
     corrupt = corruption(noise=silence, speech=silence, music=silence)
     for seed in range(30):
         rng = np.random.default_rng(seed)
@@ -253,8 +271,9 @@ def test_a_missing_list_is_named_with_the_command_that_writes_it(releases, missi
     with pytest.raises(FileNotFoundError) as caught:
         from_lists(releases)
     assert str(caught.value) == (
-        f"{releases / missing}: no such list; python3 data/prepare.py {release} PATH writes it, and "
-        "-add_musan_rir False trains without noise and reverberation"
+        f"{releases / missing}: no such list; -path_{release.removesuffix('s')} DIR takes the recordings of "
+        f"the extracted release, python3 data/prepare.py {release} PATH writes the list, and -add_musan_rir "
+        "False trains without noise and reverberation"
     )
 
 
@@ -270,3 +289,40 @@ def test_without_a_root_paths_start_at_the_lists(releases):
         (releases / "aside" / name).rename(releases / "musan" / name)
     corrupt = from_lists(releases, root_musan=None)
     assert corrupt.files["music"][0] == releases / "musan" / "music" / "0.wav"
+
+
+@pytest.mark.parametrize("above", ["", "musan", "RIRS_NOISES"])
+def test_extracted_releases_are_used_without_lists_as_prepare_would_list_them(tmp_path, above):
+    """D3: -path_musan and -path_rir name the extracted releases; no list has to be written before."""
+    wanted = {
+        "music": ["music/fma/a.wav", "music/rfm/b.WAV"],
+        "noise": ["noise/free-sound/n.wav"],
+        "speech": ["speech/librivox/s.wav"],
+        "rirs": [f"simulated_rirs/{size}room/Room1/r.wav" for size in ("large", "medium", "small")],
+    }
+    root = tmp_path / above
+    for wav in [
+        *(wav for wavs in wanted.values() for wav in wavs),
+        "simulated_rirs/smallroom/Room1/._r.wav",
+        "music/README",
+    ]:
+        (root / wav).parent.mkdir(parents=True, exist_ok=True)
+        (root / wav).touch()
+    corrupt = from_lists(tmp_path / "no_lists", root_musan=tmp_path, root_rir=tmp_path)
+    found = {kind: [path.relative_to(root).as_posix() for path in corrupt.files[kind]] for kind in wanted}
+    assert found == wanted
+
+
+def test_a_list_of_noise_chooses_among_the_files_of_the_release(tmp_path):  # D3
+    (tmp_path / "data/noise").mkdir(parents=True)
+    (tmp_path / "data/music").mkdir()
+    for name in ("noise/a.wav", "noise/b.wav", "music/m.wav"):
+        (tmp_path / "data" / name).write_bytes(b"a recording")
+    (tmp_path / "musan").mkdir()
+    (tmp_path / "musan/noise.json").write_text('{"data": [{"wav": "noise/b.wav", "labels": "/m/noise"}]}')
+    flags = (tmp_path / "data", "musan", "-path_musan")
+    assert listed(tmp_path / "musan", "noise", *flags) == [tmp_path / "data/noise/b.wav"]
+    with pytest.raises(
+        FileNotFoundError, match=r"music\.json: no such list"
+    ):  # lists are there: it is missing
+        listed(tmp_path / "musan", "music", *flags)

@@ -10,6 +10,7 @@ import soundfile
 import torch
 
 from ipet.audio import ClipError
+from ipet.augment import mix
 from ipet.datasets import (
     Cut,
     Datasets,
@@ -25,6 +26,7 @@ from ipet.datasets import (
 )
 from ipet.distributed import gather_by_index
 from ipet.lists import Clip, Labels
+from ipet.splits import log_mel_cuts, waveform_cuts
 
 LENGTHS = (400, 900, 600, 1_200, 300, 800)
 
@@ -149,6 +151,105 @@ def test_a_clip_mixed_with_itself_is_itself_but_for_its_mean(clips, labels):
     torch.testing.assert_close(item.target, torch.tensor([1.0, 0.0, 0.0]))
 
 
+class Sines:
+    """Recordings in memory: recording i is a sine of (i + 1) cycles in 64 samples, of a given length."""
+
+    def __init__(self, lengths):
+        self.lengths = lengths
+
+    def length(self, path):
+        return self.lengths[int(path.name)]
+
+    def read(self, path, start=0, num_samples=None):
+        phase = (
+            2 * torch.pi * (int(path.name) + 1) / 64 * torch.arange(self.length(path), dtype=torch.float64)
+        )
+        return torch.sin(phase).float()
+
+
+def sines(lengths, labels, cut, **more):
+    """A training list of ``Sines``, each of a class of its own."""
+    clips = [Clip(Path(str(i)), (i,), f"train.json: clip {i}") for i in range(len(lengths))]
+    train = TrainClips(clips, labels, cut, **more)
+    train.recordings = Sines(lengths)
+    return train
+
+
+def amplitudes(waveform, num_classes):
+    """[T] samples -> [C] amplitude of each class's sine; T is a multiple of 64, the longest period."""
+    spectrum = torch.fft.rfft(waveform.double())[:: len(waveform) // 64].abs() / (len(waveform) / 2)
+    return spectrum[1 : num_classes + 1]
+
+
+@pytest.mark.parametrize("repeat", [True, False])
+def test_mixup_keeps_both_clips_in_the_crop(labels, repeat):
+    # A1: of a 30 s clip mixed with a 2 s one a 10.24 s crop held nothing of the second in 9 of 10 mixtures
+    lengths, size = (3_000 * 64, 200 * 64), 1_024 * 64  # 30 s, 2 s and 10.24 s at 6.4 kHz
+    train = sines(lengths, labels, Cut(size, "random", repeat=repeat), mixup=1.0, seed=3)
+    num_mixed = 0
+    for epoch in range(60):
+        item = train[epoch, 0]
+        assert item.num_samples == size
+        if item.target[1] > 0:
+            num_mixed += 1
+            # repeated, both fill the crop and the label's share is the sound's; padded, both begin together
+            sound = item.waveform if repeat else item.waveform[: lengths[1]]
+            torch.testing.assert_close(amplitudes(sound, 3).float(), item.target, atol=0.02, rtol=0)
+    assert num_mixed > 20
+
+
+@pytest.mark.parametrize(
+    "cuts",
+    [
+        waveform_cuts(64),
+        waveform_cuts(64, variable_length=True),
+        log_mel_cuts(64, 25.0, 10.0, "random"),
+        log_mel_cuts(64, 25.0, 10.0, "first"),
+    ],
+)
+def test_mixup_of_clips_of_very_different_lengths_keeps_both(labels, cuts):
+    # A1: the lengths of FSD50K's clips, from 0.3 to 30 s, that is from half a crop of 0.64 s to 47 of them
+    labels = Labels(labels.path, tuple("abcdefgh"), tuple("ABCDEFGH"))
+    lengths = [round(16_000 * s) for s in (0.3, 0.5, 1.0, 2.5, 4.0, 8.0, 15.0, 30.0)]
+    train = sines(lengths, labels, cuts.train, mixup=1.0)
+    num_mixed = 0
+    for epoch in range(12):
+        for index in range(8):
+            waveform, num_samples, target, *_ = train[epoch, index]
+            if target.max() == 1:
+                continue
+            num_mixed += 1
+            own = min(cuts.train.num_samples, lengths[index])
+            assert num_samples == (cuts.train.num_samples if cuts.train.repeat else own)
+            other = int(target.clone().index_fill_(0, torch.tensor(index), 0).argmax())
+            # what the first 0.3 s hold; repeated clips of 0.3 s have a seam, hence the tolerance
+            found = amplitudes(waveform[: 64 * (4_800 // 64)], 8)
+            assert found[[index, other]].tolist() == pytest.approx(target[[index, other]].tolist(), abs=0.15)
+            if cuts.train.repeat or cuts.train.repeat_mixed:  # to the end of the crop
+                found = amplitudes(waveform[-64 * (4_800 // 64) :], 8)
+                assert found[[index, other]].min() > 0.1
+    assert num_mixed > 60
+
+
+def test_mixup_of_first_crops_takes_both_clips_from_their_first_samples(labels):
+    # A1: AST's mixture, cut from whole clips that were mixed, is the same but for its mean
+    lengths, size = (6_400, 12_800), 1_280
+    for index, other in ((0, 1), (1, 0)):
+        train = sines(lengths, labels, Cut(size, "first", zero_mean=True), mixup=1.0)
+        epoch = next(e for e in range(50) if train[e, index].target[other] > 0)
+        item = train[epoch, index]
+        whole = mix(*(train.recordings.read(Path(str(i))) for i in (index, other)), item.target[index].item())
+        want = whole[:size] - whole[:size].mean()
+        torch.testing.assert_close(item.waveform, want, atol=1e-6, rtol=0)
+
+
+def test_second_clip_of_a_mixture_is_cut_from_anywhere_in_its_recording():
+    # A1: also where the first clip is the shorter one
+    cut, ramp = Cut(500, "random").for_mixing(100), torch.arange(1_000.0)
+    starts = [int(cut(ramp, np.random.default_rng(seed))[0]) for seed in range(60)]
+    assert cut.num_samples == 100 and min(starts) < 100 and max(starts) > 800
+
+
 @pytest.mark.parametrize("mixup", [-0.1, 1.1])
 def test_a_mixup_probability_outside_0_to_1_is_refused(clips, labels, mixup):
     with pytest.raises(ValueError, match=rf"probability is {mixup}; it must lie in \[0, 1\]"):
@@ -167,7 +268,7 @@ def test_a_clip_that_cannot_be_used_is_named_by_list_number_and_path(clips, labe
     except ClipError as error:
         message = str(error)
         error.__traceback__ = None  # holds the loader, whose worker would end seconds later
-    assert message.startswith(f"train.json: clip 2: {clips[2].path}: not readable as WAV")
+    assert message.startswith(f"train.json: clip 2: {clips[2].path}: not readable as audio")
     assert "\n" not in message
 
 

@@ -14,7 +14,7 @@ from ipet.models import ast_classifier, wav2vec2_classifier
 from ipet.tuning import count_parameters
 
 import releases
-from helpers import EXPERIMENTS, ROOT, experiment, load_script, run_here
+from helpers import EXPERIMENTS, ROOT, experiment, load_script, long, run_here
 
 demo = load_script(ROOT / "demo.py", "demo")
 MOST = 0.08  # of the backbone's parameters, that IPET trains
@@ -183,6 +183,7 @@ def run_rivals_here(*command, folder=ROOT, run=demo.run):
         run(*command, folder=folder)
 
 
+@long
 def test_the_demo_compares_five_methods_and_says_where_all_lies(tmp_path, monkeypatch, capfd):
     """On a tiny generated set with a tiny backbone; the runs of the last demo make way, others stay."""
     save_backbone(build_ast(512, size="tiny"), tmp_path / "backbone")
@@ -192,13 +193,15 @@ def test_the_demo_compares_five_methods_and_says_where_all_lies(tmp_path, monkey
     for old in (runs / "ipet", runs.with_name("mine") / "ipet"):
         save_training(old / "seed_1234/fold_1/training_state.pt", {})
         write_json(old / "arguments.json", {"experiment": "ast_esc50"})
-    (runs / demo.SIGN).touch()
+    write_json(runs / "of_mine/arguments.json", {"experiment": "ast_esc50"})
+    (runs / demo.SIGN).write_text("The demo deletes these runs:\nipet\n../mine\n")
     monkeypatch.setattr(sys, "argv", list(map(str, words)))
     monkeypatch.setattr(demo, "run", run_rivals_here)
     with experiment("ast_esc50"):
         demo.main()
     assert [p.name for p in runs.parent.glob("*/ipet/seed_1234/fold_1/result.json")] == ["result.json"]
     assert (runs.with_name("mine") / "ipet/arguments.json").is_file()
+    assert (runs / "of_mine/arguments.json").is_file()
     lines = capfd.readouterr().out.splitlines()
     [head] = [i for i, line in enumerate(lines) if line.startswith("method ")]
     rows = [re.split(r"\s{2,}", line) for line in lines[head : head + 6]]

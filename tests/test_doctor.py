@@ -102,6 +102,7 @@ def test_nothing_is_found_in_healthy_lists(capsys, healthy):
         "hours": pytest.approx(6 / 3600),
         "classes": 3,
         "unusable": 0,
+        "no_class": 0,
     }
     assert content["classes"]["kick"] == {"train": 2, "valid": 2, "test": 2}
     assert content["recordings"]["sample_rates"] == {"16000": 18}

@@ -14,7 +14,7 @@ import pytest
 from ipet import __main__
 
 from documented import DOCUMENTS, blocks
-from helpers import EXPERIMENTS, ROOT, experiment, load_script, write_wav
+from helpers import EXPERIMENTS, ROOT, experiment, load_script, long, write_wav
 
 LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)\s]+)\)")
 
@@ -161,6 +161,7 @@ def shell(lines, folder, **environment):
     return done.stdout
 
 
+@long
 def test_the_commands_of_the_readme_lead_from_recordings_to_what_is_heard(
     checkout, tmp_path, monkeypatch, capsys
 ):
@@ -180,7 +181,7 @@ def test_the_commands_of_the_readme_lead_from_recordings_to_what_is_heard(
     assert __main__.main(shlex.split(predict)) == 0
     assert re.search(r"^ +[\d.]+ %  (kick|snare)$", capsys.readouterr().out, re.MULTILINE)
 
-    adapter = checkout / "runs/IPET/drums/ast_small/seed_1234/fold_1/last"
+    adapter = checkout / "runs/IPET/drums/ast_custom/ast_small/seed_1234/fold_1/last"
     code = "\n".join("\n".join(block.lines) for block in python_blocks("docs/library.md"))
     code = re.sub(r'ADAPTER = ".*?"', f"ADAPTER = {str(adapter)!r}", code)
     code = re.sub(r'CLIP = ".*?"', f"CLIP = {str(drums / 'kick/1-0.wav')!r}", code)

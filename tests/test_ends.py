@@ -22,6 +22,7 @@ from helpers import (
     ROOT,
     command_here,
     listening,
+    long,
     processes_of,
     rows,
     run_here,
@@ -33,6 +34,7 @@ from helpers import (
     write_lists,
 )
 
+pytestmark = long
 linux = pytest.mark.skipif(sys.platform != "linux", reason="processes are counted in Linux's /proc")
 FLAGS = ["-frame_length", 40, "-batch_size", 4, "-embedding_prompt_num", 3]
 
@@ -86,7 +88,7 @@ def test_no_process_outlives_a_run(two_with_readers, tmp_path, record_property, 
     assert ("error: process 1 was ended by SIGKILL" in err) == (end == "a rank is killed")
     if end == "Ctrl-C":
         assert "add -resume to go on" in err and "Traceback" not in err
-    state, note = load_latest_training(tmp_path / "IPET/t/a/seed_1234/training_state.pt")
+    state, note = load_latest_training(tmp_path / "IPET/t/w2v_speechcommands/a/seed_1234/training_state.pt")
     assert state["step"] > 0 and note is None
 
 
@@ -155,7 +157,7 @@ def test_a_reader_that_was_killed_is_no_defect_of_ours(ended):
 
 def test_a_traceback_is_not_written_through_a_link(ended, tmp_path):
     """Whoever packed a run may have put one there; an error may come before it is looked for."""
-    folder, precious = tmp_path / "IPET/t/a", tmp_path / "precious"
+    folder, precious = tmp_path / "IPET/t/w2v_speechcommands/a", tmp_path / "precious"
     folder.mkdir(parents=True)
     precious.write_text("of mine")
     (folder / "arguments.json").write_text("{}")
@@ -169,7 +171,7 @@ def test_a_traceback_is_not_written_through_a_link(ended, tmp_path):
 
 
 def test_a_record_that_names_no_trainings_is_refused(lists, tmp_path):
-    folder = tmp_path / "IPET/t/a"
+    folder = tmp_path / "IPET/t/w2v_speechcommands/a"
     folder.mkdir(parents=True)
     for cells in (["seed_1/../../other"], [7]):
         (folder / "arguments.json").write_text(json.dumps({"cells": cells}))
@@ -212,7 +214,7 @@ def test_a_disk_that_fails_leaves_a_state_to_go_on_from(lists, tmp_path, monkeyp
     """At the fourth checkpoint of eight; the finished run is the one whose disk never failed."""
     flags = [*tiny(lists, tmp_path, *FLAGS), "-epoch", 2, "-resume", "-checkpoint_every", 1]
     whole = run_here("w2v_speechcommands", *flags, "-name", "whole") / "seed_1234"
-    sync, path = os.fsync, tmp_path / "IPET/t/a/seed_1234/training_state.pt"
+    sync, path = os.fsync, tmp_path / "IPET/t/w2v_speechcommands/a/seed_1234/training_state.pt"
     metrics, synced = path.with_name("metrics.jsonl"), []
 
     def fail_from_the_fourth_step_on(descriptor):
@@ -288,6 +290,6 @@ def test_a_full_disk_ends_the_run_with_one_line_and_it_goes_on_when_there_is_roo
     assert told.startswith("error: [Errno 28] No space left on device: ")
     assert told.endswith("what was saved before is kept: mend it, then add -resume to go on")
     assert "error" not in "".join(done.stderr.splitlines()[1:])
-    cell = copy / "IPET/t/a/seed_1234"
+    cell = copy / "IPET/t/w2v_speechcommands/a/seed_1234"
     assert [row["step"] for row in rows(cell, "step")] == list(range(1, 13))
     assert json.loads((cell / "result.json").read_text())["best_epoch"] in (1, 2, 3)

@@ -210,7 +210,7 @@ def test_every_second_epoch_and_the_last_are_evaluated(tmp_path, monkeypatch):
                 patch.setattr(Trainer, "save", stopping_behind(3))
                 with pytest.raises(KeyboardInterrupt):
                     run_here("ast_esc50", *more)
-            cell = tmp_path / f"runs/IPET/t/{name}/seed_1234/fold_1"
+            cell = tmp_path / f"runs/IPET/t/ast_esc50/{name}/seed_1234/fold_1"
             assert json.loads((cell / "last/adapter_config.json").read_text())["metrics"]["epoch"] == 2
         folders.append(run_here("ast_esc50", *more, "-resume", "True") / "seed_1234/fold_1")
     each, second = (rows(folder, "epoch") for folder in folders)
@@ -221,7 +221,7 @@ def test_every_second_epoch_and_the_last_are_evaluated(tmp_path, monkeypatch):
         assert other.get("eval_loss", one["eval_loss"]) == one["eval_loss"]
     result = json.loads((folders[1] / "result.json").read_text())
     assert [row["epoch"] for row in result["history"]] == [2, 4, 5] and result["best_epoch"] in (2, 4, 5)
-    summary = json.loads((tmp_path / "runs/IPET/t/second/summary.json").read_text())["protocols"]
+    summary = json.loads((tmp_path / "runs/IPET/t/ast_esc50/second/summary.json").read_text())["protocols"]
     assert summary["last"]["values"] == {"seed_1234/fold_1": each[-1]["eval_accuracy"]}
     assert summary["common_epoch"]["values"] == summary["best_epoch"]["values"]
     best = json.loads((folders[1] / "best/adapter_config.json").read_text())["metrics"]

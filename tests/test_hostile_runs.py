@@ -105,7 +105,7 @@ def test_a_hostile_training_state_is_told_in_one_line(lists, tmp_path, monkeypat
     flags = tiny(lists, tmp_path, *FLAGS, "-checkpoint_every", 1)
     with stopped_behind_the_third_step(monkeypatch):
         run_here("w2v_speechcommands", *flags)
-    path = tmp_path / "IPET/t/a/seed_1234/training_state.pt"
+    path = tmp_path / "IPET/t/w2v_speechcommands/a/seed_1234/training_state.pt"
     (path.parent / "training_state_before.pt").unlink()
     sound = load_training(path)
     assert set(STATE) <= set(sound) <= {*STATE, *STATE_TOO} and sound["epoch"] == 1

@@ -3,6 +3,7 @@
 import copy
 import csv
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,8 +21,10 @@ from ipet.inference import TunedModel
 from ipet.insight import LayerWatch, LinearCKA, kinds_of, pooled_states, watched, without
 from ipet.inspection import HELD, Hearing, change, conditions_of, few_utterances, measure, read_task
 from ipet.methods import apply_method
-from ipet.metrics import accuracy, eer
+from ipet.metrics import accuracy
+from ipet.scoring import score_trials
 from ipet.tuning import Adapter, Tuning, prompts_computed, tuned_layers
+from ipet.verification_metrics import eer
 
 from helpers import run_here, tiny, write_lists, write_wav
 
@@ -286,7 +289,7 @@ def test_each_condition_is_what_the_model_answers_then(kind, lists):
     before, layers = hearing.look()
     waveforms = [model.read(clip.path) for clip in task.clips.clips]
     wanted = torch.stack(list(model.run(waveforms)))  # [N, S, C]
-    np.testing.assert_allclose(before.scores, wanted[:, 0].numpy(), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(before.scores, wanted[:, 0].log_softmax(-1).numpy(), rtol=1e-4, atol=1e-5)
     losses = nn.functional.cross_entropy(wanted[:, 0], torch.from_numpy(task.targets), reduction="none")
     np.testing.assert_allclose(before.losses, losses.numpy(), rtol=1e-4, atol=1e-5)
     assert len(layers) == 2 and all(0 < row["cka"] < 1 for row in layers)
@@ -311,7 +314,7 @@ def test_clips_of_variable_length_are_heard_one_by_one(lists):
     scored, layers = hearing.look()
     waveforms = [model.read(clip.path) for clip in hearing.task.clips.clips]
     wanted = torch.cat(list(model.run(waveforms)))  # in one batch, with masks
-    np.testing.assert_allclose(scored.scores, wanted.numpy(), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(scored.scores, wanted.log_softmax(-1).numpy(), rtol=1e-4, atol=1e-5)
     assert all(0 < row["cka"] < 1 for row in layers)
 
 
@@ -326,7 +329,9 @@ def test_a_change_is_paired_over_the_same_clips(lists):
     found = change(task, before, after)
     assert found["value"] == pytest.approx(accuracy(wrong, task.targets)) == pytest.approx(5 / 6)
     assert found["change"] == pytest.approx(-1 / 6)
-    assert found["low"] == pytest.approx(-3 / 6) and found["high"] == 0  # drawn up to three times in 97.5 %
+    # The clip is drawn 1 time of 6 on average, with a standard deviation of 0.15, Student's t of 5 is 2.0.
+    assert found["low"] == pytest.approx(-1 / 6 - 2 * 0.15, abs=0.06)
+    assert found["high"] == pytest.approx(-1 / 6 + 2 * 0.15, abs=0.06)
     # of the clip: log(e + 3) - 1 before, log(e + 3) after
     assert found["loss_change"] == pytest.approx(1 / 6, rel=1e-5)
     same = change(task, before, before)
@@ -427,3 +432,22 @@ def test_a_list_with_other_labels_is_refused(adapter, lists, tmp_path, capsys):
         [line] = capsys.readouterr().err.splitlines()
         assert line.startswith(f"error: {table}: {said}")
         write_lists(tmp_path, eval_1=2, num_classes=4)
+
+
+@pytest.mark.parametrize("scoring", ["cosine", "mean_distance"])
+def test_trials_are_scored_as_in_the_adapter_s_training(scoring):  # B13
+    embeddings = np.random.default_rng(0).standard_normal((4, 2, 3)).astype(np.float32)
+    pairs = np.array([[0, 1], [2, 3], [0, 3]])
+    hearing = SimpleNamespace(
+        task=SimpleNamespace(pairs=pairs), model=SimpleNamespace(device="cpu", scoring=scoring)
+    )
+    want = score_trials(torch.from_numpy(embeddings), pairs, scoring)
+    np.testing.assert_array_equal(Hearing.scored(hearing, embeddings).scores, want)
+    labels = [{"mid": "/m/0", "name": "a"}, {"mid": "/m/1", "name": "b"}]
+    model = nn.Module()
+    model.front_end, model.weight = (
+        SimpleNamespace(num_segments=1, num_samples=9),
+        nn.Parameter(torch.ones(1)),
+    )
+    description = {"labels": labels, "loss": "cce", "scoring": scoring}
+    assert TunedModel(model, Cut(9), description).scoring == scoring

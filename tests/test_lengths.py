@@ -101,7 +101,7 @@ def test_a_run_that_was_stopped_in_an_epoch_ends_bit_for_bit_as_if_it_had_not(li
     whole = run_here("w2v_speechcommands", *flags, "-name", "whole") / "seed_1234"
     with stopped_behind_the_third_step(monkeypatch):
         run_here("w2v_speechcommands", *flags, "-checkpoint_every", 1)
-    folder = tmp_path / "IPET/t/a/seed_1234"
+    folder = tmp_path / "IPET/t/w2v_speechcommands/a/seed_1234"
     state = load_training(folder / "training_state.pt")
     assert state["step"] < 5 and state["lengths"].tolist() == [4_800, 6_400, 8_000, 9_600, 9_600] * 2
     # Whoever reads the lengths otherwise now goes on in the order in which the run began.

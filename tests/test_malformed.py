@@ -19,10 +19,22 @@ from ipet.beginning import build_chosen, check, choose_cells
 from ipet.checkpoint import trainable_state
 from ipet.saved import save_adapter
 
-from helpers import experiment, rows, run_here, tiny, write_lists, write_wav
-from malformed import ADAPTERS, ARGUMENTS, LISTS, RECORDINGS, TABLES, TRIALS, WEIGHTS, document, matches
+from helpers import ROOT, experiment, load_script, rows, run_here, tiny, write_lists, write_wav
+from malformed import (
+    ADAPTERS,
+    ARGUMENTS,
+    LISTS,
+    OWN,
+    RECORDINGS,
+    TABLES,
+    TRIALS,
+    WEIGHTS,
+    document,
+    matches,
+)
 from saving import save_backbone, tuned_model
 
+prepare = load_script(ROOT / "data" / "prepare.py", "prepare_malformed_script")
 AST = ["-frame_length", 64, "-fold", 1, "-batch_size", 4, "-epoch", 1]
 REFUSED = [row for row in RECORDINGS if not row.outcome.startswith("fine")]
 FINE = [row for row in RECORDINGS if row.outcome.startswith("fine")]
@@ -142,6 +154,23 @@ def test_a_list_is_read_or_refused_in_one_line_before_training(row, lists, tmp_p
     assert str(caught.value).startswith(f"{lists}") and not (tmp_path / "runs/run").exists()
 
 
+@each(OWN)
+def test_a_table_or_a_folder_is_read_or_refused_or_warned_of(row, tmp_path, capsys):
+    root, out = tmp_path / "own", tmp_path / "lists"
+    root.mkdir()
+    row.make(root)
+    flags = [] if row.name.startswith("folders") else ["-csv", str(root / "own.csv")]
+    status = prepare.main(["folder", str(root), "-out", str(out), *flags])
+    printed, error = capsys.readouterr()
+    if row.outcome.startswith("fine"):
+        assert (status, error) == (0, "")
+        assert ["clips", row.outcome.split()[1]] in [line.split() for line in printed.splitlines()]
+        return
+    assert status == (0 if row.outcome.startswith("warning") else 1)
+    assert_says(row, error.removesuffix("\n"))
+    assert out.exists() == (status == 0)
+
+
 @each(TRIALS)
 def test_trials_are_read_or_refused_in_one_line_before_training(row, lists, tmp_path):
     row.make(lists)
@@ -242,7 +271,7 @@ def test_a_training_leaves_out_all_of_them_and_goes_on_in_the_same_order(tmp_pat
         folder = run_here("ast_esc50", *flags, "-name", name)
         losses.append(rows(folder / "seed_1234/fold_1", "step"))
     assert losses[0] == losses[1] and len(losses[0]) == -(-len([*content, *whole]) // 64)
-    skipped = json.loads((tmp_path / "IPET/t/mixed/skipped_clips.json").read_text())
+    skipped = json.loads((tmp_path / "IPET/t/ast_esc50/mixed/skipped_clips.json").read_text())
     assert len(skipped) == len(REFUSED)
     assert f"note: {len(REFUSED)} recordings cannot be used" in capsys.readouterr().out
 

@@ -18,7 +18,7 @@ from ipet.methods import apply_method
 from ipet.trainer import seed_everything
 from ipet.tuning import train_mode, trainable_parameters
 
-from helpers import rows, run_here, run_there, tiny, write_lists
+from helpers import long, rows, run_here, run_there, tiny, write_lists
 
 SETTINGS = {"num_prompts": 3, "bottleneck": 4, "rank": 2}
 KINDS = ("ast", "wav2vec2", "hubert", "wavlm")
@@ -126,8 +126,9 @@ def test_a_batch_in_parts_trains_as_the_whole_does(lists, whole, tmp_path):
     assert_same_run(run_here("w2v_speechcommands", *flags), whole)
 
 
+@long
 def test_two_processes_wait_for_each_other_once_a_step(lists, whole, tmp_path):
     flags = tiny(lists, tmp_path, *W2V, "-micro_batch_size", 3, "-checkpoint_activations")
     status, _, err = run_there("w2v_speechcommands", *flags, launcher=TWO_PROCESSES)
     assert status == 0, err
-    assert_same_run(tmp_path / "IPET/t/a", whole)
+    assert_same_run(tmp_path / "IPET/t/w2v_speechcommands/a", whole)

@@ -4,23 +4,10 @@ import time
 
 import numpy as np
 import pytest
-from sklearn.metrics import average_precision_score
+from sklearn.metrics import average_precision_score, roc_auc_score
 
-from ipet.metrics import (
-    CountedAveragePrecision,
-    accuracy,
-    average_precision,
-    bootstrap_interval,
-    d_prime,
-    det_curve,
-    eer,
-    eer_interval,
-    mean_auc,
-    mean_average_precision,
-    mean_average_precision_interval,
-    min_dcf,
-    wilson_interval,
-)
+from ipet.metrics import accuracy, average_precision, d_prime, mean_auc, mean_average_precision
+from ipet.verification_metrics import WeightedErrorRates, det_curve, eer, min_dcf, trial_speakers
 
 from parity import load, needs_parity
 
@@ -187,7 +174,7 @@ def test_error_rates_do_not_depend_on_the_order_of_the_trials_or_a_rising_map_of
         ([0.1, 0.2], [1, 2], "other values than 0 and 1"),
     ],
 )
-@pytest.mark.parametrize("metric", [eer, min_dcf, det_curve, eer_interval])
+@pytest.mark.parametrize("metric", [eer, min_dcf, det_curve, WeightedErrorRates])
 def test_trials_without_error_rates_are_refused(metric, scores, targets, message):
     with pytest.raises(ValueError, match=message):
         metric(np.array(scores), np.array(targets))
@@ -205,95 +192,47 @@ def test_the_error_rates_of_voxceleb1_take_a_moment():
     assert time.perf_counter() - start < 1  # 0.01 s on an idle machine
 
 
-# 95 % intervals -----------------------------------------------------------------------------------
-
-
-def test_wilson_s_interval_is_its_formula():
-    p, n, z = 0.8, 400, 1.959964  # (p + z^2/2n +- z sqrt(p (1-p)/n + z^2/4n^2)) / (1 + z^2/n)
-    centre, spread = p + z**2 / (2 * n), z * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
-    want = ((centre - spread) / (1 + z**2 / n), (centre + spread) / (1 + z**2 / n))
-    assert wilson_interval(p, n) == pytest.approx(want, abs=1e-6)
-    assert wilson_interval(1.0, 10)[1] == pytest.approx(1.0)
-    assert wilson_interval(1.0, 10)[0] < 0.75  # ten right answers prove little
-
-
-def test_the_bootstrap_of_a_mean_is_about_two_standard_errors_wide():
-    values = np.random.default_rng(0).standard_normal(1000)
-    low, high = bootstrap_interval(lambda counts: counts @ values / counts.sum(), 1000, num_resamples=2000)
-    error = values.std() / np.sqrt(1000)
-    assert (low, high) == pytest.approx(
-        (values.mean() - 1.96 * error, values.mean() + 1.96 * error), abs=0.15 * error
-    )
-
-
-def test_an_interval_is_the_same_under_the_same_seed_alone():
-    scores, targets = gaussian_trials(400, distance=1)
-    assert eer_interval(scores, targets, seed=3) == eer_interval(scores, targets, seed=3)
-    assert eer_interval(scores, targets, seed=3) != eer_interval(scores, targets, seed=4)
-
-
-def test_every_resample_of_trials_has_the_equal_error_rate_of_its_repeated_trials(monkeypatch):
-    scores, targets = gaussian_trials(200, distance=1)
-    scores = scores.round(1)  # ties
-    metrics = []
-    monkeypatch.setattr("ipet.metrics.bootstrap_interval", lambda metric, *_: metrics.append(metric))
-    eer_interval(scores, targets)
-    rng = np.random.default_rng(0)
-    for _ in range(20):
-        drawn = rng.integers(200, size=200)
-        got = metrics[0](np.bincount(drawn, minlength=200))
-        assert got == pytest.approx(eer(scores[drawn], targets[drawn]), abs=1e-12)
-    assert np.isnan(metrics[0](np.where(targets, 1, 0)))  # no nontarget drawn
-
-
-def test_an_equal_error_rate_s_interval_covers_it_and_narrows_with_more_trials():
-    few, many = gaussian_trials(500, distance=2), gaussian_trials(20_000, distance=2)
-    (low, high), (closer_low, closer_high) = eer_interval(*few), eer_interval(*many)
-    assert low < eer(*few) < high
-    assert closer_low < eer(*many) < closer_high
-    assert 4 < (high - low) / (closer_high - closer_low) < 9  # sqrt(40) = 6.3
-
-
-def test_an_interval_covers_the_truth_about_nineteen_times_in_twenty():
-    truth = 0.158655  # of Gaussians 2 deviations apart
-    covered = 0
-    for seed in range(100):
-        low, high = eer_interval(*gaussian_trials(1000, distance=2, seed=seed), num_resamples=100)
-        covered += low < truth < high
-    assert 85 <= covered <= 100
-
-
 @pytest.mark.parametrize("digits", [1, 6])  # many ties, none
-def test_counted_average_precision_is_scikit_learn_s_with_weights(digits):
+def test_average_precision_and_auc_are_scikit_learn_s(digits):
     rng = np.random.default_rng(0)
-    targets = rng.random((150, 6)) < [0.02, 0.1, 0.3, 0.5, 0.9, 1.0]
-    targets[0, 0] = True
-    scores = (rng.standard_normal((150, 6)) + targets).round(digits)
-    counted = CountedAveragePrecision(scores, targets)
-    for _ in range(10):
-        counts = np.bincount(rng.integers(150, size=150), minlength=150)
-        want = [
-            average_precision_score(targets[:, c], scores[:, c], sample_weight=counts)
-            if counts[targets[:, c]].any()
-            else np.nan
-            for c in range(6)
-        ]
-        np.testing.assert_allclose(counted(counts), want, atol=1e-12)
+    targets = rng.random((120, 5)) < [0.02, 0.1, 0.5, 0.9, 0.3]
+    targets[0] = [1, 0, 1, 0, 1]
+    scores = (rng.standard_normal((120, 5)) + targets).round(digits)
+    want = [average_precision_score(targets[:, c], scores[:, c]) for c in range(5)]
+    np.testing.assert_allclose(average_precision(scores, targets), want, atol=1e-12)
+    aucs = [roc_auc_score(targets[:, c], scores[:, c]) for c in range(5)]
+    assert mean_auc(scores, targets) == pytest.approx(np.mean(aucs), abs=1e-12)
 
 
-def test_counting_every_clip_once_gives_the_mean_average_precision():
-    rng = np.random.default_rng(1)
-    targets = rng.random((80, 5)) < [0.0, 0.2, 0.2, 0.0, 0.4]  # two classes without positives
-    scores = rng.standard_normal((80, 5)).round(1)
-    got = CountedAveragePrecision(scores, targets).mean(np.ones(80, dtype=int))
-    assert got == pytest.approx(mean_average_precision(scores, targets))
+@needs_parity
+@pytest.mark.parametrize("kind", ["single", "multi"])
+@pytest.mark.parametrize("epoch", range(3))
+def test_metrics_of_the_running_mean_of_predictions_are_the_authors(kind, epoch):  # D8
+    data = load("metrics.npz")
+    total = np.zeros_like(data[f"{kind}_predictions"][0], dtype=np.float32)  # as a training sums them
+    for predictions in data[f"{kind}_predictions"][: epoch + 1]:
+        total = total + predictions.astype(np.float32)
+    mean, targets = total / (epoch + 1), data[f"{kind}_labels"]
+    got = {
+        "mAP": mean_average_precision(mean, targets),
+        "mAUC": mean_auc(mean, targets),
+        "acc": accuracy(mean, targets),
+    }
+    assert got == pytest.approx({name: data[f"{kind}_cum_{name}"][epoch] for name in got}, abs=1e-9)
 
 
-def test_the_interval_of_the_mean_average_precision_covers_it():
-    rng = np.random.default_rng(2)
-    targets = rng.random((2000, 5)) < 0.3
-    scores = rng.standard_normal((2000, 5)) + targets
-    low, high = mean_average_precision_interval(scores, targets)
-    assert low < mean_average_precision(scores, targets) < high
-    assert 0.01 < high - low < 0.05
-    assert np.isnan(mean_average_precision_interval(scores, np.zeros((2000, 5)))).all()
+# Speakers of trials (A7) ----------------------------------------------------------------------------
+
+
+def test_utterances_of_target_trials_and_of_one_label_have_one_speaker():
+    pairs, targets = np.array([[0, 1], [1, 2], [3, 4], [0, 3], [4, 5]]), np.array([1, 1, 0, 0, 0])
+    (one, other) = trial_speakers(pairs, targets)[[0, 1]]
+    assert len({*one, *other}) == 1
+    assert len(np.unique(trial_speakers(pairs, targets))) == 4  # 0 1 2, 3, 4, 5
+    names = ["ann", "ann", "ann", "bob", "cid", "bob"]
+    assert len(np.unique(trial_speakers(pairs, targets, names))) == 3
+
+
+def test_labels_that_nontarget_trials_contradict_are_no_speakers():
+    pairs, targets = np.array([[0, 1], [0, 2], [1, 2]]), np.array([1, 0, 0])
+    assert len(np.unique(trial_speakers(pairs, targets, ["unknown"] * 3))) == 2

@@ -6,8 +6,9 @@ import pytest
 from ipet.__main__ import main
 
 from browser import hosts
-from helpers import one_hot, result, write_lists, write_run
+from helpers import long, one_hot, result, write_lists, write_run
 
+pytestmark = long
 pytest.importorskip("matplotlib", reason="the figures need matplotlib")
 pytest.importorskip("jinja2", reason="the pages need jinja2")
 

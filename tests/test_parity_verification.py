@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from ipet.metrics import eer, min_dcf
 from ipet.scoring import score_trials
+from ipet.verification_metrics import eer, min_dcf
 
 from parity import load, needs_parity
 

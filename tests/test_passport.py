@@ -264,7 +264,7 @@ def test_another_number_is_not_the_same_and_the_passport_alone_suffices(run, tmp
         assert f"note: {note}\n" in out
     assert out.endswith("not the same: 2 of 2 cells: seed_1234/fold_1, seed_1234/fold_2\n")
     assert re.search(r"^  lr +0\.001 \| 0\.01$", out, re.MULTILINE)
-    assert (tmp_path / "elsewhere/IPET/t/b/passport.json").is_file()
+    assert (tmp_path / "elsewhere/IPET/t/ast_esc50/b/passport.json").is_file()
     assert "in A alone: seed_1234/fold_2" in out and len(here) == 1
 
 

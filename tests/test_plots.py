@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from ipet import plots
-from ipet.metrics import det_curve
 from ipet.plots import (
     pareto_front,
     plot_by_layer,
@@ -19,6 +18,7 @@ from ipet.plots import (
     plot_per_class,
     plot_scores,
 )
+from ipet.verification_metrics import det_curve
 
 RNG = np.random.default_rng(0)
 TARGETS = np.arange(400) % 2

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from ipet.lists import check_disjoint, read_clips, read_labels, read_trials, utterance_key
+from ipet.lists import check_disjoint, read_clips, read_labels
+from ipet.trials import read_trials
 
 from helpers import experiment, load_script
 from releases import (
@@ -216,8 +217,9 @@ def test_gtzan_has_ten_folds_with_every_genre_in_equal_shares(capsys, tmp_path, 
     evaluated = []
     for k in range(1, 11):
         train, held_out = wavs_of(out / f"train_{k}.json"), wavs_of(out / f"eval_{k}.json")
-        assert sorted(wav.split("/")[1] for wav in held_out) == ["blues", "jazz"]
-        assert set(train).isdisjoint(held_out) and len(train) == 18
+        genres = [wav.split("/")[1] for wav in held_out]
+        assert genres.count("blues") == 1 and genres.count("jazz") <= 2  # of 11, one cannot be opened
+        assert set(train).isdisjoint(held_out) and len(train) + len(held_out) == 20
         evaluated += held_out
     assert len(evaluated) == len(set(evaluated)) == 20
     assert not (out / "eval_11.json").exists()
@@ -226,10 +228,11 @@ def test_gtzan_has_ten_folds_with_every_genre_in_equal_shares(capsys, tmp_path, 
 def test_gtzan_leaves_out_what_cannot_be_opened_and_says_so(capsys, tmp_path, releases):
     out, printed = prepared(capsys, tmp_path, "gtzan", releases["gtzan"])
     assert "Note: 1 of 21 recordings cannot be opened and are left out: " in printed
-    assert "genres_original/jazz/jazz.00054.wav (not readable as WAV" in printed
+    assert "genres_original/jazz/jazz.00054.wav (not readable as audio" in printed
     assert "jazz.00054" not in "".join(path.read_text() for path in out.iterdir())
     assert "recordings        21     1,000  differs" in printed
     assert "(Sturm 2013)" in printed
+    assert "Note: the folds were drawn, since these are not the recordings of the release" in printed
 
 
 def test_another_seed_draws_other_gtzan_folds_of_the_same_recordings(capsys, tmp_path, releases):
@@ -284,7 +287,7 @@ def test_voxceleb1_trains_on_the_speakers_of_dev_and_keeps_the_trials(capsys, tm
     assert "train                    12   148,642  differs" in printed
     assert "add -path_musan DIR and -path_rir DIR" in printed
 
-    index = {utterance_key(clip["wav"]): i for i, clip in enumerate(test)}
+    index = {clip["wav"]: i for i, clip in enumerate(test)}
     pairs, targets = read_trials(out / "trials.txt", index)
     assert (len(pairs), targets.sum()) == (15, 6)
 

@@ -93,7 +93,7 @@ def test_a_broken_clip_is_named(tmp_path, capsys):
     status = prepare.main(["fsd50k", str(root), "-out", str(tmp_path / "lists"), "-stats"])
     out, error = capsys.readouterr()
     assert (status, out) == (1, "") and not (tmp_path / "lists").exists()
-    assert error.splitlines()[-1].startswith(f"prepare.py fsd50k: {broken}: not readable as WAV")
+    assert error.splitlines()[-1].startswith(f"prepare.py fsd50k: {broken}: not readable as audio")
 
 
 @pytest.mark.parametrize("samples, expected", [(200, "no frame of 25 ms"), (0, "no two different log-mels")])

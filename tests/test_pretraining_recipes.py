@@ -48,6 +48,7 @@ def test_a_recipe_writes_a_folder_that_the_experiments_read(recipe, corpus, tmp_
         assert backbone(torch.randn(1, 20_480)).shape == (1, 96)
 
 
+@long
 @pytest.mark.parametrize("recipe", [ast_small, pytest.param(wav2vec2_small, marks=long)])
 def test_a_stopped_run_goes_on_as_if_it_had_not_been(recipe, corpus, tmp_path, monkeypatch):
     pretrain(recipe, corpus, tmp_path / "whole", steps=4)

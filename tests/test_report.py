@@ -12,8 +12,10 @@ import numpy as np
 import pytest
 
 import ipet
+from ipet import report, run_page
 from ipet.__main__ import main
 from ipet.checkpoint import read_json, write_json
+from ipet.epoch_losses import loss_curves
 from ipet.report import find_runs, shortest_ends
 from ipet.summary import planned_cells
 
@@ -87,6 +89,7 @@ def test_a_row_says_what_a_paper_would_and_what_it_cost(folds, capsys):
         "%": "65.00",  # (70 + 60) / 2
         # Student's t of one degree of freedom is 12.706, (10 / sqrt 2) / sqrt 2 = 5: 65 -+ 63.53, cut at 100
         "95 % interval": "1.47 - 100.00",
+        "best epoch (%)": "70.00",  # (80 + 60) / 2
         "cells": "2 of 3",
         "trainable": "1,250",
         "share (%)": "1.25",
@@ -236,6 +239,44 @@ def test_no_name_of_a_strangers_run_leaves_the_folder_that_is_written_into(folds
     main(["report", str(folds), "-out", str(tmp_path / "deep/down/out")])
     new = {path for path in set(tmp_path.rglob("*")) - before if path.is_file()}
     assert new and all(path.is_relative_to(tmp_path / "deep/down/out") for path in new)
+
+
+def losses_of_every_epoch(folder, num_epochs):
+    """Write the rows of epochs, one of them twice after a resumed training, among those of steps."""
+    rows = [{"kind": "epoch", "epoch": 2, "step": 4, "train_loss": 9.0}]
+    for epoch in range(1, num_epochs + 1):
+        rows.append({"kind": "step", "epoch": epoch, "step": 2 * epoch, "loss": 5.0})
+        rows.append({"kind": "epoch", "epoch": epoch, "step": 2 * epoch, "train_loss": 1 / epoch})
+    text = "".join(json.dumps(row) + "\n" for row in rows)
+    (folder / "metrics.jsonl").write_text(text + '{"kind": "epoch", "epoch": 13, "train_l')
+
+
+def test_the_loss_of_every_logged_epoch_is_drawn_where_few_are_evaluated(tmp_path, monkeypatch):  # B12
+    history = [{"epoch": 12, "eval_accuracy": 0.5, "train_loss": 1 / 12}]
+    cell = result(0.5) | {"history": history, "best_epoch": 12}
+    folder = write_run(tmp_path / "run", "ast_esc50", {"seed_7": cell})
+    losses_of_every_epoch(folder / "seed_7", 12)
+    drawn = {}
+    monkeypatch.setattr(report.plots, "plot_curves", lambda path, *values: drawn.update({path.name: values}))
+    [run] = report.read_runs([folder], None, [])
+    report.draw_curves(run, tmp_path / "out")
+    want = {"seed_7": [(epoch, 1 / epoch) for epoch in range(1, 13)]}
+    assert drawn["loss.png"] == (want, "training loss")
+    assert drawn["curves.png"][0] == {"seed_7": [(12, 50.0)]}
+    figures = []
+    monkeypatch.setattr(run_page, "curve_figure", lambda curves, name: figures.append((curves, name)))
+    run_page.curve_blocks(run)
+    assert figures[1] == (want, "training loss")
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[1]\n", '{"kind": "epoch", "epoch": "2", "train_loss": 1}\n', "\xff\n"]
+)
+def test_without_rows_of_epochs_the_losses_are_those_of_the_evaluated_ones(tmp_path, text):
+    cell = result(0.5) | {"history": [{"epoch": 1, "eval_accuracy": 0.5, "train_loss": 2.0}]}
+    folder = write_run(tmp_path / "run", "ast_esc50", {"seed_7": cell})
+    (folder / "seed_7/metrics.jsonl").write_text(text, encoding="latin-1")
+    assert loss_curves(folder, {"seed_7": cell}) == {"seed_7": [(1, 2.0)]}
 
 
 def test_the_average_precision_of_every_class_worked_out_by_hand(splits, tmp_path):

@@ -77,7 +77,7 @@ def assert_same_tensors(got, want):
 def test_a_run_with_folds_leaves_what_the_readme_promises(folds, tmp_path):
     flags = [*tiny(folds, tmp_path, *AST, "-fold", 2), "-logger", "tensorboard"]
     folder = run_here("ast_esc50", *flags)
-    assert folder == tmp_path / "IPET/t/a"
+    assert folder == tmp_path / "IPET/t/ast_esc50/a"
     assert json.loads((folder / "arguments.json").read_text())["frame_length"] == 64
     assert json.loads((folder / "environment.json").read_text())[0]["packages"]["torch"] == "2.11.0"
     assert (folder / "sources/model.py").read_text().startswith('"""Log-mels, AST')
@@ -321,19 +321,21 @@ def kill_and_go_on(name, flags, runs, kills, rng, record_property):
     record_property("of them while a file was written", writing)
 
 
+@long
 def test_killed_across_folds_and_resumed_ends_bit_for_bit(folds, tmp_path, record_property):
     """Readers, checkpoints by time; the last kill may come in any fold."""
     flags = tiny(folds, tmp_path / "killed", *AST, "-fold", 2, "-epoch", max(2, KILLS))
     flags += ["-num_workers", 1, "-checkpoint_every", "0.0001m"]
     run_in_one_thread("ast_esc50", *flags, "-path_run", tmp_path / "whole")
     kill_and_go_on("ast_esc50", flags, tmp_path / "killed", KILLS, random.Random(0), record_property)
-    whole, killed = (tmp_path / run / "IPET/t/a" for run in ("whole", "killed"))
+    whole, killed = (tmp_path / run / "IPET/t/ast_esc50/a" for run in ("whole", "killed"))
     for cell in ("seed_1234/fold_1", "seed_1234/fold_2"):
         assert_same_cell(killed / cell, whole / cell)
     protocols = [json.loads((run / "summary.json").read_text())["protocols"] for run in (killed, whole)]
     assert protocols[0] == protocols[1]
 
 
+@long
 def test_the_number_of_readers_does_not_change_the_training(splits, tmp_path):
     """Dropout is on: a reader that drew from its stream would show."""
     losses = []
@@ -405,9 +407,10 @@ def never_stopped(steps, tmp_path_factory):
 def test_killed_at_any_moment_and_resumed_ends_bit_for_bit(steps, never_stopped, tmp_path, record_property):
     flags = [*tiny(steps, tmp_path, *W2V, *STEPS), "-checkpoint_every", "2"]
     kill_and_go_on("w2v_speechcommands", flags, tmp_path, KILLS // 2, random.Random(1), record_property)
-    assert_same_cell(tmp_path / "IPET/t/a/seed_1234", never_stopped)
+    assert_same_cell(tmp_path / "IPET/t/w2v_speechcommands/a/seed_1234", never_stopped)
 
 
+@long
 def test_signals_end_a_run_that_goes_on_bit_for_bit(steps, never_stopped, tmp_path, record_property):
     """They reach the reader, too, as from a terminal or a scheduler."""
     flags = [*tiny(steps, tmp_path, *W2V, *STEPS), "-resume", "-num_workers", 1]
@@ -422,14 +425,15 @@ def test_signals_end_a_run_that_goes_on_bit_for_bit(steps, never_stopped, tmp_pa
         name = signal.Signals(number).name
         assert process.returncode == expected, err
         assert err.splitlines() == [f"error: stopped by {name}; all is saved: add -resume to go on"]
-        step = load_training(tmp_path / "IPET/t/a/seed_1234/training_state.pt")["step"]
+        step = load_training(tmp_path / "IPET/t/w2v_speechcommands/a/seed_1234/training_state.pt")["step"]
         assert step < 48
         seen.update((path, path.stat().st_mtime_ns) for path in tmp_path.rglob("training_state.pt"))
     run_in_one_thread("w2v_speechcommands", *flags)
-    assert_same_cell(tmp_path / "IPET/t/a/seed_1234", never_stopped)
+    assert_same_cell(tmp_path / "IPET/t/w2v_speechcommands/a/seed_1234", never_stopped)
     record_property("signals", len(numbers))
 
 
+@long
 def test_one_process_then_two_then_one_train_as_one(steps, tmp_path, monkeypatch):
     """Without dropout, which has a stream a process: each stopped in midst of an epoch."""
     flags = tiny(steps, tmp_path, *W2V, *STEPS, *EXACT, "-batch_size", 2)
@@ -437,7 +441,7 @@ def test_one_process_then_two_then_one_train_as_one(steps, tmp_path, monkeypatch
     more = ["-resume", "-checkpoint_every", 3]
     with stopped_behind_the_third_step(monkeypatch):
         run_here("w2v_speechcommands", *flags, *more)
-    folder = tmp_path / "IPET/t/a/seed_1234"
+    folder = tmp_path / "IPET/t/w2v_speechcommands/a/seed_1234"
     seen = {path: path.stat().st_mtime_ns for path in folder.rglob("training_state.pt")}
     process = start("w2v_speechcommands", *flags, *more, "-nproc", 2)
     assert wait_for_another_state(process, folder, seen)
@@ -458,7 +462,7 @@ def test_a_signal_in_evaluation_leaves_the_epochs_steps_saved(steps, never_stopp
     with monkeypatch.context() as patched, pytest.raises(Stopped, match="stopped by SIGTERM"):
         patched.setattr(Trainer, "predict", lambda self, clips: os.kill(os.getpid(), signal.SIGTERM))
         run_in_one_thread("w2v_speechcommands", *flags)
-    folder = tmp_path / "IPET/t/a/seed_1234"
+    folder = tmp_path / "IPET/t/w2v_speechcommands/a/seed_1234"
     state = load_training(folder / "training_state.pt")
     assert (state["epoch"], state["step"], len(state["epoch_losses"])) == (0, 24, 24)
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
@@ -469,7 +473,7 @@ def test_a_signal_in_evaluation_leaves_the_epochs_steps_saved(steps, never_stopp
 def test_a_damaged_state_falls_back_to_the_one_before(steps, never_stopped, tmp_path, capsys):
     flags = [*tiny(steps, tmp_path, *W2V, *STEPS), "-checkpoint_every", 7]
     run_in_one_thread("w2v_speechcommands", *flags)
-    folder = tmp_path / "IPET/t/a/seed_1234"
+    folder = tmp_path / "IPET/t/w2v_speechcommands/a/seed_1234"
     (folder / "result.json").unlink()
     path = folder / "training_state.pt"
     data = bytearray(path.read_bytes())
@@ -482,6 +486,7 @@ def test_a_damaged_state_falls_back_to_the_one_before(steps, never_stopped, tmp_
     assert_same_cell(folder, never_stopped)
 
 
+@long
 def test_torchruns_restart_goes_on(steps, tmp_path, record_property):
     """A process dies behind its first checkpoint; torchrun starts the same command once more."""
     flags = tiny(steps, tmp_path, *W2V, *STEPS, "-checkpoint_every", 4)
@@ -492,10 +497,11 @@ def test_torchruns_restart_goes_on(steps, tmp_path, record_property):
     os.kill(int(child), signal.SIGKILL)
     _, err = process.communicate(timeout=180)
     assert process.returncode == 0, err
-    assert len(rows(tmp_path / "IPET/t/a/seed_1234", "step")) == 48
+    assert len(rows(tmp_path / "IPET/t/w2v_speechcommands/a/seed_1234", "step")) == 48
     record_property("restarts by torchrun", 1)
 
 
+@long
 def test_a_second_process_is_kept_out_of_a_run_until_the_first_one_ends(steps, tmp_path):
     flags = [*tiny(steps, tmp_path, *W2V, *STEPS), "-epoch", 500]
     process = start("w2v_speechcommands", *flags, "-checkpoint_every", 5)
@@ -534,7 +540,7 @@ def test_several_processes_train_and_evaluate_as_one(
     assert status == 0, err
     assert out.count("epoch 2/2") == 1  # told once
     one = run_here(name, *flags, "-path_run", tmp_path / "one")
-    two = tmp_path / "two/IPET/t/a"
+    two = tmp_path / f"two/IPET/t/{name}/a"
     cell = "seed_1234/fold_1" if name == "ast_esc50" else "seed_1234"
     for kind in ("step", "epoch"):
         got, want = rows(two / cell, kind), rows(one / cell, kind)
@@ -550,6 +556,7 @@ def test_several_processes_train_and_evaluate_as_one(
     record_property("runs of several processes equal to one's", 1)
 
 
+@long
 @pytest.mark.parametrize(
     "more",
     [
@@ -592,6 +599,7 @@ def one_line(err):
     return told
 
 
+@long
 def test_a_reader_that_meets_bad_input_ends_with_its_run(tmp_path):
     """What other input is refused for: tests/test_malformed.py."""
     lists = write_lists(tmp_path / "lists", train_1=9, eval_1=4)
@@ -658,6 +666,7 @@ def test_a_list_of_which_much_cannot_be_used_is_refused(spoilt, tmp_path):
     assert not (tmp_path / "IPET").exists()
 
 
+@long
 def test_a_bad_list_stops_all_processes_and_is_told_once(tmp_path):
     lists = write_lists(tmp_path / "lists", train_1=9, eval_1=4)
     said = spoil(lists, "label not in the table")
@@ -681,7 +690,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(folds, tmp_path):
     said = r"step 2 \(epoch 1\): the loss is (nan|inf).* its clips: 4 \(.*train_1.json: clip \d+.*left out"
     with pytest.raises(FloatingPointError, match=said):
         run_here("ast_esc50", *tiny(folds, tmp_path, *AST, "-fold", 1, "-lr", "1e38", "-epoch", 3))
-    [row] = rows(tmp_path / "IPET/t/a/seed_1234/fold_1", "step")
+    [row] = rows(tmp_path / "IPET/t/ast_esc50/a/seed_1234/fold_1", "step")
     assert np.isfinite(row["grad_norm"]) and row["step"] == 1
 
 
@@ -704,7 +713,7 @@ def test_a_step_without_a_finite_gradient_is_skipped_and_its_clips_are_listed(to
     else:
         status, _, err = run_there("ast_esc50", *flags, launcher=launcher)
         assert status == 0, err
-    folder = tmp_path / "IPET/t/a/seed_1234/fold_1"
+    folder = tmp_path / "IPET/t/ast_esc50/a/seed_1234/fold_1"
     skipped = [row for row in rows(folder, "step") if "skipped" in row]
     assert [row["epoch"] for row in skipped] == [1, 2]  # one step an epoch
     for row in skipped:

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from ipet.metrics import eer
 from ipet.scoring import as_norm, cohort_statistics, score_trials
+from ipet.verification_metrics import eer
 
 SCORINGS = ("mean_distance", "cosine")
 

@@ -24,7 +24,7 @@ from ipet.hearing import load_adapters, threshold_of
 from ipet.inference import Window
 from ipet.saved import save_adapter
 from ipet.serve import known_names, no_stubs
-from ipet.serve_gate import Gate, host_of
+from ipet.serve_gate import Address, Gate, UploadFolder, address_of
 
 from helpers import write_run, write_wav
 from saving import save_backbone, tuned_model
@@ -198,7 +198,7 @@ def test_gradio_writes_no_stubs_when_it_is_imported():
 
 # The gate -------------------------------------------------------------------------------------------
 
-HOST = {"host": "127.0.0.1:7860"}
+HOST = {"host": "127.0.0.1:7860", "content-type": "application/json"}
 JOIN, UPLOAD = "/gradio_api/queue/join", "/gradio_api/upload"
 
 
@@ -228,19 +228,28 @@ def asked(gate, method="GET", path="/", body=b"", **headers):
     return sent[0]["status"], got[0] if got else None
 
 
+NAMES = ["localhost", "127.0.0.1", "::1", "sounds.example", "lab:8443"]
+
+
 @pytest.fixture
-def gate(tmp_path):
-    (tmp_path / "uploads").mkdir()
-    (tmp_path / "uploads/a.wav").write_bytes(b"RIFF")
+def uploads(tmp_path, monkeypatch):
+    """A folder of uploads in ``tmp_path``."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    return UploadFolder()
+
+
+@pytest.fixture
+def gate(uploads, tmp_path):
+    (uploads.path / "a.wav").write_bytes(b"RIFF")
     (tmp_path / "secret").write_text("secret")
-    (tmp_path / "uploads/link").symlink_to(tmp_path / "secret")
-    return Gate(None, tmp_path / "uploads", ["localhost", "127.0.0.1", "::1", "sounds.example"], 1_000)
+    (uploads.path / "link").symlink_to(tmp_path / "secret")
+    return Gate(None, uploads, NAMES, 1_000)
 
 
 @pytest.mark.parametrize("host", ["localhost:7860", "127.0.0.1", "[::1]:7860", "Sounds.Example"])
 def test_the_page_is_shown_under_its_own_names(gate, host):
     assert asked(gate, host=host)[0] == 200
-    assert asked(gate, "POST", JOIN, b"{}", host=host, origin=f"https://{host}")[0] == 200
+    assert asked(gate, "POST", JOIN, b"{}", host=host, origin=f"http://{host}")[0] == 200
 
 
 @pytest.mark.parametrize(
@@ -263,6 +272,84 @@ def test_what_a_strangers_page_asks_is_refused(gate, origin):
 
 
 @pytest.mark.parametrize(
+    "host, origin, headers, status",
+    [
+        ("127.0.0.1:7860", "http://127.0.0.1:7860", {}, 200),
+        ("127.0.0.1:7860", "HTTP://127.0.0.1:7860", {}, 200),
+        ("localhost:8000", "http://localhost:8000", {}, 200),  # another port, by ssh -L
+        ("LocalHost:7860", "http://localhost:7860", {}, 200),
+        ("[::1]:7860", "http://[::1]:7860", {}, 200),
+        ("localhost", "http://localhost", {}, 200),
+        ("localhost:80", "http://localhost", {}, 200),  # the default port
+        ("localhost", "http://localhost:80", {}, 200),
+        ("127.0.0.1:7860", "http://127.0.0.1:3000", {}, 403),
+        ("127.0.0.1:7860", "http://localhost:3000", {}, 403),
+        ("127.0.0.1:7860", "http://localhost:7860", {}, 403),  # another page's origin to a browser
+        ("127.0.0.1:7860", "http://127.0.0.1", {}, 403),
+        ("127.0.0.1:7860", "https://127.0.0.1:7860", {}, 403),
+        ("[::1]:7860", "http://[::1]:3000", {}, 403),
+        ("127.0.0.1:7860", "null", {}, 403),
+        ("127.0.0.1:7860", "", {}, 403),
+        ("127.0.0.1:7860", "file://", {}, 403),
+        ("127.0.0.1:7860", "chrome-extension://127.0.0.1:7860", {}, 403),
+        ("127.0.0.1:7860", "http://user@127.0.0.1:7860", {}, 403),
+        ("127.0.0.1:7860", "http://127.0.0.1:7860.evil.example", {}, 403),
+        ("127.0.0.1:7860", "http://127.0.0.1:99999", {}, 403),
+        # reverse proxies
+        ("sounds.example", "https://sounds.example", {}, 200),
+        ("sounds.example", "https://sounds.example", {"x-forwarded-proto": "https"}, 200),
+        ("sounds.example", "http://sounds.example", {"x-forwarded-proto": "https"}, 403),
+        ("sounds.example", "https://sounds.example:8443", {}, 403),
+        ("lab", "https://lab:8443", {}, 403),
+        ("lab:8443", "https://lab:8443", {}, 200),
+        ("127.0.0.1:7860", "https://sounds.example", {}, 200),  # one that does not pass on the name
+        ("127.0.0.1:7860", "https://lab:8443", {}, 200),
+        ("127.0.0.1:7860", "https://lab", {}, 403),
+        ("127.0.0.1:7860", "http://sounds.example:3000", {}, 403),
+        ("127.0.0.1:7860", "https://evil.example", {}, 403),
+    ],
+)
+def test_only_pages_of_the_same_scheme_host_and_port_may_ask(gate, host, origin, headers, status):
+    # B9: the port was not looked at, so that any page of this machine could upload and ask
+    assert asked(gate, "POST", JOIN, b"{}", host=host, origin=origin, **headers)[0] == status
+    form = {"content-type": "multipart/form-data; boundary=x", "host": host, "origin": origin, **headers}
+    assert asked(gate, "POST", UPLOAD, b"x", **form)[0] == status
+
+
+@pytest.mark.parametrize(
+    "kind, site, status",
+    [
+        ("application/json", None, 200),  # a program's: a page would have to ask before
+        ("multipart/form-data; boundary=x", None, 403),
+        ("text/plain;charset=UTF-8", None, 403),
+        (None, None, 403),
+        ("multipart/form-data; boundary=x", "same-origin", 200),
+        ("multipart/form-data; boundary=x", "same-site", 403),  # another port
+        ("application/json", "cross-site", 403),
+    ],
+)
+def test_form_without_an_origin_is_refused(gate, kind, site, status):
+    # B9
+    headers = {"content-type": kind, "sec-fetch-site": site}
+    assert asked(gate, "POST", UPLOAD, b"x", **headers)[0] == status
+    assert asked(gate, "GET", "/", **headers)[0] == 200  # a link on another site to the page
+
+
+def test_without_names_any_host_may_ask_for_itself_alone(uploads):
+    # B9: -host 0.0.0.0
+    gate = Gate(None, uploads, (), 1_000)
+    for host, origin, status in (
+        ("10.0.0.1:7860", "http://10.0.0.1:7860", 200),
+        ("10.0.0.1:7860", "http://10.0.0.1", 403),
+        ("10.0.0.1:7860", "http://10.0.0.1:80", 403),
+        ("[fe80::1]:7860", "http://[FE80::1]:7860", 200),
+        ("user@10.0.0.1:7860", "http://10.0.0.1:7860", 421),
+        ("", "http://10.0.0.1:7860", 421),
+    ):
+        assert asked(gate, "POST", JOIN, b"{}", host=host, origin=origin)[0] == status, (host, origin)
+
+
+@pytest.mark.parametrize(
     "method, path",
     [
         ("GET", "/gradio_api/proxy=http://127.0.0.1:22"),
@@ -282,11 +369,11 @@ def test_what_the_page_does_not_use_is_closed(gate, method, path):
     assert asked(gate, method, path) == (404, None)
 
 
-def test_no_file_but_an_upload_is_sent(gate, tmp_path):
-    assert asked(gate, path=f"/gradio_api/file={tmp_path}/uploads/a.wav")[0] == 200
+def test_no_file_but_an_upload_is_sent(gate):
+    assert asked(gate, path=f"/gradio_api/file={gate.folder}/a.wav")[0] == 200
     named = ("../secret", "link", "", "..", "gone", "a\0")
     for path in (
-        *(f"{tmp_path}/uploads/{name}" for name in named),
+        *(f"{gate.folder}/{name}" for name in named),
         "README.md",
         "http://example.com/",
         "x" * 9_999,
@@ -298,12 +385,12 @@ def test_a_question_names_uploads_alone(gate, tmp_path):
     def question(path):
         return json.dumps({"data": ["one", {"path": path, "meta": {"_type": "gradio.FileData"}}]}).encode()
 
-    body = question(f"{tmp_path}/uploads/a.wav")
+    body = question(f"{gate.folder}/a.wav")
     assert asked(gate, "POST", JOIN, body) == (200, body)
     assert asked(gate, "POST", JOIN, question(None))[0] == 200
     for path in (
         f"{tmp_path}/secret",
-        f"{tmp_path}/uploads/link",
+        f"{gate.folder}/link",
         "/etc/passwd",
         "http://example.com/a.wav",
         7,
@@ -314,12 +401,12 @@ def test_a_question_names_uploads_alone(gate, tmp_path):
         assert asked(gate, "POST", JOIN, body) == (400, None)
 
 
-def test_sizes_are_limited(gate, tmp_path):
+def test_sizes_are_limited(gate):
     assert asked(gate, "POST", UPLOAD, b"x" * 1_000)[0] == 200
     for length, status in (("2000000", 413), (None, 411), ("-1", 411), ("1e3", 411)):
         assert asked(gate, "POST", UPLOAD, b"", **{"content-length": length}) == (status, None)
     assert asked(gate, "POST", JOIN, b" " * (2 << 20)) == (413, None)
-    (tmp_path / "uploads/many").write_bytes(bytes(16_000))
+    (gate.folder / "many").write_bytes(bytes(16_000))
     assert asked(gate, "POST", UPLOAD, b"x") == (503, None)
 
 
@@ -329,17 +416,73 @@ def test_a_length_that_another_contradicts_is_refused(gate):
         assert asked(gate, "POST", path, b"{}", **both) == (411, None)
 
 
-def test_uploads_that_are_coming_count_and_those_that_were_cut_off_are_removed(gate, tmp_path, monkeypatch):
+def test_uploads_on_their_way_count(gate):
     gate.coming = 16 * 1_000 - 10
     assert asked(gate, "POST", UPLOAD, b"x" * 100)[0] == 503
     gate.coming = 0
     assert asked(gate, "POST", UPLOAD, b"x" * 100)[0] == 200
     assert gate.coming == 0
-    left = tmp_path / "uploads/cut_off"
-    left.write_bytes(b"x" * 16_000)
-    assert asked(gate, "POST", UPLOAD, b"x")[0] == 503
+
+
+def test_size_check_deletes_nothing(gate, monkeypatch):
+    # B1: it deleted every file in its folder that was older than ten minutes
     monkeypatch.setattr(serve_gate, "KEPT_SECONDS", -1)
-    assert asked(gate, "POST", UPLOAD, b"x")[0] == 200 and not left.exists()
+    (gate.folder / "deep").mkdir()
+    (gate.folder / "deep/other").write_bytes(bytes(500))
+    before = gate.uploads.files()
+    assert gate.uploads.num_bytes() == 4 + 500 + (gate.folder / "link").lstat().st_size
+    gate.check_size(UPLOAD, {"content-length": "9"})
+    assert asked(gate, "POST", UPLOAD, b"x")[0] == 200
+    assert gate.uploads.files() == before
+
+
+def test_folder_that_this_process_did_not_create_is_refused(tmp_path):
+    # B1: an application around it, or a test, gave its own
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(ValueError, match="not created for uploads by this process; expected an UploadFolder"):
+        Gate(None, tmp_path, NAMES, 1_000)
+    assert (tmp_path / "thesis.tex").exists()
+
+
+def test_only_uploads_that_were_recorded_expire(gate, monkeypatch):
+    # B1
+    def upload(name):
+        with gate.uploads.recording():
+            (gate.folder / name).write_bytes(bytes(16_000))
+        return gate.folder / name
+
+    kept = gate.folder / "not_recorded"
+    kept.write_bytes(b"x")
+    cut_off = upload("cut_off")
+    assert asked(gate, "POST", UPLOAD, b"x")[0] == 503  # it is not old
+    replaced = upload("replaced")
+    replaced.rename(gate.folder / "aside")
+    replaced.write_bytes(b"another file, of the same name")
+    monkeypatch.setattr(serve_gate, "KEPT_SECONDS", -1)
+    assert asked(gate, "POST", UPLOAD, b"x")[0] == 503  # of what was moved
+    assert not cut_off.exists() and kept.exists() and replaced.exists()
+    assert not gate.uploads.recorded
+
+
+def test_upload_that_is_cut_off_is_recorded(gate, monkeypatch):
+    # B1: Gradio forgets it
+    async def cut_off(scope, receive, send):
+        (gate.folder / "tmp_part").write_bytes(b"half")
+        raise ConnectionResetError
+
+    async def nothing(*_):
+        return {"type": "http.disconnect"}
+
+    gate.app = cut_off
+    headers = [(b"host", b"127.0.0.1:7860"), (b"content-length", b"9"), (b"origin", b"http://127.0.0.1:7860")]
+    scope = {"type": "http", "method": "POST", "path": UPLOAD, "headers": headers}
+    with pytest.raises(ConnectionResetError):
+        asyncio.run(gate(scope, nothing, nothing))
+    assert [Path(path).name for path in gate.uploads.recorded] == ["tmp_part"]
+    gate.uploads.remove_expired(600)
+    assert (gate.folder / "tmp_part").exists()
+    gate.uploads.remove_expired(-1)
+    assert not (gate.folder / "tmp_part").exists()
 
 
 def test_a_web_socket_is_closed(gate):
@@ -352,13 +495,12 @@ def test_a_web_socket_is_closed(gate):
     assert sent == [{"type": "websocket.close", "code": 1008}]
 
 
-def test_an_address_without_a_host_has_none():
-    assert [host_of(url) for url in ("http://A.b:1", "//[::1]:2", "null", "http://[")] == [
-        "a.b",
-        "::1",
-        "",
-        "",
-    ]
+def test_an_address_is_read_whole_or_not_at_all():
+    assert address_of("http://A.b:1") == ("http", "a.b", 1)
+    assert address_of("https://a.b") == ("https", "a.b", 443)
+    assert address_of("//[::1]:2") == ("", "::1", 2) and address_of("//::1") == ("", "::1", None)
+    for url in ("null", "", "http://[", "http://a:b", "http://u@a", "http://a/path", "http://a:99999"):
+        assert address_of(url) == Address(), url
 
 
 # The page, without a browser ------------------------------------------------------------------------
@@ -422,10 +564,13 @@ def test_what_was_sent_is_removed_after_its_time(loaded, monkeypatch):
         monkeypatch.setenv(name, "")  # which it sets, and which are put back
     monkeypatch.setattr(serve_page, "EACH_SECONDS", 1)
     monkeypatch.setattr(serve_page, "KEPT_SECONDS", 1)
-    with serve.uploads() as folder:
-        app = serve.application(loaded[:1], folder, "127.0.0.1", (), 1, 1, 2, False)
+    with serve.uploads() as uploads:
+        folder = uploads.path
+        app = serve.application(loaded[:1], uploads, "127.0.0.1", (), 1, 1, 2, False)
         with TestClient(app, base_url="http://127.0.0.1") as client:
-            [path] = client.post("/gradio_api/upload", files={"files": ("a.wav", b"sound")}).json()
+            own = {"origin": "http://127.0.0.1"}
+            sound = {"files": ("a.wav", b"sound")}
+            [path] = client.post("/gradio_api/upload", files=sound, headers=own).json()
             assert folder in Path(path).parents and Path(path).read_bytes() == b"sound"
             assert client.get(f"/gradio_api/file={path}").content == b"sound"
             end = time.monotonic() + 20

@@ -29,8 +29,9 @@ from ipet.methods import apply_method
 from ipet.saved import save_adapter
 
 from browser import PHONE, hosts
-from helpers import ROOT, listening, processes_of, run_here
+from helpers import ROOT, listening, long, processes_of, run_here
 
+pytestmark = long
 pytest.importorskip("gradio", reason="the page needs Gradio")
 
 RATE = 16_000

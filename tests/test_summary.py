@@ -181,3 +181,59 @@ def test_results_of_one_run_are_of_one_metric(tmp_path):
         ValueError, match=r"seed_2/result\.json: damaged: 'metric' is 'mAP'; expected 'accuracy'"
     ):
         read_results(tmp_path)
+
+
+# The original's metrics (D8) --------------------------------------------------------------------------
+
+
+def with_original(cell, **curves):
+    """A cell whose history also has the original's metrics, one value an epoch each."""
+    rows = [
+        row | {f"original_{name}": curve[i] for name, curve in curves.items()}
+        for i, row in enumerate(cell["history"])
+    ]
+    return cell | {"history": rows}
+
+
+def test_the_best_epoch_on_the_test_list_stands_beside_the_chosen_one():  # D8
+    cell = with_tests(0.5, 0.8, 0.7, best=0.75, last=0.65)
+    lines = table(summarise({"seed_7": with_original(cell, acc=[0.9, 0.75, 0.65])})).splitlines()
+    assert columns(lines[0])[1:] == [
+        "valid, chosen epoch [4]",
+        "test, chosen epoch [4]",
+        "test, last epoch",
+        "test, best epoch [5]",
+    ]
+    assert columns(lines[2]) == ["seed_7", "80.00", "75.00", "65.00", "90.00"]
+    assert "[5] each cell's best epoch on the test list (1): the authors' protocol, optimistic" in lines
+
+
+def test_the_reported_value_stays_that_of_the_chosen_epoch():  # D8
+    cell = with_original(with_tests(0.5, 0.8, 0.7, best=0.75, last=0.65), acc=[0.9, 0.75, 0.65])
+    for protocol in ("last", "best_epoch", "nested"):
+        assert summarise({"seed_7": cell}, protocol)["protocol"] == "test_at_best_epoch"
+
+
+def test_the_original_s_metrics_are_means_over_folds_of_the_last_and_of_each_one_s_best_epoch():  # D8
+    curves = {"seed_7/fold_1": [0.5, 0.9, 0.7], "seed_7/fold_2": [0.4, 0.2, 0.3]}
+    cells = {cell: with_original(result(*c), mAP=c, cum_acc=c, d_prime=c) for cell, c in curves.items()}
+    summary = summarise(cells)
+    assert summary["original"]["list"] == "eval"
+    assert summary["original"]["metrics"] == {
+        name: {"last": pytest.approx(0.5), "best_epoch": pytest.approx(0.65)}
+        for name in ("mAP", "d_prime", "cum_acc")
+    }
+    shown = [columns(line) for line in table(summary).splitlines()]
+    assert ["cum_acc", "50.00 %", "65.00 %"] in shown and ["d_prime", "0.5000", "0.6500"] in shown
+
+
+def test_cells_of_which_one_lacks_the_original_s_metrics_have_no_mean_of_them():
+    cells = {"seed_1": with_original(result(0.5), acc=[0.5]), "seed_2": result(0.5)}
+    assert summarise(cells)["original"] == {}
+
+
+def test_a_further_metric_of_a_single_cell_is_told_with_its_interval():  # A7
+    history = [{"epoch": 1, "eval_EER": 0.2, "eval_minDCF": 0.8}]
+    intervals = {"detail_intervals": {"last": {"minDCF": [0.7, 0.875]}}}
+    cell = result(0.2, metric="EER", higher_is_better=False) | {"history": history, **intervals}
+    assert "minDCF 0.8000 (0.7000 to 0.8750)" in table(summarise({"seed_7": cell}))

@@ -22,7 +22,7 @@ from ipet.patch import with_defaults
 from ipet.study import describe
 from ipet.sweep_trial import GRACE_SECONDS, is_dead, progress
 
-from helpers import ALL_EXPERIMENTS, load_script, long, write_lists
+from helpers import ALL_EXPERIMENTS, ROOT, load_script, long, write_lists
 
 optuna = pytest.importorskip("optuna", reason="sweeps need optuna")
 
@@ -46,15 +46,17 @@ TRAINER = """class Trainer:
 # The better on validation, the worse on test clips; the second epoch is the best.
 MAIN = """import json, os, sys, time
 from arguments import get_args
+from ipet.experiment import run_folder
 
 flags = get_args()
-folder = flags.path_run / flags.project / flags.tags / flags.name
+folder = run_folder(vars(flags), os.path.basename(os.getcwd()))
 with open(flags.path_list / "starts.txt", "a") as file:
     file.write(f"{flags.name} {flags.lr} {flags.adapter_hidden_dim}\\n")
 if flags.lr > 10 and not (flags.path_list / "mended").exists():
     print("epoch 1\\nerror: the loss is nan\\nbye", file=sys.stderr)
     sys.exit(1)
 watched = os.environ.get("TOY_WATCHED", "valid")
+metric, higher = os.environ.get("TOY_METRIC", "accuracy"), os.environ.get("TOY_METRIC") != "EER"
 for fold in range(1, flags.fold + 1) if flags.fold else [0]:
     cell = folder / "seed_1234" / (f"fold_{fold}_nested" if fold else "")
     cell.mkdir(parents=True, exist_ok=True)
@@ -63,13 +65,13 @@ for fold in range(1, flags.fold + 1) if flags.fold else [0]:
         for epoch in range(1, flags.epoch + 1):
             time.sleep(float(os.environ.get("TOY_SECONDS", 0)))
             value = flags.lr * (1.0 if epoch == 2 else 0.5) + 0.001 * flags.adapter_hidden_dim + 0.1 * fold
-            history.append({"epoch": epoch, f"{watched}_loss": 1.0, f"{watched}_accuracy": value})
+            history.append({"epoch": epoch, f"{watched}_loss": 1.0, f"{watched}_{metric}": value})
             print(json.dumps({"kind": "step", "epoch": epoch, "step": epoch, "loss": 1.0}), file=file)
             print(json.dumps({"kind": "epoch", "step": epoch, **history[-1]}), file=file, flush=True)
-    result = {"metric": "accuracy", "watched": watched, "best_epoch": 2, "history": history}
-    result["test_at_best_epoch"] = {"test_accuracy": 1 - history[1][f"{watched}_accuracy"]}
+    result = {"metric": metric, "watched": watched, "best_epoch": 2, "history": history}
+    result["test_at_best_epoch"] = {f"test_{metric}": 1 - history[1][f"{watched}_{metric}"]}
     result["test_at_last_epoch"] = result["test_at_best_epoch"]
-    result |= {"higher_is_better": True, "seconds": 1.0, "peak_memory_bytes": 1}
+    result |= {"higher_is_better": higher, "seconds": 1.0, "peak_memory_bytes": 1}
     result |= {"trainable_parameters": 1, "all_parameters": 2}
     (cell / "result.json").write_text(json.dumps(result))
 """
@@ -261,6 +263,7 @@ def test_a_sweep_of_failures_fails(toy, capsys):
     assert "0 trials complete, 0 pruned, 2 failed" in capsys.readouterr().out
 
 
+@long
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=["killed", "asked to end"])
 def test_a_sweep_that_was_ended_goes_on_with_what_is_missing(toy, capsys, number):
     grid = ["-grid", "lr=0.1,0.2,0.3"]
@@ -288,6 +291,7 @@ def test_a_sweep_that_was_ended_goes_on_with_what_is_missing(toy, capsys, number
     assert [t["accuracy"] for t in trials(toy)] == pytest.approx([0.104, 0.204, 0.304])
 
 
+@long
 def test_several_processes_share_a_study(toy):
     grid = ["-grid", "lr=0.1,0.2,0.3,0.4,0.5,0.6"]
     processes = [sweep_there(toy, *grid, TOY_SECONDS="0.1") for _ in range(2)]
@@ -349,6 +353,7 @@ def test_a_trial_that_was_taken_over_and_has_ended_is_given_up(toy, capsys, monk
     assert "trial 0: given up: another process has taken it over" in out and "best: trial 1" in out
 
 
+@long
 def test_a_training_that_a_signal_ended_with_all_saved_goes_on(toy, capsys):
     main_py = (toy / "main.py").read_text()
     once = 'if flags.lr > 10 and not (flags.path_list / "mended").exists():'
@@ -450,10 +455,63 @@ def test_without_validation_data_nothing_is_chosen(toy, capsys, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["ast_voxceleb", "w2v_voxceleb"])
-def test_speaker_verification_has_no_validation_data(name, tmp_path, capsys):
-    flags = ["-grid", "lr=0.1", "-path_run", tmp_path / "runs", "--", "-path_list", tmp_path]
-    assert main(["sweep", name, *map(str, flags)]) == 1
-    assert f"{name} has no folds, and {tmp_path} no valid.json" in capsys.readouterr().err
+def test_speaker_verification_is_swept_on_trials_among_held_out_training_speakers(name, tmp_path):
+    # D9
+    lists = write_lists(tmp_path, num_classes=35)
+    task = describe(ROOT / name, {"lr": ["0.1"]}, {}, ["-path_list", str(lists)], tmp_path / "study")
+    assert (task.metric, task.higher_is_better) == ("EER", False)
+    assert task.settings["valid_speakers"] == 3 and task.further[-2:] == ["-valid_speakers", "3"]
+    flags = ["-path_list", str(lists), "-valid_speakers", "5"]
+    task = describe(ROOT / name, {"lr": ["0.1"]}, {}, flags, tmp_path / "study")
+    assert task.settings["valid_speakers"] == 5
+    with pytest.raises(ValueError, match="-valid_speakers cannot be chosen by a sweep"):
+        describe(ROOT / name, {"valid_speakers": ["2", "3"]}, {}, flags, tmp_path / "study")
+
+
+# The metric -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("folds", [False, True], ids=["valid list", "folds"])
+@pytest.mark.parametrize("name", ["ast_custom", "w2v_custom"])
+@pytest.mark.parametrize("several", [False, True], ids=["one label", "several labels"])
+def test_a_study_is_about_the_metric_that_the_lists_are_evaluated_by(tmp_path, name, several, folds):
+    # B3
+    parts = {"train_1": 9, "eval_1": 6, "train_2": 9, "eval_2": 6, "train_3": 9, "eval_3": 6}
+    parts = parts if folds else {"train": 6, "valid": 4, "test": 4}
+    lists = write_lists(tmp_path / "lists", **parts)
+    if folds:  # the clips of the other folds, as folds have them
+        entries = [json.loads((lists / f"eval_{k}.json").read_text())["data"] for k in (1, 2, 3)]
+        for k in range(3):
+            rest = [clip for i, part in enumerate(entries) if i != k for clip in part]
+            (lists / f"train_{k + 1}.json").write_text(json.dumps({"data": rest}))
+    if several:
+        path = lists / ("train_1.json" if folds else "test.json")
+        data = json.loads(path.read_text())
+        data["data"][0]["labels"] = "/m/00,/m/01"
+        path.write_text(json.dumps(data))
+    further = ["-path_list", str(lists)]
+    task = describe(ROOT / name, {"lr": ["0.1"]}, {}, further, tmp_path / "study")
+    assert (task.metric, task.higher_is_better) == ("mAP" if several else "accuracy", True)
+
+
+def test_a_sweep_goes_on_with_the_metric_of_its_runs_where_the_class_names_another(toy, capsys, monkeypatch):
+    # B3: a trainer that decides by its lists, and says so nowhere but in its results
+    monkeypatch.setenv("TOY_METRIC", "mAP")
+    (toy / "trainer.py").write_text("class Trainer:\n    pass\n")
+    assert sweep(toy, "-grid", "lr=0.2,0.7") == 0
+    assert [t["mAP"] for t in trials(toy)] == pytest.approx([0.204, 0.704])
+    assert "best: trial 1 (trial_1, mAP 70.40 % on validation data)" in capsys.readouterr().out
+    assert sweep(toy, "-grid", "lr=0.2,0.7") == 0  # nothing is left to run, the metric is known
+    assert "best: trial 1 (trial_1, mAP 70.40 %" in capsys.readouterr().out
+
+
+def test_a_sweep_does_not_look_for_the_worst_value_of_a_metric(toy, capsys, monkeypatch):
+    # B3
+    monkeypatch.setenv("TOY_METRIC", "EER")
+    assert sweep(toy, "-grid", "lr=0.2,0.7") == 1
+    err = capsys.readouterr().err
+    assert "EER is better when lower, the study looks for higher values; declare higher_is_better" in err
+    assert err.count("\n") == 1 and len(starts(toy)) == 1
 
 
 def test_a_study_goes_on_only_as_it_began(toy, capsys):

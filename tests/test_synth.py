@@ -97,7 +97,7 @@ def test_the_command_writes_a_set_and_prints_the_next_one(tmp_path):
         cwd=ROOT,
     )
     assert made.stdout.startswith("Wrote 50 clips in ")
-    assert made.stdout.splitlines()[-1].strip() == f"python3 data/prepare.py esc50 {root}"
+    assert made.stdout.splitlines()[-1].strip() == f"python3 data/prepare.py esc50 {root} -out {root}_lists"
     said = json.loads((root / "synthetic.json").read_text())
     assert said.pop("code") == sources_digest()
     assert said == {"set": "esc50", "size": "tiny", "seed": 0}

@@ -95,7 +95,7 @@ def test_a_run_on_two_hosts_outlives_a_cut_cable(hosts, tmp_path, record_propert
     flags += ["-embedding_prompt_num", 3, "-frozen_dropout", "False", "-adapter_dropout", 0]
     whole = run_here("w2v_speechcommands", *flags, "-name", "whole") / "seed_1234"
     flags += ["-checkpoint_every", 1, "-timeout", 0.15]
-    folder = tmp_path / "IPET/t/a/seed_1234"
+    folder = tmp_path / "IPET/t/w2v_speechcommands/a/seed_1234"
     logs = [tmp_path / f"{name}.log" for name in ("a", "b", "b_again")]
     a, b = launch(hosts, "a", logs[0], *flags), launch(hosts, "b", logs[1], *flags)
     try:

@@ -31,12 +31,17 @@ class Part(NamedTuple):
     needs: str | None = None  # a path without which the part is none
 
 
+OWN_PART = ("ends", "two_hosts", "serve_page", "pages_in_browser")  # test modules with a part of their own
+OTHERS = (  # names of long tests that are in another part
+    "not killed_across and not killed_at and not signals_end and not torchruns and not kept_out "
+    "and not one_process_then and not layer_drop and not memory_and_open_files"
+)
 PARTS = {
     "kills": Part(
         "SIGKILL behind checkpoints, between them, while they are written; in one fold and two; resumed, bit "
         "for bit the run that was never killed, each step once",
         "pytest tests/test_runs.py -k killed",
-        "IPET_KILLS=20",
+        "IPET_TORTURE=1 IPET_KILLS=20",
     ),
     "signals": Part(
         "SIGTERM, SIGUSR1, Ctrl-C to the whole group; a signal in evaluation; resumed bit for bit",
@@ -46,6 +51,7 @@ PARTS = {
     "restart": Part(
         "torchrun --max_restarts; a damaged checkpoint; a second process on the same run",
         "pytest tests/test_runs.py -k 'torchruns or damaged or kept_out'",
+        "IPET_TORTURE=1",
     ),
     "hosts": Part(
         "two hosts in network namespaces, one cut off and back; one process's numbers",
@@ -61,11 +67,17 @@ PARTS = {
     "ends": Part(
         "Ctrl-C, a rank that fails, a rank or launcher killed: no process left; full, failing, removed disks",
         "pytest tests/test_ends.py",
+        "IPET_TORTURE=1",
+    ),
+    "browser": Part(
+        "the served page and the pages of reports in a real browser",
+        "pytest tests/test_serve_page.py tests/test_pages_in_browser.py",
+        "IPET_TORTURE=1",
     ),
     "growth": Part(
         "memory and open files over 200 epochs, readers coming and going",
         "pytest tests/test_benchmarks.py -k memory_and_open_files",
-        "IPET_EPOCHS=200",
+        "IPET_TORTURE=1 IPET_EPOCHS=200",
     ),
     "again": Part(
         "rerun of a passport, compare of two runs", "pytest tests/test_passport.py tests/test_compare.py"
@@ -81,9 +93,9 @@ PARTS = {
         "pytest tests/test_malformed.py",
     ),
     "others": Part(
-        "a sweep over folds; a pretraining that is stopped; speech of other processes",
-        "pytest tests/test_sweep.py tests/test_pretraining_recipes.py tests/test_synth_speech.py -k "
-        "'swept_on_three or stopped_run or other_processes'",
+        "all other long tests: sweeps, loggers, readers, several processes, the commands of the documents",
+        f"pytest tests -m long -k '{OTHERS}'"
+        + "".join(f" --ignore=tests/test_{name}.py" for name in OWN_PART),
         "IPET_TORTURE=1",
     ),
     "wheel": Part(

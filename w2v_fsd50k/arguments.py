@@ -10,7 +10,7 @@ def get_args(argv=None):
         argv,
         **lists("fsd50k"),
         frame_length=1024, mixup=0.5,  # frames of 10 ms
-        classification_loss="bce",
+        classification_loss="bce", test_every_epoch=True,
         embedding_prompt_num=128, adapter_hidden_dim=64,
         epoch=40, batch_size=24, lr=5e-3, lr_finetune=5e-5,
     )

@@ -10,7 +10,7 @@ def get_args(argv=None):
         argv,
         **lists("speechcommands"),
         frame_length=128, mixup=0.0,  # frames of 10 ms
-        classification_loss="bce",
+        classification_loss="bce", test_every_epoch=True,
         embedding_prompt_num=64, adapter_hidden_dim=64,
         epoch=40, batch_size=64, lr=1e-3, lr_finetune=5e-5,
     )

@@ -29,7 +29,7 @@ def check_classes(labels: list[Label], lists: dict[str, list[Clip]], root: Path)
     for name, clips in lists.items():
         if not clips:
             raise ValueError(f"{root}: {name}.json would be empty")
-        found = {mid for clip in clips for mid in clip.labels.split(",")}
+        found = {mid for clip in clips if clip.labels for mid in clip.labels.split(",")}
         absent = [label.display_name for label in labels if label.mid not in found]
         if not absent:
             continue

@@ -28,6 +28,19 @@ def unusable(root: Path, wavs: Iterable[str]) -> dict[str, str]:
         return {wav: reason for wav, reason in zip(wavs, bar) if reason}
 
 
+def lengths(root: Path, wavs: Iterable[str]) -> dict[str, float]:
+    """Return the seconds of each recording, as its header tells."""
+    wavs = sorted(wavs)
+    if not wavs:
+        return {}
+    from ipet.audio import SAMPLE_RATE, Recordings  # slow to import: it brings torch
+
+    recordings = Recordings()
+    with ThreadPoolExecutor(8) as pool:
+        samples = pool.map(lambda wav: recordings.length(root / wav), wavs)
+        return {wav: number / SAMPLE_RATE for wav, number in zip(wavs, samples)}
+
+
 def gather(keys: Iterable, values: Iterable[str]) -> list[list[str]]:
     """The values that share a key, where more than one does."""
     sharing: dict = {}

@@ -1,5 +1,6 @@
-"""GTZAN: 1,000 excerpts of 30 s, 10 genres; ten seeded folds, as the release has none."""
+"""GTZAN: 1,000 excerpts of 30 s, 10 genres; the ten published folds, or seeded ones."""
 
+import json
 from pathlib import Path
 
 from preparation.checking import check_classes
@@ -10,20 +11,54 @@ from preparation.splits import folds_of
 
 GENRES = ["blues", "classical", "country", "disco", "hiphop", "jazz", "metal", "pop", "reggae", "rock"]
 NUM_FOLDS = 10
+SHIPPED = Path(__file__).resolve().parents[1] / "gtzan"  # its lists hold the published folds
+ENOUGH = 500  # recordings of the release for its folds to be those of a smaller set, too
+DEFAULT_SEED = 1234
 ARTISTS = (
-    "GTZAN has several excerpts of one artist or recording (Sturm 2013), which these random folds do "
-    "not keep apart: accuracies are optimistic"
+    "GTZAN has several excerpts of one artist or recording (Sturm 2013), which the folds do not "
+    "keep apart: accuracies are optimistic"
 )
 
 
-def prepare_gtzan(root: Path, seed: int = 1234) -> Lists:
-    """Lists of GTZAN: ten folds with equal shares of every genre.
+def published_folds() -> dict[str, int]:
+    """Return the fold, from 1, of every recording of the release: ``blues.00000`` -> 1."""
+    folds = {}
+    for fold in range(1, NUM_FOLDS + 1):
+        path = SHIPPED / f"eval_{fold}.json"
+        if path.is_file():
+            clips = json.loads(path.read_text(encoding="utf-8"))["data"]
+            folds |= {Path(clip["wav"]).stem: fold for clip in clips}
+    return folds
 
-    A recording that cannot be opened, as ``jazz.00054.wav`` of a common copy, is left out with a note.
+
+def choose_folds(wavs: list[str], seed: int | None) -> tuple[list[int], str]:
+    """Return the fold of every recording, from 1, and a note on where it comes from.
 
     Args:
-        root: holds ``genres_original/<genre>/*.wav``, or ``genres/<genre>/*.au``.
-        seed: of the folds.
+        wavs: All recordings that were found; those that cannot be opened count, so that folds do not depend
+            on them.
+        seed: Seed of a draw; default: the published folds, where the recordings are those of the release.
+    """
+    published = published_folds()
+    stems = [Path(wav).stem for wav in wavs]
+    if seed is None and len(wavs) >= ENOUGH and all(stem in published for stem in stems):
+        return [published[stem] for stem in stems], ""
+    genres = [wav.split("/")[1] for wav in wavs]
+    why = "-seed was given" if seed is not None else "these are not the recordings of the release"
+    return folds_of(genres, None, NUM_FOLDS, DEFAULT_SEED if seed is None else seed), (
+        f"the folds were drawn, since {why}; they are not the published ones"
+    )
+
+
+def prepare_gtzan(root: Path, seed: int | None = None) -> Lists:
+    """Return lists of GTZAN: ten folds with equal shares of every genre.
+
+    A recording that cannot be opened, as ``jazz.00054.wav`` of a common copy, is left out with a note; the
+    folds of the others do not depend on it.
+
+    Args:
+        root: Holds ``genres_original/<genre>/*.wav``, or ``genres/<genre>/*.au``.
+        seed: Seed of drawn folds; default: the published folds.
 
     Raises:
         FileNotFoundError: ``root`` is not such a folder.
@@ -52,10 +87,12 @@ def prepare_gtzan(root: Path, seed: int = 1234) -> Lists:
 
     labels = [Label(f"/m/gtzan{index:02d}", genre) for index, genre in enumerate(genres)]
     mids = {label.display_name: label.mid for label in labels}
-    fold = folds_of(genre_of, None, NUM_FOLDS, seed)
-    lists = fold_lists({Clip(wav, mids[genre]): k for wav, genre, k in zip(wavs, genre_of, fold)})
+    folds, drawn = choose_folds(found, seed)
+    lists = fold_lists(
+        {Clip(wav, mids[wav.split("/")[1]]): k for wav, k in zip(found, folds) if wav not in broken}
+    )
 
-    notes = check_classes(labels, lists, root)
+    notes = [*check_classes(labels, lists, root), *([drawn] if drawn else [])]
     if broken:
         reasons = listing(f"{wav} ({reason})" for wav, reason in broken.items())
         notes.append(

@@ -2,11 +2,13 @@
 
 import csv
 import io
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from ipet.clip_entries import ListedClip as Clip
+from ipet.clip_entries import list_text
+from ipet.input_report import InputReport
 from ipet.printable import control_character
 
 NUM_EXAMPLES = 3  # names shown of what is missing or wrong
@@ -17,13 +19,6 @@ class Label(NamedTuple):
 
     mid: str
     display_name: str
-
-
-class Clip(NamedTuple):
-    """One line of a clip list."""
-
-    wav: str  # path relative to the data root
-    labels: str  # mids, with commas between them
 
 
 class Row(NamedTuple):
@@ -48,6 +43,7 @@ class Lists:
     )
     flags: tuple[str, ...] = ()  # that it needs
     mixed_in_by: str = ""  # or the flag by which an experiment adds these recordings to its own
+    report: InputReport | None = None  # what was supplied, used and left out
 
     def files(self) -> dict[str, str]:
         """The text of every file, by file name.
@@ -55,18 +51,18 @@ class Lists:
         Raises:
             ValueError: a path or a name holds a control character, for which a training would refuse it.
         """
-        words = [word for clips in self.clips.values() for clip in clips for word in clip]
+        words = [word for clips in self.clips.values() for clip in clips for word in (clip.wav, clip.labels)]
         words += [word for label in self.labels for word in label]
         odd = next((word for word in words if control_character(word) is not None), None)
         if odd is not None:
             raise ValueError(f"{odd[:200]!r} holds a control character; rename it: expected text in one line")
-        lists = {f"{name}.json": clip_list(clips) for name, clips in self.clips.items()}
+        lists = {f"{name}.json": list_text(clips) for name, clips in self.clips.items()}
         return {"labels.csv": label_table(self.labels), **lists, **self.texts}
 
-    def training_clips(self) -> list[str]:
-        """The distinct clips of all training lists."""
+    def training_clips(self) -> list[Clip]:
+        """Return the distinct clips of all training lists, without their labels."""
         train = (clips for name, clips in self.clips.items() if name.startswith("train"))
-        return sorted({clip.wav for clips in train for clip in clips})
+        return sorted({clip._replace(labels="") for clips in train for clip in clips})
 
 
 def listing(names: Iterable) -> str:
@@ -83,12 +79,6 @@ def fold_lists(fold_of: dict[Clip, int]) -> dict[str, list[Clip]]:
         lists[f"train_{k}"] = sorted(clip for clip, fold in fold_of.items() if fold != k)
         lists[f"eval_{k}"] = sorted(clip for clip, fold in fold_of.items() if fold == k)
     return lists
-
-
-def clip_list(clips: list[Clip]) -> str:
-    """The JSON text of a clip list, one clip a line."""
-    lines = ",\n".join(json.dumps(clip._asdict()) for clip in clips)
-    return f'{{"data": [\n{lines}\n]}}\n'
 
 
 def label_table(labels: list[Label]) -> str:

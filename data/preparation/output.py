@@ -1,6 +1,7 @@
 """What is written, all of it or nothing, and what is printed."""
 
 import os
+from collections.abc import Container
 from pathlib import Path
 
 from preparation.lists import Row, listing
@@ -27,7 +28,31 @@ def write_files(folder: Path, texts: dict[str, str]) -> None:
             path.unlink(missing_ok=True)
 
 
-def leftovers(folder: Path, texts: dict[str, str]) -> list[str]:
+def keeps_shipped(folder: Path, texts: dict[str, str]) -> tuple[bool, int]:
+    """Return whether lists are those of a folder, apart from recordings they lack, and how many these are.
+
+    Args:
+        folder: Folder of the shipped lists.
+        texts: Lists that were prepared from a copy of the release, by file name.
+    """
+    lacking = set()
+    for name, text in texts.items():
+        path = folder / name
+        if not path.is_file():
+            continue
+        shipped = path.read_text(encoding="utf-8")
+        if shipped == text:
+            continue
+        if not name.endswith(".json"):
+            return False, 0
+        here, there = (set(lines.replace("},", "}").splitlines()) for lines in (text, shipped))
+        if not here <= there:
+            return False, 0
+        lacking |= there - here
+    return True, len(lacking)
+
+
+def leftovers(folder: Path, texts: Container[str]) -> list[str]:
     """Notes on what an earlier, larger or different set has left in ``folder``."""
     names = sorted(path.name for path in folder.iterdir() if path.suffix in (".json", ".txt"))
     others = [name for name in names if name not in texts]

@@ -6,6 +6,8 @@ from preparation.checking import check_classes, check_on_disk
 from preparation.lists import Clip, Label, Lists, Row
 from preparation.reading import check_root, clip_bytes, read_text
 
+HELD_OUT = {"valid": "validation_list.txt", "test": "testing_list.txt"}  # the release's own lists
+
 
 def read_held_out(held_out: dict[str, Path], mids: dict[str, str], root: Path) -> dict[str, str]:
     """The clips of the validation and the test list -> ``valid`` or ``test``.
@@ -35,13 +37,34 @@ def read_held_out(held_out: dict[str, Path], mids: dict[str, str], root: Path) -
     return split_of
 
 
+def find_parts(root: Path) -> tuple[Path, Path]:
+    """Return the folder of the two lists, and the folder of the words.
+
+    Both are ``root`` in the authors' archive. Kaggle's archive holds ``train/`` with the lists and
+    ``train/audio/`` with the words; any of these three folders may be given.
+    """
+    for folder in (root, root / "train", root.parent):
+        if all((folder / name).is_file() for name in HELD_OUT.values()):
+            words = folder / "audio" if (folder / "audio").is_dir() else folder
+            if words.is_relative_to(root):
+                return folder, words
+    return root, root
+
+
+def unlabelled_note(root: Path) -> list[str]:
+    """Return a note on the recordings of Kaggle's test set, which have no labels."""
+    folder = root / "test" / "audio"
+    number = sum(path.suffix == ".wav" for path in folder.iterdir()) if folder.is_dir() else 0
+    return [f"{number:,} recordings in {folder} have no labels and are left out"] if number else []
+
+
 def prepare_speech_commands(root: Path) -> Lists:
     """Lists of Speech Commands v0.02: ``train``, ``valid`` and ``test``.
 
     Validation and test are the release's own two lists; every other clip of a word trains.
 
     Args:
-        root: the extracted folder: 35 folders of words and the two lists.
+        root: the extracted folder: 35 folders of words and the two lists; or Kaggle's, see ``find_parts``.
 
     Raises:
         FileNotFoundError: ``root`` is not such a folder, or listed clips are not on disk.
@@ -49,27 +72,29 @@ def prepare_speech_commands(root: Path) -> Lists:
 
     Source: https://arxiv.org/abs/1804.03209 (Warden 2018).
     """
-    held_out = {"valid": root / "validation_list.txt", "test": root / "testing_list.txt"}
+    folder, of_words = find_parts(root)
+    held_out = {split: folder / name for split, name in HELD_OUT.items()}
     check_root(
-        root,
+        folder,
         [path.name for path in held_out.values()],
         "Speech Commands, the folder that speech_commands_v0.02.tar.gz was extracted into",
     )
-    words = sorted(entry.name for entry in root.iterdir() if entry.is_dir() and entry.name[0] not in "._")
+    words = sorted(e.name for e in of_words.iterdir() if e.is_dir() and e.name[0] not in "._")
     if not words:
-        raise FileNotFoundError(f"{root}: holds no folder of a word, such as right/")
+        raise FileNotFoundError(f"{of_words}: holds no folder of a word, such as right/")
     mids = {word: f"/m/spcmd{index:02d}" for index, word in enumerate(words)}
 
-    split_of = read_held_out(held_out, mids, root)
-    num_bytes = clip_bytes(root, words)
+    split_of = read_held_out(held_out, mids, of_words)
+    num_bytes = clip_bytes(of_words, words)
     for split, path in held_out.items():
         wavs = [wav for wav in split_of if split_of[wav] == split]
-        check_on_disk(wavs, num_bytes, root, path)
-    check_on_disk(num_bytes, num_bytes, root, root)
+        check_on_disk(wavs, num_bytes, of_words, path)
+    check_on_disk(num_bytes, num_bytes, of_words, of_words)
 
     lists: dict[str, list[Clip]] = {"train": [], "valid": [], "test": []}
     for wav in sorted(num_bytes):
-        lists[split_of.get(wav, "train")].append(Clip(wav, mids[wav.partition("/")[0]]))
+        path = (of_words / wav).relative_to(root).as_posix()
+        lists[split_of.get(wav, "train")].append(Clip(path, mids[wav.partition("/")[0]]))
     labels = [Label(mids[word], word) for word in words]
     table = [
         Row("words", len(words), 35),
@@ -78,4 +103,5 @@ def prepare_speech_commands(root: Path) -> Lists:
         Row("test", len(lists["test"]), 11_005),
         Row("clips", len(num_bytes), 105_829),
     ]
-    return Lists(labels, lists, table, check_classes(labels, lists, root), experiment="w2v_speechcommands")
+    notes = check_classes(labels, lists, root) + unlabelled_note(root)
+    return Lists(labels, lists, table, notes, experiment="w2v_speechcommands")

@@ -10,9 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
+from preparation.layout import SPLITS
 from preparation.lists import listing
-from preparation.recordings import SPLITS, Recording
+from preparation.recordings import Recording
 
+NO_CLASS = ""  # stands for the clips of no class while lists are drawn
 URGENT = 1e6  # above any chi-squared of counts: a list without a class outweighs uneven shares
 
 
@@ -90,14 +92,15 @@ def place_recordings(
 ) -> list:
     """The fold (from 1) or the list (``train``, ``valid``, ``test``) of every recording."""
     groups = [r.group if grouped else r.wav for r in recordings]
-    single = all(len(r.classes) == 1 for r in recordings)
-    if folds and single:
-        return folds_of([r.classes[0] for r in recordings], groups if grouped else None, folds, seed)
+    # Clips of no class are shared out like those of a class.
+    kinds = [r.classes or (NO_CLASS,) for r in recordings]
+    if folds and all(len(of) == 1 for of in kinds):
+        return folds_of([of[0] for of in kinds], groups if grouped else None, folds, seed)
     row = {group: i for i, group in enumerate(sorted(set(groups)))}
-    column = {name: i for i, name in enumerate(sorted({name for r in recordings for name in r.classes}))}
+    column = {name: i for i, name in enumerate(sorted({name for of in kinds for name in of}))}
     counts = np.zeros((len(row), len(column)), dtype=np.int32)
-    for group, recording in zip(groups, recordings):
-        counts[row[group], [column[name] for name in recording.classes]] += 1
+    for group, of in zip(groups, kinds):
+        counts[row[group], [column[name] for name in of]] += 1
     place = apportion(counts, [1 / folds] * folds if folds else shares, seed)
     names = range(1, folds + 1) if folds else SPLITS
     return [names[place[row[group]]] for group in groups]

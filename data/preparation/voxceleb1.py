@@ -27,6 +27,7 @@ class TrialList(NamedTuple):
     num_trials: int
 
 
+SHIPPED_TRIALS = Path(__file__).resolve().parents[1] / "voxceleb/trials.txt"  # Vox1-O
 TRIALS = {  # under the names that ours get
     "trials_o": TrialList("veri_test.txt", 37_720),
     "trials_o_cleaned": TrialList("veri_test2.txt", 37_611),
@@ -63,6 +64,15 @@ def read_trials(path: Path, utterances: set[str]) -> tuple[str, set[str]]:
     return text, named
 
 
+def fits(path: Path, root: Path) -> bool:
+    """Return whether a trial list is there and the first recordings that it names are in ``test/wav/``."""
+    if not path.is_file():
+        return False
+    with open(path, encoding="utf-8") as file:
+        lines = [next(file, "").split() for _ in range(100)]
+    return all((root / "test/wav" / name).is_file() for line in lines for name in line[1:])
+
+
 def read_speakers(root: Path, part: str) -> list[Clip]:
     """The utterances of ``dev`` or ``test``, labelled with their speakers.
 
@@ -90,7 +100,7 @@ def prepare_voxceleb1(root: Path, trials: Path | None = None) -> Lists:
 
     Args:
         root: holds ``dev/wav/`` and ``test/wav/``, each speaker/video/utterance.wav.
-        trials: the folder of the trial lists; ``root`` if not given.
+        trials: the folder of the trial lists; ``root`` if not given. Vox1-O is shipped, too.
 
     Raises:
         FileNotFoundError: ``root`` is not such a folder, or there is no ``veri_test.txt``.
@@ -100,7 +110,8 @@ def prepare_voxceleb1(root: Path, trials: Path | None = None) -> Lists:
     """
     check_root(root, ["dev/wav/", "test/wav/"], ROOT)
     trials = trials or root
-    if not (trials / TRIALS["trials_o"].filename).is_file():
+    shipped = SHIPPED_TRIALS if fits(SHIPPED_TRIALS, root) else None
+    if not shipped and not (trials / TRIALS["trials_o"].filename).is_file():
         raise FileNotFoundError(
             f"{trials}: has no {TRIALS['trials_o'].filename}, the trials Vox1-O. The archives of recordings "
             f"do not hold it: fetch it from {SITE} into that folder, or name its folder with -trials"
@@ -125,8 +136,11 @@ def prepare_voxceleb1(root: Path, trials: Path | None = None) -> Lists:
     utterances = {clip.wav.split("/", 2)[2] for clip in [*train, *test]}
     texts = {}
     for name, (filename, official) in TRIALS.items():
-        if (trials / filename).is_file():
-            texts[f"{name}.txt"], named = read_trials(trials / filename, utterances)
+        path = trials / filename
+        if name == "trials_o" and shipped and not path.is_file():
+            path = shipped
+        if path.is_file():
+            texts[f"{name}.txt"], named = read_trials(path, utterances)
             table.append(Row(name, texts[f"{name}.txt"].count("\n"), official))
             if name == "trials_o":
                 texts["trials.txt"] = texts["trials_o.txt"]  # what experiments score if not told otherwise

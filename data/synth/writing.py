@@ -3,11 +3,11 @@
 A set's module has one function, ``plan(size, seed) -> Plan``; a size is one of ``SIZES``.
 """
 
+import contextlib
 import hashlib
 import io
 import json
 import os
-import shutil
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -112,10 +112,30 @@ def is_whole(folder: Path, parameters: dict, plan: Plan) -> bool:
     )
 
 
-def remove_set(folder: Path) -> None:
-    """Delete a folder, if a set was generated in it."""
-    if (folder / RECEIPT).is_file():
-        shutil.rmtree(folder)
+def remove_set(folder: Path, plan_of: Callable[[dict], Plan]) -> None:
+    """Delete the files of the set that was generated in a folder; others stay.
+
+    Args:
+        folder: Folder of the set, or any other, which is left as it is.
+        plan_of: Function from the parameters of a receipt to the plan of its set.
+    """
+    if not (folder / RECEIPT).is_file():
+        return
+    try:
+        plan = plan_of(json.loads((folder / RECEIPT).read_bytes()))
+    except (ImportError, KeyError, TypeError, ValueError):  # no receipt of ours
+        return
+    folders = set()
+    for path in [
+        *plan.clips,
+        *plan.tables,
+        RECEIPT,
+    ]:  # the receipt last: an interrupted removal can be repeated
+        (folder / path).unlink(missing_ok=True)
+        folders.update(parent for parent in Path(path).parents if parent != Path())
+    for path in sorted(folders, reverse=True):
+        with contextlib.suppress(OSError):  # it holds other files
+            (folder / path).rmdir()
 
 
 def write_set(folder: Path, parameters: dict, plan: Plan, processes: int | None = None) -> int:

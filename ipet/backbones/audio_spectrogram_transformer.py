@@ -4,7 +4,6 @@ Source: AST: Audio Spectrogram Transformer (Gong et al. 2021).
 """
 
 import math
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
@@ -15,6 +14,15 @@ from timm.layers import PatchDropout
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ipet.ast_weights import (
+    PATCH,
+    PREFIX,
+    SIZES,
+    grid_of,
+    pretrained_grid,
+    size_of,
+    to_timm,
+)
 from ipet.checkpoint import (
     fingerprint,
     load_exactly,
@@ -25,24 +33,22 @@ from ipet.checkpoint import (
     save_published,
 )
 from ipet.features import Padded
+from ipet.kinds import kinds_that_hear
 from ipet.limits import PATCHES
 from ipet.names import AST, library_names
 from ipet.tuning import PreNormLayer, Tuning
 
 IMAGENET = "deit_base_distilled_patch16_384"
-PATCH = 16  # mels and frames a patch covers
-PREFIX = 2  # the class and the distillation token
-SIZES = {
-    "base": {},
-    "small": {"embed_dim": 192, "depth": 6, "num_heads": 3},
-    "tiny": {"embed_dim": 48, "depth": 2, "num_heads": 2},
+HUB = {  # hub ids of ImageNet weights by size
+    "base": "timm/deit_base_distilled_patch16_384.fb_in1k",
+    "base224": "timm/deit_base_distilled_patch16_224.fb_in1k",
+    "small224": "timm/deit_small_distilled_patch16_224.fb_in1k",
+    "tiny224": "timm/deit_tiny_distilled_patch16_224.fb_in1k",
 }
-HUB = {"imagenet": "timm/deit_base_distilled_patch16_384.fb_in1k"}  # short names of hub ids
 PUBLISHED = (
     "ast_small, a .pth, .bin or .safetensors file, a folder in Hugging Face's layout, a hub id such as "
     "MIT/ast-finetuned-audioset-10-10-0.4593, imagenet, random"
 )
-HEADS = r"(head|head_dist|mlp_head|classifier)\."  # of the pretraining tasks
 STRIDE = (10, 10)  # of AST as published, in mels and frames
 FLAGS = {  # that weights fix
     "size": "-size",
@@ -71,7 +77,7 @@ class AudioSpectrogramTransformer(nn.Module):
         num_frames: T, of every input.
         num_mels: M, of every input.
         stride: distance of the patches, in mels and frames.
-        size: ``base`` (the published one), ``small`` or ``tiny``.
+        size: a name from ``SIZES``; ``base`` is the published one.
         patchout: share of a clip's patches that training mode leaves out, others in every step.
 
     Raises:
@@ -100,7 +106,7 @@ class AudioSpectrogramTransformer(nn.Module):
             )
         if not 0 <= patchout < 1:
             raise ValueError(f"the share of patches to leave out is {patchout:g}; it must lie in [0, 1)")
-        self.grid = ((num_mels - PATCH) // stride[0] + 1, (num_frames - PATCH) // stride[1] + 1)
+        self.grid = grid_of(num_mels, num_frames, stride)
         if math.prod(self.grid) > PATCHES:
             raise ValueError(
                 f"an input of {num_frames:,} frames and {num_mels:,} mels has {math.prod(self.grid):,} "
@@ -176,25 +182,26 @@ class AudioSpectrogramTransformer(nn.Module):
             masked["attn_mask"] = F.pad(own, (PREFIX, 0), value=True)[:, None, None]
         return fbank[:, : PATCH + (longest - 1) * stride], torch.cat([prefix, patches], dim=1), masked
 
-    def load_published(self, tensors: Mapping[str, Tensor], source: str) -> None:
-        """Take the weights of one of the published layouts (see ``to_timm``).
+    def load_published(
+        self, tensors: Mapping[str, Tensor], source: str, square: bool = False, config: Mapping | None = None
+    ) -> None:
+        """Copy published weights under timm's names (see ``to_timm``), their positions fitted to the input.
+
+        Args:
+            tensors: Weights by timm's names.
+            source: File that they were read from, for errors.
+            square: Whether they are of images.
+            config: Settings of the ``config.json`` next to them; see ``pretrained_grid``.
 
         Raises:
-            ValueError: a missing or unexpected tensor, or one of another shape.
+            ValueError: A tensor is missing, unexpected or of another shape, or the grid of the positions is
+                not known.
         """
-        tensors, square = to_timm(tensors, source)
         tensors = {name: t.float() for name, t in tensors.items()}
         self.sha256 = fingerprint(tensors)  # the same for every number of frames
-        position = tensors["pos_embed"]
-        num_patches = position.shape[1] - PREFIX
-        rows = math.isqrt(num_patches) if square else self.grid[0]
-        if num_patches % rows:
-            raise ValueError(
-                f"{source}: pos_embed has {num_patches} patches, not a grid of {rows} rows; "
-                "was it pretrained with another fstride?"
-            )
-        grid = (rows, num_patches // rows)
-        tensors["pos_embed"] = adapt_position_embedding(position, grid, self.grid)
+        of_input = (self.settings["num_mels"], self.settings["num_frames"], tuple(self.settings["stride"]))
+        grid = pretrained_grid(tensors["pos_embed"], square, config or {}, *of_input, source)
+        tensors["pos_embed"] = adapt_position_embedding(tensors["pos_embed"], grid, self.grid)
         target = self.vit.state_dict()
         load_exactly(target, library_names(tensors, target, AST), source)
 
@@ -221,69 +228,6 @@ def adapt_position_embedding(position: Tensor, grid: tuple[int, int], new_grid: 
     return torch.cat([prefix, patches.flatten(2).transpose(1, 2)], dim=1)
 
 
-def to_timm(tensors: Mapping[str, Tensor], source: str) -> tuple[dict[str, Tensor], bool]:
-    """Give the tensors of a published checkpoint timm's names; the pretraining heads are left out.
-
-    Known layouts: the AST authors' (``v.`` before timm's names), Hugging Face's (its names before
-    and since transformers 5), timm's own for one channel or three (DeiT on ImageNet; AST sums them).
-
-    Returns:
-        The tensors, and whether their patches form a square (ImageNet) rather than mels by frames.
-    """
-    tensors = {name.removeprefix("audio_spectrogram_transformer."): t for name, t in tensors.items()}
-    tensors = {name: t for name, t in tensors.items() if not re.match(HEADS, name)}
-    if any(name.startswith("v.") for name in tensors):
-        tensors = {name.removeprefix("v."): t for name, t in tensors.items()}
-        tensors = {name: t for name, t in tensors.items() if not re.match(HEADS, name)}
-    elif any(name.startswith("embeddings.") for name in tensors):
-        tensors = join_qkv({huggingface_to_timm(name): t for name, t in tensors.items()})
-    for name in ("pos_embed", "patch_embed.proj.weight"):
-        if name not in tensors:
-            raise ValueError(
-                f"{source}: {name} missing; expected AST weights as published by their authors or by "
-                "Hugging Face, or timm's DeiT"
-            )
-    square = tensors["patch_embed.proj.weight"].shape[1] == 3
-    if square:
-        tensors["patch_embed.proj.weight"] = tensors["patch_embed.proj.weight"].sum(1, keepdim=True)
-    return tensors, square
-
-
-HUGGINGFACE = [  # a name's parts, before and since transformers 5 -> timm's
-    (r"^embeddings\.cls_token$", "cls_token"),
-    (r"^embeddings\.distillation_token$", "dist_token"),
-    (r"^embeddings\.position_embeddings$", "pos_embed"),
-    (r"^embeddings\.patch_embeddings\.projection\.", "patch_embed.proj."),
-    (r"^layernorm\.", "norm."),
-    (r"^(encoder\.layer|encoder\.layers|layers)\.(\d+)\.", r"blocks.\2."),
-    (r"\.layernorm_before\.", ".norm1."),
-    (r"\.layernorm_after\.", ".norm2."),
-    (r"\.attention\.(attention\.)?(query|q_proj)\.", ".attn.q."),
-    (r"\.attention\.(attention\.)?(key|k_proj)\.", ".attn.k."),
-    (r"\.attention\.(attention\.)?(value|v_proj)\.", ".attn.v."),
-    (r"\.attention\.(output\.dense|o_proj)\.", ".attn.proj."),
-    (r"\.(intermediate\.dense|mlp\.fc1)\.", ".mlp.fc1."),
-    (r"\.(output\.dense|mlp\.fc2)\.", ".mlp.fc2."),
-]
-
-
-def huggingface_to_timm(name: str) -> str:
-    """A tensor's name in Hugging Face's AST -> in timm's ViT, with q, k and v still apart."""
-    for pattern, replacement in HUGGINGFACE:
-        name = re.sub(pattern, replacement, name)
-    return name
-
-
-def join_qkv(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Join ``attn.q``, ``attn.k`` and ``attn.v`` to timm's ``attn.qkv``, where all three are there."""
-    joined = dict(tensors)
-    for name in tensors:
-        parts = [name.replace(".attn.q.", f".attn.{part}.") for part in "qkv"]
-        if ".attn.q." in name and all(part in tensors for part in parts):
-            joined[name.replace(".attn.q.", ".attn.qkv.")] = torch.cat([joined.pop(p) for p in parts])
-    return joined
-
-
 def build_ast(
     num_frames: int,
     num_mels: int = 128,
@@ -297,7 +241,7 @@ def build_ast(
     Args:
         num_frames, num_mels: see ``AudioSpectrogramTransformer``.
         stride: see there; where it is the published one, that of the weights' own ``config.json`` counts.
-        size: see there; None: what the weights' own ``config.json`` says, or ``base``.
+        size: see there; None: that of the weights, or ``base``.
         pretrained: ``ast_small``, a file, a folder in Hugging Face's layout or of ``save_backbone``, a
             hub id, ``imagenet`` or ``random``.
         patchout: see ``AudioSpectrogramTransformer``.
@@ -307,17 +251,25 @@ def build_ast(
         ValueError: a damaged file; a missing or unexpected tensor, which is named; another kind of
             model, or one that ``save_backbone`` wrote with another size, stride or number of mels.
 
-    ``sha256``, an attribute, identifies it before anything is inserted.
+    Attributes of the result: ``sha256`` identifies it before anything is inserted, ``input_report`` tells
+    which tensors of a file were left out.
     """
     if pretrained == "random":
         backbone = AudioSpectrogramTransformer(num_frames, num_mels, stride, size or "base", patchout)
         backbone.sha256 = fingerprint(backbone.state_dict())
         return backbone
-    path = published_file(HUB.get(pretrained, pretrained), PUBLISHED)
-    size, stride = fixed_by_weights(path, size, num_mels, stride)
+    if pretrained == "imagenet":
+        if (size or "base") not in HUB:
+            raise ValueError(f"-pretrained imagenet: no weights of size {size}; accepted: {', '.join(HUB)}")
+        pretrained = HUB[size or "base"]
+    path = published_file(pretrained, PUBLISHED)
+    fixed, stride, config = fixed_by_weights(path, size, num_mels, stride)
+    tensors, square, report = to_timm(read_tensors(path), str(path))
+    size = fixed or size_of(tensors, size, str(path))
     backbone = AudioSpectrogramTransformer(num_frames, num_mels, stride, size, patchout)
-    backbone.load_published(read_tensors(path), str(path))
+    backbone.load_published(tensors, str(path), square, config)
     backbone.settings |= pinned(path)
+    backbone.input_report = report
     return backbone
 
 
@@ -332,10 +284,14 @@ def rebuild(settings: Mapping, pretrained: str) -> AudioSpectrogramTransformer:
 
 def fixed_by_weights(
     path: Path, size: str | None, num_mels: int, stride: tuple[int, int]
-) -> tuple[str, tuple[int, int]]:
-    """The size and the stride of a file of weights: what its ``config.json`` says, or was asked for.
+) -> tuple[str | None, tuple[int, int], dict]:
+    """Return the size and the stride that a file of weights fixes by its ``config.json``, and what that says.
 
     A ``config.json`` is ours or Hugging Face's; None and ``STRIDE`` ask for nothing in particular.
+
+    Returns:
+        The size, None where it is not said; the stride, that which was asked for where it is not said; and
+        the settings of the ``config.json``, empty without one.
 
     Raises:
         ValueError: ``config.json`` is of another kind of model, or says other than what was asked for.
@@ -344,7 +300,9 @@ def fixed_by_weights(
     settings = read_settings(config) if config.is_file() else {}
     kind = settings.get("kind", settings.get("model_type", "ast"))
     if kind not in ("ast", "audio-spectrogram-transformer"):
-        raise ValueError(f"{config}: holds a model of type {kind!r}; expected AST, such as ast_small")
+        speech = kind in tuple(kinds_that_hear("waveform"))
+        others = f"; {kind} is trained by the w2v_ experiments" if speech else ""
+        raise ValueError(f"{config}: holds a model of type {kind!r}; expected AST, such as ast_small{others}")
     strides = settings.get("stride", [*map(settings.get, ("frequency_stride", "time_stride"))])
     if not (isinstance(strides, list) and len(strides) == 2 and all(map(is_stride, strides))):
         raise ValueError(f"{config}: the strides are {str(strides)[:80]}; expected two whole numbers above 0")
@@ -359,7 +317,7 @@ def fixed_by_weights(
             raise ValueError(
                 f"{config}: {name} is {own[name]!r}, but {asked[name]!r} was asked for; leave out {flag}"
             )
-    return own.get("size") or size or "base", (fstride or stride[0], tstride or stride[1])
+    return own.get("size"), (fstride or stride[0], tstride or stride[1]), settings
 
 
 def is_stride(value) -> bool:

@@ -37,6 +37,7 @@ from ipet.checkpoint import (
     save_published,
 )
 from ipet.features import HOP_SAMPLES, Padded
+from ipet.input_report import InputReport
 from ipet.kinds import BACKBONES
 from ipet.names import WAV2VEC2, library_names
 
@@ -66,16 +67,21 @@ MODEL_TYPES = {  # transformers' name: its configuration, its model
     "hubert": (HubertConfig, HubertModel),
     "wavlm": (WavLMConfig, WavLMModel),
 }
+AST_TYPES = ("audio-spectrogram-transformer", "ast")  # model types of a config.json
 PUBLISHED = "wav2vec2_small, a folder in Hugging Face's layout, a hub id such as {}, random"
+POSITIONS = "encoder.pos_conv_embed.conv"  # the convolution that makes the positions
 SIZED_BY = {  # settings, and the tensor and the axis that have their size
     "hidden_size": ("encoder.layer_norm.weight", 0),
     "intermediate_size": ("encoder.layers.0.feed_forward.intermediate_dense.weight", 0),
-    "num_conv_pos_embeddings": ("encoder.pos_conv_embed.conv.parametrizations.weight.original1", 2),
+    "num_conv_pos_embeddings": (f"{POSITIONS}.parametrizations.weight.original1", 2),
     "num_buckets": ("encoder.layers.0.attention.rel_attn_embed.weight", 0),  # WavLM's
 }
 LAYER, CONVOLUTION = r"encoder\.layers\.(\d+)\.", r"feature_extractor\.conv_layers\.(\d+)\.conv\.weight"
 MASK = "masked_spec_embed"  # what stands in for a masked token
-HEADS = r"(quantizer|project_q|project_hid|lm_head|classifier|projector)\b"
+HEADS = (  # of the pretraining tasks and others; a tensor of the encoder has a longer name
+    r"(quantizer|project_q|project_hid|lm_head|classifier|projector|tdnn|objective|layer_weights|"
+    r"label_embeddings_concat|final_proj|feature_extractor\.(weight|bias)$)\b"
+)
 
 
 class Wav2Vec2(nn.Module):
@@ -94,6 +100,14 @@ class Wav2Vec2(nn.Module):
     def convolutions(self) -> nn.Module:
         """[B, N] samples -> [B, C, T] features."""
         return self.model.feature_extractor
+
+    def train(self, mode: bool = True) -> "Wav2Vec2":
+        """Set the mode of training; a batch norm keeps its pretrained statistics, which no adapter saves."""
+        super().train(mode)
+        for module in self.modules():
+            if isinstance(module, nn.BatchNorm1d):
+                module.eval()
+        return self
 
     def forward(self, waveform: Tensor | Padded) -> Tensor:
         """[B, N], or clips of their own lengths -> [B, 2 D]; unbiased variance, no epsilon."""
@@ -114,6 +128,15 @@ class Wav2Vec2(nn.Module):
         counts = [count_tokens(model.config, n) for n in lengths]
         own = torch.arange(features.shape[1]) < torch.tensor(counts)[:, None]
         own = own.to(waveform.device)  # [B, T]
+        if getattr(model.config, "conv_pos_batch_norm", False) and min(counts) < max(counts):
+            # Its batch norm makes padding other than zero, which the clip's last positions would take in.
+            rows = [(features[i : i + 1, :n], own[i : i + 1, :n]) for i, n in enumerate(counts)]
+            return [self.encode(*row, [n])[0] for row, n in zip(rows, counts)]
+        return self.encode(features, own, counts)
+
+    def encode(self, features: Tensor, own: Tensor, counts: list[int]) -> list[Tensor]:
+        """Return each clip's tokens, [T_i, D], of features [B, T, C]; ``own`` [B, T] is False in padding."""
+        model = self.model
         x = model.feature_projection(features)
         x = x[0] if isinstance(x, tuple) else x  # HuBERT's gives the projection alone
         x = model._mask_hidden_states(x, self.time_masks(own))
@@ -163,27 +186,32 @@ def build_wav2vec2(
         size: of a random one: ``base``, ``small`` or ``tiny``; None: ``base``. Published weights bring
             their own, which a given one must equal.
         pretrained: ``wav2vec2_small``, a folder in Hugging Face's layout (``.safetensors`` or ``.bin``),
-            or a hub id.
+            or a hub id; of a model for a task its encoder is taken.
         num_frames: of 10 ms, the length of every input; checked if given.
-        model_type: ``wav2vec2``, ``hubert`` or ``wavlm``; what is published must be of this type.
+        model_type: ``wav2vec2``, ``hubert`` or ``wavlm``, which published weights must be of; ``auto``: that
+            of their ``config.json``.
 
     Raises:
         FileNotFoundError: neither a folder nor to be had from the hub.
         ValueError: an unknown size or type; a missing or unexpected tensor, which is named; a model
             of another type, or with pre-norm layers; an input too short for it.
 
-    ``sha256``, an attribute, identifies it before anything is inserted.
+    Attributes of the result: ``sha256`` identifies it before anything is inserted, ``input_report`` tells
+    which tensors of a checkpoint were left out.
     """
     if size not in (None, *SIZES):
         raise ValueError(f"the size of wav2vec 2.0 is {size!r}; accepted: {', '.join(SIZES)}")
-    if model_type not in MODEL_TYPES:
+    if model_type not in (*MODEL_TYPES, "auto") or (model_type, pretrained) == ("auto", "random"):
         raise ValueError(f"the model type is {model_type!r}; accepted: {', '.join(MODEL_TYPES)}")
     if pretrained == "random":
         backbone = Wav2Vec2(new_model(new_config(model_type, SIZES[size or "base"])))
     else:
-        path = published_file(pretrained, PUBLISHED.format(BACKBONES[model_type].published))
-        backbone = Wav2Vec2(load_published(path, model_type, size))
+        example = BACKBONES["wav2vec2" if model_type == "auto" else model_type].published
+        path = published_file(pretrained, PUBLISHED.format(example))
+        model, report = load_published(path, model_type, size)
+        backbone = Wav2Vec2(model)
         backbone.settings |= pinned(path)
+        backbone.input_report = report
     if num_frames is not None:
         check_length(backbone.model.config, num_frames)
     backbone.sha256 = fingerprint(backbone.model.state_dict())
@@ -210,24 +238,32 @@ def new_config(model_type: str, settings: dict) -> PreTrainedConfig:
     return MODEL_TYPES[model_type][0].from_dict({**settings, **faster})
 
 
-def load_published(path: Path, model_type: str, size: str | None = None) -> PreTrainedModel:
-    """transformers' model with the tensors of a published checkpoint, all of them and no other.
+def load_published(
+    path: Path, model_type: str, size: str | None = None
+) -> tuple[PreTrainedModel, InputReport]:
+    """Return transformers' model with all tensors of a checkpoint's encoder, and an account of the others.
 
     (transformers' own loader fills a missing tensor with random numbers and a warning.)
     """
-    example = BACKBONES[model_type].published
     config = path.with_name("config.json")
     settings = read_settings(config)
     found = settings.get("model_type", settings.get("kind"))
+    if model_type == "auto":
+        if found not in tuple(MODEL_TYPES):
+            raise ValueError(
+                f"{config}: model_type is {found!r}; accepted: {', '.join(MODEL_TYPES)}{of_ast(found)}"
+            )
+        model_type = found
     if found != model_type:
-        fitting = f", or -model_type {found}" if found in tuple(MODEL_TYPES) else ""
+        fitting = f", or -model_type {found}" if found in tuple(MODEL_TYPES) else of_ast(found)
         raise ValueError(f"{config}: model_type is {found!r}; expected {model_type!r}{fitting}")
     if settings.get("do_stable_layer_norm"):
         raise ValueError(
-            f"{config}: do_stable_layer_norm is true (pre-norm layers, as in the large models); "
-            f"expected a model with post-norm layers, such as {example}"
+            f"{config}: do_stable_layer_norm is true (pre-norm layers, as in the large models); expected a "
+            f"model with post-norm layers, such as {BACKBONES[model_type].published}; in Python, ipet.tune "
+            "tunes transformers' models of either kind"
         )
-    tensors = {modern_name(n): t for n, t in read_tensors(path).items() if not re.match(HEADS, n)}
+    tensors, report = encoder_of(read_tensors(path), str(path))
     with described_by(config, model_type):
         built = new_config(model_type, settings)
     if size is not None:
@@ -239,7 +275,31 @@ def load_published(path: Path, model_type: str, size: str | None = None) -> PreT
         tensors.pop(MASK, None)  # a model that masks nothing when it is tuned has no use for it
     target = model.state_dict()
     load_exactly(target, library_names(tensors, target, WAV2VEC2), str(path))
-    return model
+    return model, report
+
+
+def of_ast(model_type: object) -> str:
+    """Return where weights of AST are trained, for an error; empty for other weights."""
+    return "; AST is trained by the ast_ experiments" if model_type in AST_TYPES else ""
+
+
+def encoder_of(tensors: Mapping[str, Tensor], source: str) -> tuple[dict[str, Tensor], InputReport]:
+    """Return the tensors of a checkpoint's encoder under today's names, and an account of the others.
+
+    A model for a task, such as ``WavLMForXVector``, has its encoder's tensors below the name of its type, and
+    the task's beside them. Other checkpoints hold an encoder alone, or with the heads of ``HEADS``.
+    """
+    report = InputReport(source)
+    prefixes = tuple(f"{name}." for name in MODEL_TYPES)
+    of_task = any(name.startswith(prefixes) for name in tensors)
+    kept = {}
+    for name, tensor in tensors.items():
+        if re.match(HEADS, name) or (of_task and not name.startswith(prefixes)):
+            report.leave_out("tensors", name, "not of the encoder", "a new head is trained on it")
+        else:
+            kept[modern_name(name)] = tensor
+    report.use("tensors", len(kept))
+    return kept, report
 
 
 @contextmanager
@@ -258,6 +318,8 @@ def check_config(config: PreTrainedConfig, tensors: Mapping[str, Tensor], path: 
     What sizes have no tensor to compare with are left to ``load_exactly``.
     """
     sizes = {name: place for name, place in SIZED_BY.items() if hasattr(config, name)}
+    if getattr(config, "conv_pos_batch_norm", False):  # some HuBERTs: no weight norm
+        sizes["num_conv_pos_embeddings"] = (f"{POSITIONS}.weight", 2)
     absent = sorted({tensor for tensor, _ in sizes.values()} - tensors.keys())
     if absent:
         raise ValueError(f"{path.parent}: {name_some(absent)} missing")

@@ -29,19 +29,27 @@ class Place:
 
     @property
     def project(self) -> str:
-        """The name of what a user's runs are kept in: ``-project``."""
-        return self.run.parts[-3] if len(self.run.parts) > 3 else "IPET"
+        """Return the value of ``-project``."""
+        folder = self.run.parts[-3] if len(self.run.parts) > 3 else "IPET"
+        return str(self.parameters.get("project") or folder)
 
     @property
     def group(self) -> str:
-        """What the cells of a run have in common: ``<tags>/<name>``."""
-        return "/".join(self.run.parts[-2:])
+        """Return what the cells of a run have in common: its folders below the project's."""
+        parts = self.run.parts
+        if self.project in parts[-4:-2]:
+            return "/".join(parts[len(parts) - parts[::-1].index(self.project) :])
+        return "/".join(parts[-2:])
 
     @property
     def name(self) -> str:
-        """Of the cell, unlike any other of the project."""
-        cell = self.folder.relative_to(self.run).as_posix() if self.folder != self.run else ""
-        return f"{self.group}/{cell}".rstrip("/")
+        """Return a name of the cell that is unique in the project."""
+        return f"{self.group}/{self.cell}".rstrip("/")
+
+    @property
+    def cell(self) -> str:
+        """Return the path of the cell in its run, such as ``seed_1234/fold_1``; empty for the run itself."""
+        return self.folder.relative_to(self.run).as_posix() if self.folder != self.run else ""
 
     def known_as(self, logger: str) -> str | None:
         """By which name a logger knows this cell from an earlier start."""

@@ -1,5 +1,6 @@
-"""Neptune: runs offline, for those who run a server of their own."""
+"""Neptune: offline runs, which ``neptune sync`` uploads to a self-hosted server."""
 
+import logging
 import os
 import shutil
 from collections.abc import Mapping, Sequence
@@ -9,35 +10,43 @@ from ipet.loggers.base import Logger, Place, as_markdown, tag
 
 
 class Neptune(Logger):
-    """Neptune's offline format under ``neptune/`` of the cell; the hosted service closed in 2026.
+    """A run in Neptune's offline format, under ``neptune/`` of the cell.
 
-    ``NEPTUNE_MODE`` chooses another mode for those who run a server of their own. A run offline that goes on
-    is written anew; one on a server is taken up by its id, and cannot be cut off there.
+    The hosted service closed in 2026. ``NEPTUNE_MODE`` chooses another mode for a self-hosted server, and
+    ``NEPTUNE_PROJECT`` its ``workspace/project``. An offline run is written from its beginning when the
+    training resumes; a run on a server is resumed by its id.
     """
 
-    packages, install = ("neptune",), "neptune"
+    packages, install = ("neptune",), "neptune-client"
 
     def __init__(self, place: Place):
         folder = place.folder / "neptune"
         os.environ["NEPTUNE_DATA_DIRECTORY"] = str(folder)  # not the current folder
-        import neptune
-
         mode = os.environ.get("NEPTUNE_MODE", "offline")
         if mode == "offline":
-            shutil.rmtree(folder, ignore_errors=True)
+            # Greetings, and the notice that neptune-client is also published under another name.
+            logging.getLogger("neptune").addFilter(is_error)
+        import neptune
+
+        if mode == "offline":
+            for former in (folder / "offline").glob("run__*"):
+                shutil.rmtree(former, ignore_errors=True)
         known = place.known_as("neptune") if mode != "offline" and place.last_step else None
-        settings = {"mode": mode, "name": place.name, "tags": [place.group]} if known is None else {}
+        project = os.environ.get("NEPTUNE_PROJECT") or place.project
         self.run = neptune.init_run(
-            **(settings or {"mode": mode, "with_id": known}),
+            mode=mode,
+            project=project,
+            **({"with_id": known} if known is not None else description_of(place)),
             capture_stdout=False,
             capture_stderr=False,
             capture_hardware_metrics=False,
             capture_traceback=False,
             git_ref=False,
-            source_files=[],
         )
         self.module, self.keeps = neptune, known is not None
         if known is None:
+            self.run["project"], self.run["tags"] = project, tags_of(place)
+            self.run["sys/group_tags"].add([place.group])
             for name, value in place.parameters.items():
                 self.run[f"arguments/{name}"] = (
                     value if isinstance(value, bool | int | float | str) else str(value)
@@ -75,3 +84,24 @@ class Neptune(Logger):
     def close(self) -> None:
         """Flush to disk."""
         self.run.stop()
+
+
+def is_error(record: logging.LogRecord) -> bool:
+    """Return whether a message of neptune's is an error."""
+    return record.levelno >= logging.ERROR
+
+
+def tags_of(place: Place) -> str:
+    """Return the value of ``-tags``."""
+    return str(place.parameters.get("tags") or place.run.parent.name)
+
+
+def description_of(place: Place) -> dict[str, object]:
+    """Return the keywords of ``neptune.init_run`` that describe a new run."""
+    sources = sorted((place.run / "sources").glob("*.py"))
+    return {
+        "name": f"{place.run.name}/{place.cell}".rstrip("/"),
+        "description": str(place.parameters.get("description") or ""),
+        "tags": [tags_of(place)],
+        "source_files": [str(path) for path in sources],
+    }
