@@ -138,10 +138,11 @@ def check_library(device: torch.device, size: str) -> str:
     """Some steps of a loop of one's own on a model in bf16."""
     torch.manual_seed(0)
     model = ipet.tune(build_wav2vec2(size).model.to(device, torch.bfloat16), 4, 8).train()
-    optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=1e-3)
+    optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=1e-2)
     x, losses = 0.1 * torch.randn(4, 8_000, device=device, dtype=torch.bfloat16), []
     for _ in range(5):
-        loss = model.eval()(x).last_hidden_state.float().square().mean()
+        # One value of the states is drawn to 1; their mean square is fixed by the last norm.
+        loss = (model.eval()(x).last_hidden_state[..., 0].float() - 1).square().mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -8,10 +8,13 @@ import torch
 from benchmarks import gpu
 from benchmarks.ways import SETTINGS
 
+from helpers import long
+
 SMALL = ["-device", "cpu", "-size", "tiny", "-compile_backend", "eager", "-rounds", "1"]
 TINY = SETTINGS["w2v_speechcommands"]._replace(flags=("-pretrained", "random", "-size", "tiny"), batch_size=2)
 
 
+@long
 def test_every_check_passes_on_the_cpu_and_is_reported(tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(SETTINGS, "w2v_gtzan", TINY)
     flags = ["-kinds", "wavlm", "-methods", "ipet", "lora", "-precisions", "fp32", "bf16"]
