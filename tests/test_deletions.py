@@ -27,7 +27,7 @@ from synth.writing import RECEIPT
 # recorded as its own or under a name that nobody else would choose.
 REGISTERED = {
     "data/preparation/output.py": (2, "its temporary files, and the lists that it writes"),
-    "data/synth/writing.py": (4, "its temporary file, and the files that a receipt records"),
+    "data/synth/writing.py": (5, "its temporary file, and the files that a receipt records"),
     "demo.py": (1, "runs that the demo has recorded"),
     "ipet/cache.py": (1, "its shards and indices, by their full names"),
     "ipet/checkpoint.py": (5, "its temporary files, and a run's training states"),
