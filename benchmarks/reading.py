@@ -17,8 +17,8 @@ import torch
 
 from benchmarks import medians_and_ratio
 from ipet.audio import Recordings
+from ipet.audio_formats import AUDIO_SUFFIXES
 from ipet.cache import build_cache
-from ipet.files import SUFFIXES
 
 # name: (clips, seconds, Hz, suffix)
 SHAPES = {
@@ -94,9 +94,9 @@ def rows(args: argparse.Namespace) -> Iterator[tuple[str, dict]]:
                 paths = write_clips(folder, num_clips, seconds, rate, suffix)
                 name = f"{name}, {seconds} s, {rate / 1000:g} kHz"
             else:
-                paths = sorted(p for p in args.folder.rglob("*") if p.suffix.lower() in SUFFIXES)
+                paths = sorted(p for p in args.folder.rglob("*") if p.suffix.lower() in AUDIO_SUFFIXES)
                 if not paths:
-                    raise SystemExit(f"error: {args.folder}: holds no {', '.join(SUFFIXES)} file")
+                    raise SystemExit(f"error: {args.folder}: holds no recordings")
             r = compare(paths, folder / "cache", args.rounds, args.num_workers)
             spread = f"({r['ratio_min']:.1f} - {r['ratio_max']:.1f})"
             print(
