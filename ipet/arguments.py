@@ -137,7 +137,7 @@ def add_hardware(parser: Parser) -> None:
         "-precision",
         choices=("auto", "fp32", "bf16", "fp16"),
         default="auto",
-        help="auto: bf16 on a GPU that computes in it, else fp32",
+        help="auto: bf16 on a GPU that computes in it, else fp32; a CPU without bf16 units is slow in bf16",
     )
     add(
         "-micro_batch_size",

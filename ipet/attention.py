@@ -78,6 +78,63 @@ def softmax_of_products(q: Tensor, k: Tensor, mask: Tensor | None) -> Tensor:
     return scores.softmax(dim=-1)
 
 
+def full_mask(mask) -> Tensor | None:
+    """Return a mask that broadcasts to [B, H, t, T] from any that transformers gives a layer.
+
+    Args:
+        mask: None; [B, 1 or H, 1 or t, T]; or, of flash attention, [B, T], not 0 where there is a token.
+
+    Raises:
+        ValueError: The mask is flex attention's, which has no columns for prompts.
+    """
+    if mask is None or (isinstance(mask, Tensor) and mask.ndim == 4):
+        return mask
+    if isinstance(mask, Tensor) and mask.ndim == 2:
+        return mask.ne(0)[:, None, None]
+    found = f"a tensor of shape {list(mask.shape)}" if isinstance(mask, Tensor) else type(mask).__name__
+    raise ValueError(
+        f"prompts and prefixes: the attention mask is {found}, as of flex_attention; expected "
+        'attn_implementation "sdpa" or "eager": model.set_attn_implementation("sdpa")'
+    )
+
+
+def implementation_of(attend: nn.Module) -> str:
+    """Return the attention implementation that transformers' configuration names for a layer's attention."""
+    return getattr(getattr(attend, "config", None), "_attn_implementation", None) or "eager"
+
+
+def check_request(attend: nn.Module, output_attentions: bool | None = None, **others) -> None:
+    """Raise ValueError where attention weights are requested of an implementation that returns none."""
+    implementation = implementation_of(attend)
+    if output_attentions and implementation != "eager":
+        raise ValueError(
+            f"output_attentions=True: attn_implementation {implementation!r} returns no weights; expected "
+            '"eager": model.set_attn_implementation("eager")'
+        )
+
+
+def report_weights(attend: nn.Module, h: Tensor, q: Tensor, k: Tensor, prepended, mask=None) -> None:
+    """Pass a layer's output and weights to the hooks of the library's attention, which is not called itself.
+
+    They are those of ``output_attentions=True``, and recorded with the eager implementation alone, as of a
+    model without prompts. Keys are the prompts and prefixes first, then the tokens.
+
+    Args:
+        attend: The library's attention module.
+        h: Output, [B, T, D].
+        q, k, prepended, mask: see ``attention``.
+    """
+    hooks = attend._forward_hooks
+    if not hooks or implementation_of(attend) != "eager":
+        return
+    if prepended is None:
+        weights = softmax_of_products(q, k, mask)
+    else:
+        weights = attention_weights(q, k, prepended[0], mask)
+    for hook in hooks.values():
+        hook(attend, (), (h, weights))
+
+
 @functools.cache
 def products_are_faster(device: str, dtype: torch.dtype) -> bool:
     """Whether two matrix products beat the fused kernel; see above."""

@@ -49,13 +49,13 @@ class SpecAugment(nn.Module):
     def forward(self, fbank: Tensor, seeds: Tensor, own: Tensor | None = None) -> Tensor:
         """[B, T, M], [B], [B] frames of the clips (None: all T) -> [B, T, M]."""
         draws = np.stack([np.random.default_rng([1, s]).random(4) for s in seeds.tolist()])  # [B, 4]
-        draws = torch.from_numpy(draws)  # float64, which Apple's GPUs lack: the masks are made on the CPU
+        draws = torch.from_numpy(draws)  # float64, which Apple silicon lacks: masks are made on the CPU
+        own = own if own is None else torch.tensor(own.tolist())
         _, num_frames, num_mels = fbank.shape
-        own = None if own is None else own.cpu()
         frames = stretch(draws[:, 0], draws[:, 1], self.max_frames, num_frames, own)  # [B, T]
         mels = stretch(draws[:, 2], draws[:, 3], self.max_mels, num_mels)  # [B, M]
-        masked = frames[:, :, None] | mels[:, None, :]
-        return fbank.masked_fill(masked.to(fbank.device), 0.0)
+        frames, mels = frames.to(fbank.device), mels.to(fbank.device)
+        return fbank.masked_fill(frames[:, :, None] | mels[:, None, :], 0.0)
 
 
 def stretch(width: Tensor, start: Tensor, max_width: int, length: int, own: Tensor | None = None) -> Tensor:

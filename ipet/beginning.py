@@ -218,12 +218,13 @@ def use_starting_lists(args) -> StartingLists:
                 found = starting_lists(args.path_list, args.path_data, args.path_run / ".lists")
             except MENDABLE as raised:
                 error = raised
-                error.refused = True  # before the run was opened: nothing is written into it
         message = distributed.first_of_ranks(str(error) if error else None)
         if message is not None:
             break
     if message is not None:
-        raise error or ValueError(message)
+        error = error or ValueError(message)
+        error.refused = True  # before the run was opened: nothing is written into it
+        raise error
     if "path_trial" in args and args.path_trial == args.path_list / "trials.txt":
         args.path_trial = found.folder / "trials.txt"
     args.path_list = found.folder

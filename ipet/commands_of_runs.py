@@ -121,7 +121,9 @@ def reproduce(argv: list[str]) -> int:
     if unknown:
         hint = suggest(unknown[0], list(known))
         parser.error(f"{unknown[0]}: none of the ten experiments{hint} (accepted: {', '.join(known)})")
-    grids = dict(flags.grid)
+    grids: dict[str, tuple[str, ...]] = {}
+    for name, values in flags.grid:  # the same grid may be named twice
+        grids[name] = tuple(dict.fromkeys([*grids.get(name, ()), *values]))
 
     from ipet.reproduce import reproduce
     from ipet.reproduce_plan import BASELINES, GRIDS, Request, find_releases
@@ -134,7 +136,7 @@ def reproduce(argv: list[str]) -> int:
         data=find_releases(flags.data),
         path_list=flags.path_list and flags.path_list.expanduser().resolve(),
         path_run=flags.path_run.expanduser().resolve(),
-        pretrained=dict(pair for pairs in flags.pretrained for pair in pairs),
+        pretrained=weights_by_backbone(flags.pretrained),
         further=further,
     )
     return reproduce(request, flags.plan, flags.format, flags.out and flags.out.expanduser(), flags.json)
@@ -231,6 +233,24 @@ def weights_of(text: str) -> list[tuple[str, str]]:
     if name.lower() not in ("ast", "w2v") or not value:
         raise argparse.ArgumentTypeError(f"{text!r} is no AST=WEIGHTS or W2V=WEIGHTS")
     return [(name.lower(), value)]
+
+
+def weights_by_backbone(words: list[list[tuple[str, str]]]) -> dict[str, str]:
+    """Return the weights of each backbone; what names one goes before a word that is for both.
+
+    Raises:
+        ValueError: Two words name weights of one backbone.
+    """
+    found: dict[str, str] = {}
+    for pairs in sorted(words, key=len, reverse=True):
+        for backbone, weights in pairs:
+            given = [w for other in words if len(other) == len(pairs) for b, w in other if b == backbone]
+            if len(set(given)) > 1:
+                raise ValueError(
+                    f"-pretrained names {' and '.join(given)} for {backbone.upper()}; expected one"
+                )
+            found[backbone] = weights
+    return found
 
 
 REPRODUCE_EXAMPLE = """example:

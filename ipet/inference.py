@@ -28,7 +28,7 @@ from ipet.calibration import probabilities
 from ipet.checkpoint import check_shapes, fetch, load_trainable_state
 from ipet.datasets import Cut, collate, single
 from ipet.description import CONFIG, FORMER_CONFIG, FORMER_WEIGHTS, WEIGHTS
-from ipet.devices import best_device
+from ipet.devices import best_device, warn_of_precision
 from ipet.features import LogMel, Waveform
 from ipet.heads import Classifier, LinearHead, SpeakerHead
 from ipet.kinds import module_of
@@ -349,6 +349,7 @@ def load(
         folder = fetch(name, files, "a saved adapter's folder, or a hub id")
     description, tensors, path, weights = read_saved(folder)
     device = device or best_device()
+    warn_of_precision(precision, torch.device(device).type)
     with described(path):
         if bare is None:
             backbone = new_backbone(description["backbone"], pretrained, path).to(device)

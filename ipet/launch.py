@@ -36,6 +36,7 @@ from ipet.beginning import (
 )
 from ipet.checkpoint import EMBEDDED, write_atomically, write_json
 from ipet.datasets import Datasets
+from ipet.devices import precision_note
 from ipet.ending import (
     MENDABLE,
     MOMENT,
@@ -185,6 +186,9 @@ def work(args, folder: Path, build_datasets, build_model, trainer) -> None:
     device = choose_device(args.flag_reproducible)
     distributed.start(device, timedelta(minutes=args.timeout))
     args.precision = choose_precision(args.precision, device)  # a resumed run keeps it
+    note = precision_note(args.precision, device.type)
+    if note and distributed.is_main():
+        print(f"note: {note}", flush=True)
     # Of torchrun --max-restarts comes the same command again. A host that joins anew does not know of it.
     restarted = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)) > 0
     args.resume = distributed.from_main(lambda: args.resume or restarted)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ipet.attention import split_heads
+from ipet.attention import check_request, full_mask, report_weights, split_heads
 from ipet.tuning import PostNormLayer, TunedLayer, Tuning, WavLMLayer, tunes
 
 MODELS = "transformers.models"
@@ -56,6 +56,8 @@ class StableWavLMLayer(WavLMLayer, StableLayer):
 class SpectrogramLayer(TunedLayer):
     """A layer of transformers' own AST."""
 
+    norm_name = "layernorm_before"
+
     def __init__(self, layer: nn.Module, tuning: Tuning):
         super().__init__(layer, layer.layernorm_before.normalized_shape[0], tuning)
 
@@ -83,9 +85,13 @@ class SpectrogramLayer(TunedLayer):
         prepended = self.prepended()
         if prepended is None:
             return a(x, mask, **kwargs)[0]
+        check_request(a, **kwargs)
+        mask = full_mask(mask)
         q, k, v = (split_heads(project(x), self.num_heads) for project in (a.q_proj, a.k_proj, a.v_proj))
         dropout = a.attention_dropout if a.training else 0.0
-        return a.o_proj(self.compute_attention(q, k, v, prepended, dropout, mask))
+        h = a.o_proj(self.compute_attention(q, k, v, prepended, dropout, mask))
+        report_weights(a, h, q, k, prepended, mask)
+        return h
 
     def project(self, prompt: Tensor) -> tuple[Tensor, Tensor]:
         """[1, n, D] -> K(LN1(P)), V(LN1(P)), each [1, H, n, D / H]."""
@@ -99,6 +105,8 @@ class SpectrogramLayer(TunedLayer):
 @tunes(f"{MODELS}.whisper.modeling_whisper.WhisperEncoderLayer")
 class WhisperLayer(PostNormLayer):
     """A layer of Whisper's encoder, pre-norm."""
+
+    norm_name = "self_attn_layer_norm"
 
     def __init__(self, layer: nn.Module, tuning: Tuning):
         TunedLayer.__init__(self, layer, layer.embed_dim, tuning)

@@ -13,17 +13,23 @@ of our own but for the trained head's. It loads into a model with the same froze
 """
 
 import sys
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+import torch
 from torch import Tensor, nn
 
 import ipet.layer_kinds  # noqa: F401, registers them
+from ipet.attention import implementation_of
 from ipet.checkpoint import fingerprint, load_exactly, read_json, read_tensors
 from ipet.description import TUNED, check_kind, peft_fields
-from ipet.frozen_norms import release_statistics
+from ipet.placement import compute_in_float32, is_half
+from ipet.recomputation import require_input_gradients
+from ipet.running_statistics import freeze_statistics
 from ipet.saved import files_of, write_saved
-from ipet.tuning import Tuning, freeze, trainable_parameters, tuned_layers, wrap_layers
+from ipet.saving_guard import refuse_save_pretrained
+from ipet.tuning import Tuning, freeze, library_layers, trainable_parameters, tuned_layers, wrap_layers
 
 
 def tune(
@@ -38,8 +44,12 @@ def tune(
     position: str = "parallel",
     num_prefixes: int = 0,
     train: Iterable[str] | None = None,
+    dtype: torch.dtype | None = None,
 ) -> nn.Module:
     """Freeze a model and insert prompts and adapters into each of its transformer layers, in place.
+
+    What is inserted goes to the device of its layer. Normalisation layers with running statistics stay in
+    evaluation mode through ``model.train()``, unless they belong to a part that is trained.
 
     Args:
         model: one of timm's ViTs, or a transformers model with the layers of wav2vec 2.0, HuBERT, WavLM,
@@ -47,13 +57,15 @@ def tune(
         num_prompts, bottleneck, scale, dropout, residual, init, position, num_prefixes: see ``Tuning``.
         train: parts that are trained as they are, modules or parameters by their names; None: the model's
             head, which is timm's classifier, or what transformers puts on top of a base model.
+        dtype: Type of the inserted parameters. None: that of the layer; float32 in a model in float16 or
+            bfloat16, whose head, if all of it is trained, is then converted to float32, too.
 
     Returns:
         ``model``. What is trained requires a gradient, and nothing else does.
 
     Raises:
-        ValueError: it is tuned already, nothing would be inserted, it has no part of that name, or a value
-            that ``Tuning`` refuses.
+        ValueError: it is tuned already, nothing would be inserted, it has no part of that name, a value
+            that ``Tuning`` refuses, or an attention implementation that knows no prompts.
         TypeError: it has no layer of a known kind.
     """
     tuning = Tuning(
@@ -68,13 +80,44 @@ def tune(
     names = head_names(model) if train is None else list(train)
     for name in names:
         part_of(model, name)  # before anything is changed
-    wrap_layers(freeze(model), tuning)
-    for name in names:
-        part = part_of(model, name).requires_grad_(True)
-        if isinstance(part, nn.Module):
-            release_statistics(part)
+    if tuning.num_prompts or tuning.num_prefixes:
+        check_attention(model)
+    parts = [part_of(model, name) for name in names]
+    shared = shared_parameters(model, parts)
+    wrap_layers(freeze(model), tuning, dtype)
+    freeze_statistics(model, [part for part in parts if isinstance(part, nn.Module)])
+    for part in parts:
+        part.requires_grad_(True)
+    head = head_names(model)
+    if dtype is None and set(head) <= set(names) and not shared:
+        for name in head:
+            part = part_of(model, name)
+            if is_half(part):
+                compute_in_float32(part)
+    require_input_gradients(model)
+    refuse_save_pretrained(model)
     model.tuning = {**tuning.settings, "train": names}
     return model
+
+
+def check_attention(model: nn.Module) -> None:
+    """Raise ValueError where a model's layers use flex attention, which has no place for prompts."""
+    for layer in library_layers(model):
+        for module in layer.modules():
+            implementation = implementation_of(module)
+            if implementation.removeprefix("paged|") == "flex_attention":
+                raise ValueError(
+                    f"{type(model).__name__}: attn_implementation is {implementation!r}, which knows no "
+                    'prompts or prefixes; expected "sdpa" or "eager": model.set_attn_implementation("sdpa")'
+                )
+
+
+def shared_parameters(model: nn.Module, parts: list) -> bool:
+    """Return whether a parameter of some parts is also one of another part, such as an embedding."""
+    inside = [p for part in parts for p in ([part] if isinstance(part, nn.Parameter) else part.parameters())]
+    places = Counter(id(p) for _, p in model.named_parameters(remove_duplicate=False))
+    within = Counter(id(p) for p in inside)
+    return any(places[i] > count for i, count in within.items())
 
 
 def head_names(model: nn.Module) -> list[str]:
@@ -164,11 +207,12 @@ def name_of(model: nn.Module) -> str | None:
     return name if isinstance(name, str) else None
 
 
-def load_tuned(model: nn.Module, folder: str | Path) -> nn.Module:
+def load_tuned(model: nn.Module, folder: str | Path, dtype: torch.dtype | None = None) -> nn.Module:
     """Insert what ``save_tuned`` wrote into a model with the same frozen weights, in place.
 
     Args:
         model: fresh, as it was given to ``tune``.
+        dtype: Type of the inserted parameters, see ``tune``.
 
     Raises:
         FileNotFoundError: a file is missing.
@@ -178,7 +222,7 @@ def load_tuned(model: nn.Module, folder: str | Path) -> nn.Module:
     path, weights = files_of(folder)
     config, tensors = read_config(path), read_tensors(weights)
     check_sizes(config["tuning"], tensors, path)
-    tune(model, **config["tuning"])
+    tune(model, **config["tuning"], dtype=dtype)
     found = frozen_fingerprint(model)
     if found != config["frozen_sha256"]:
         raise ValueError(

@@ -54,7 +54,7 @@ DAMAGE = (ValueError, OSError, KeyError, IndexError, TypeError, AttributeError, 
 MOST_UNPACKED = 1 << 32  # bytes of a cell's scores: 2 million clips of 500 classes
 LATEX = str.maketrans(  # what is a command there, as text
     {c: "\\" + c for c in "%_&#${}"}
-    | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+    | {"±": r"$\pm$", "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
 )
 
 

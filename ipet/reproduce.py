@@ -48,7 +48,7 @@ def reproduce(
     for note in flag_notes:
         print(f"note: {escaped(note)}", file=sys.stderr if quiet else sys.stdout, flush=True)
     if plan_only:
-        print_plan(runs)
+        tell({"runs": planned_rows(runs), "notes": flag_notes}, plan_text(runs), json_file)
         return 0
     out = out or request.path_run / PROJECT
     status = 0
@@ -58,6 +58,8 @@ def reproduce(
         print("error: interrupted; the same command goes on", file=sys.stderr, flush=True)
         status = 130
     rows = [row_of(run, request.seeds) for run in runs]
+    if any(row["state"] == "failed" for row in rows):  # also where results cannot be read
+        status = status or 1
     notes = [*NOTES, *reasons(rows)]
     write_tables(out, rows, notes)
     text = "\n\n".join(FORMATS[name](rows, notes) for name in formats)
@@ -68,17 +70,38 @@ def reproduce(
     return status
 
 
-def print_plan(runs: Sequence[PlannedRun]) -> None:
-    """Print the state, the folder and the command of every run."""
+def plan_text(runs: Sequence[PlannedRun]) -> str:
+    """Return the state, the folder and the command of every run as text."""
+    lines = []
     for run in runs:
-        print(f"{run.experiment.name} {run.name}: {run.state}{': ' + run.reason if run.reason else ''}")
+        lines.append(
+            f"{run.experiment.name} {run.name}: {run.state}{': ' + run.reason if run.reason else ''}"
+        )
         if run.command:
-            words = ["python3", *run.command[2:]]  # without the interpreter's path and -u
-            print(f"  {run.folder}")
-            print(f"  (cd {shlex.quote(str(run.experiment))} && {shlex.join(words)})")
+            lines.append(f"  {run.folder}")
+            lines.append(f"  (cd {shlex.quote(str(run.experiment))} && {shlex.join(words_of(run))})")
     states = [run.state for run in runs]
     counts = [f"{states.count(state)} {state}" for state in dict.fromkeys(states)]
-    print(f"\n{len(runs)} runs: {', '.join(counts)}")
+    return "\n".join(map(escaped, lines)) + f"\n\n{len(runs)} runs: {', '.join(counts)}"
+
+
+def planned_rows(runs: Sequence[PlannedRun]) -> list[dict]:
+    """Return the state, the folder and the command of every run as JSON values."""
+    return [
+        {
+            "experiment": run.experiment.name,
+            "name": run.name,
+            "state": run.state,
+            "reason": run.reason or None,
+        }
+        | {"folder": str(run.folder), "command": words_of(run) if run.command else None}
+        for run in runs
+    ]
+
+
+def words_of(run: PlannedRun) -> list[str]:
+    """Return a run's command without the interpreter's path and ``-u``."""
+    return ["python3", *run.command[2:]]
 
 
 def train(runs: Sequence[PlannedRun], request: Request, quiet: bool) -> int:
@@ -92,8 +115,13 @@ def train(runs: Sequence[PlannedRun], request: Request, quiet: bool) -> int:
         if not quiet:
             where = f"[{number} of {len(waiting)}] {run.experiment.name} {run.name}"
             print(f"{where}: {run.folder}, output in {run.log.name}", flush=True)
-        returned = start(run)
-        if returned == 0 and run.has_results():
+        try:
+            returned = start(run)
+        except OSError as error:
+            returned, run.reason = None, str(error)
+        if returned is None:
+            run.state, status = "failed", status or 1
+        elif returned == 0 and run.has_results():
             run.state = "finished"
         elif returned == RESUME_STATUS:
             run.state, run.reason = "stopped", f"{last_error(run.log)}; the same command goes on"

@@ -88,15 +88,23 @@ class PlannedRun:
         """Return whether every training has a result."""
         return all((self.folder / cell / "result.json").is_file() for cell in self.cells())
 
-    def is_finished(self) -> bool:
-        """Return whether every training has a result, and the run has these settings."""
-        if not self.has_results():
+    def has_these_settings(self) -> bool:
+        """Return whether the run in the folder was begun with these settings; results of others are not its.
+
+        A damaged ``arguments.json`` is left to main.py, which names it.
+        """
+        try:
+            before = read_json(self.folder / "arguments.json")
+        except (OSError, ValueError):
             return False
-        before = read_json(self.folder / "arguments.json")
         now = {name: plain(value) for name, value in self.settings.items()}
         if now["precision"] == "auto":  # chosen when the run starts
             now.pop("precision")
         return not any(name not in VOLATILE | CELLS and differs(name, before, now) for name in now)
+
+    def is_finished(self) -> bool:
+        """Return whether every training has a result, and the run has these settings."""
+        return self.has_results() and self.has_these_settings()
 
 
 @dataclass(frozen=True)
@@ -136,21 +144,15 @@ def find_releases(words: Sequence[str]) -> dict[str, Path]:
         ValueError: An unknown data set, or a folder without a release.
         FileNotFoundError: There is no such folder.
     """
-    found: dict[str, Path] = {}
+    named: dict[str, Path] = {}
+    folders: list[tuple[str, Path]] = []
     for word in words:
         name, equals, path = word.partition("=")
         folder = Path(path if equals else word).expanduser().resolve()
         if not folder.is_dir():
             raise FileNotFoundError(f"-data {word}: no folder {folder}; expected that of a release")
         if not equals:
-            releases = releases_in(folder)
-            if not releases:
-                known = ", ".join(title for title, _ in DATASETS.values())
-                raise ValueError(
-                    f"-data {word}: neither it nor a folder in it is one of these releases: {known}; name "
-                    "one as in -data esc50=DIR"
-                )
-            found = releases | found
+            folders.append((word, folder))
             continue
         key = ALIASES.get(name.lower(), name.lower())
         if key not in DATASETS:
@@ -158,19 +160,41 @@ def find_releases(words: Sequence[str]) -> dict[str, Path]:
                 f"-data {word}: unknown data set {name!r}{suggest(name, list(DATASETS))} (accepted: "
                 f"{', '.join(DATASETS)})"
             )
-        found[key] = folder
-    return found
+        if named.setdefault(key, folder) != folder:
+            raise ValueError(f"-data names two folders of {key}, {named[key]} and {folder}; expected one")
+    found: dict[str, Path] = {}
+    for word, folder in folders:
+        releases = releases_in(folder)
+        if not releases:
+            known = ", ".join(title for title, _ in DATASETS.values())
+            raise ValueError(
+                f"-data {word}: neither it nor a folder in it is one of these releases: {known}; name "
+                "one as in -data esc50=DIR"
+            )
+        for key, places in releases.items():
+            places = list(dict.fromkeys([*([found[key]] if key in found else []), *places]))
+            if len(places) > 1 and key not in named:
+                raise ValueError(
+                    f"-data {word}: {DATASETS[key][0]} is there twice, {places[0]} and {places[1]}; name one "
+                    f"as in -data {key}={places[0]}"
+                )
+            found[key] = places[0]
+    return found | named
 
 
-def releases_in(folder: Path) -> dict[str, Path]:
-    """Return the releases that a folder is or holds, by what is in them."""
-    candidates = [folder, *sorted(path for path in folder.iterdir() if path.is_dir())]
-    return {
-        key: candidate
-        for key, (_, marks) in DATASETS.items()
-        for candidate in reversed(candidates)
-        if any((candidate / mark).exists() for mark in marks) and not is_other(key, candidate)
+def releases_in(folder: Path) -> dict[str, list[Path]]:
+    """Return the releases that a folder is, or else those that are in it, by data set."""
+    inner = sorted(path for path in folder.iterdir() if path.is_dir())
+    found = {
+        key: [p for p in [folder] if is_release(key, p)] or [p for p in inner if is_release(key, p)]
+        for key in DATASETS
     }
+    return {key: places for key, places in found.items() if places}
+
+
+def is_release(key: str, folder: Path) -> bool:
+    """Return whether what tells a release from others is in a folder."""
+    return any((folder / mark).exists() for mark in DATASETS[key][1]) and not is_other(key, folder)
 
 
 def is_other(key: str, folder: Path) -> bool:

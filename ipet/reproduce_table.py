@@ -8,7 +8,7 @@
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 
@@ -21,17 +21,28 @@ from ipet.page import Figure, Page, Section, Table, Text, drawn, write_page
 from ipet.printable import escaped
 from ipet.report import DAMAGE, latex_table, markdown_table, read_run, text_table
 from ipet.reproduce_plan import BACKBONES, DATASETS, PlannedRun
-from ipet.summary import TITLES, by_fold, cell_order, in_percent, interval, summarise
+from ipet.summary import TITLES, by_fold, cell_order, in_percent, interval, spread, summarise
 
 OURS = ("nested", "test_at_best_epoch", "last")  # the first one that a run has
 NOTES = (
     "original: the best epoch on the list that is evaluated, the original's protocol (optimistic)",
     "ours: the last epoch; with validation data the epoch that is best on them",
+    "mean ± standard deviation over seeds (number of complete seeds); *: some trainings are missing",
 )
 WORDS = ("experiment", "data", "method", "metric", "ours is", "state", "method (%)", "experiment (%)")
-VALUES = ("original", "original_low", "original_high", "ours", "ours_low", "ours_high")
-RAW = ("experiment", "data", "method", "grid", "value", "metric", *VALUES, "ours_protocol", "seeds", "cells")
-RAW += ("planned_cells", "trainable_parameters", "all_parameters", "seconds", "peak_memory_bytes", "folder")
+KINDS = ("original", "ours")
+VALUES = tuple(f"{kind}{suffix}" for kind in KINDS for suffix in ("", "_low", "_high", "_spread"))
+RAW = ("experiment", "data", "method", "grid", "value", "metric", *VALUES, "ours_protocol", "seeds")
+RAW += (
+    "planned_seeds",
+    "cells",
+    "planned_cells",
+    "trainable_parameters",
+    "all_parameters",
+    "seconds",
+    "peak_memory_bytes",
+    "folder",
+)
 RAW += ("state", "reason")
 
 
@@ -43,36 +54,46 @@ def row_of(run: PlannedRun, seeds: Sequence[int]) -> dict:
     grid, value = run.grid or (None, None)
     row = dict.fromkeys(RAW) | {"experiment": run.experiment.name, "data": DATASETS[run.dataset][0]}
     row |= {"method": run.method, "grid": grid, "value": value, "folder": str(run.folder)}
-    row |= {"state": run.state, "reason": run.reason or None, "seeds": len(seeds), "cells": 0}
+    row |= {"state": run.state, "reason": run.reason or None, "seeds": 0, "cells": 0}
     planned = run.cells() if run.command else []
-    row["planned_cells"] = len(planned)
-    if not planned or run.state in ("left out", "failed") or not (run.folder / "arguments.json").is_file():
+    row |= {"planned_seeds": len(seeds), "planned_cells": len(planned)}
+    if not planned or run.state == "left out" or not run.has_these_settings():
         return row
     errors: list[str] = []
     try:
         found = read_run(run.folder, errors).results
         results = {cell: result for cell, result in found.items() if cell in planned}
         if results:
-            row |= values_of(results) | {"cells": len(results)}
+            row |= values_of(results, planned) | {"cells": len(results)}
     except DAMAGE as error:
         errors.append(str(error))
+    if errors and run.state == "finished":
+        row["state"] = "failed"
     row["reason"] = row["reason"] or "; ".join(errors) or None
     return row
 
 
-def values_of(results: Mapping[str, Mapping]) -> dict:
-    """Return what a run's finished cells give under both protocols, and what they cost."""
+def values_of(results: Mapping[str, Mapping], planned: Sequence[str] = ()) -> dict:
+    """Return what a run's finished cells give under both protocols, and what they cost.
+
+    Args:
+        results: Results by the name of the cell.
+        planned: Names of all cells; a seed is complete where it has all of its cells.
+    """
     summary = summarise(results, "nested")
     name = next(name for name in OURS if name in summary["protocols"])
     ours = summary["protocols"][name]
     original = original_values(results)
+    missing = {cell_order(cell)[0] for cell in planned if cell not in results}
+    complete = {cell_order(cell)[0] for cell in results} - missing
+    values = [*mean_and_interval(original), spread_over_seeds(original, complete)]
+    values += [ours["mean"], *(ours["interval"] or (None, None))]
+    values += [spread_over_seeds(ours["values"], complete)]
     return {
         "metric": summary["metric"],
-        **dict(
-            zip(VALUES, (*mean_and_interval(original), ours["mean"], *(ours["interval"] or (None, None))))
-        ),
+        **dict(zip(VALUES, values)),
         "ours_protocol": TITLES[name].partition(" [")[0],
-        "seeds": len({cell_order(cell)[0] for cell in results}),
+        "seeds": len(complete),
         **{
             cost: summary[cost]
             for cost in ("trainable_parameters", "all_parameters", "seconds", "peak_memory_bytes")
@@ -94,12 +115,20 @@ def original_values(results: Mapping[str, Mapping]) -> dict[str, float]:
     return values if len(values) == len(results) else {}
 
 
-def mean_and_interval(by_cell: Mapping[str, float]) -> tuple[float | None, float | None, float | None]:
+def mean_and_interval(by_cell: Mapping[str, float]) -> list[float | None]:
     """Return the mean over seeds and folds, and its 95 % interval where there are several."""
     if not by_cell:
-        return None, None, None
-    low, high = interval(by_cell) or (None, None)
-    return float(np.mean(by_fold(by_cell))), low, high
+        return [None, None, None]
+    return [float(np.mean(by_fold(by_cell))), *(interval(by_cell) or (None, None))]
+
+
+def spread_over_seeds(by_cell: Mapping[str, float], seeds: Collection[int]) -> float | None:
+    """Return the standard deviation over seeds of the mean over folds; None for fewer than two seeds."""
+    by_seed: dict[int, list[float]] = {}
+    for cell, value in by_cell.items():
+        if (seed := cell_order(cell)[0]) in seeds:
+            by_seed.setdefault(seed, []).append(value)
+    return spread([float(np.mean(values)) for values in by_seed.values()]) if len(by_seed) > 1 else None
 
 
 # Tables -------------------------------------------------------------------------------------------
@@ -112,11 +141,11 @@ def method_tables(rows: Sequence[Mapping]) -> list[tuple[str, list[str], list[li
         own = [row for row in rows if row["experiment"].startswith(f"{backbone}_") and row["grid"] is None]
         data = list(dict.fromkeys(row["data"] for row in own))
         cells = {(row["method"], row["data"]): row for row in own}
-        head = ["method (%)", *(f"{name} {kind}" for name in data for kind in ("original", "ours"))]
+        head = ["method (%)", *(f"{name} {kind}" for name in data for kind in KINDS)]
         lines = [
             [
                 method,
-                *(in_percent(cells[method, name][kind]) for name in data for kind in ("original", "ours")),
+                *(cell_text(cells[method, name], kind) for name in data for kind in KINDS),
             ]
             for method in dict.fromkeys(row["method"] for row in own)
         ]
@@ -135,7 +164,7 @@ def grid_tables(rows: Sequence[Mapping]) -> list[tuple[str, list[str], list[list
         lines = []
         for experiment, method in dict.fromkeys((row["experiment"], row["method"]) for row in own):
             found = [cells[experiment, method, value] for value in values]
-            shown = [f"{in_percent(row['original'])} / {in_percent(row['ours'])}" for row in found]
+            shown = [" / ".join(cell_text(row, kind) for kind in KINDS) for row in found]
             lines.append([f"{experiment} {method}", *shown])
         tables.append((f"Grid: {grid} (original / ours)", ["experiment (%)", *values], lines))
     return tables
@@ -154,7 +183,7 @@ def detail_table(rows: Sequence[Mapping]) -> tuple[str, list[str], list[list[str
             "ours": in_percent(row["ours"]),
             "95 % ours": interval_text(row["ours_low"], row["ours_high"]),
             "ours is": row["ours_protocol"] or "-",
-            "seeds": str(row["seeds"]),
+            "seeds": f"{row['seeds']} of {row['planned_seeds']}",
             "cells": f"{row['cells']} of {row['planned_cells']}" if row["planned_cells"] else "-",
             "trainable": "-" if row["trainable_parameters"] is None else f"{row['trainable_parameters']:,}",
             "time": "-" if row["seconds"] is None else str(timedelta(seconds=round(row["seconds"]))),
@@ -163,6 +192,19 @@ def detail_table(rows: Sequence[Mapping]) -> tuple[str, list[str], list[list[str
         lines.append(list(shown.values()))
         head = list(shown)
     return "Runs", head, lines
+
+
+def cell_text(row: Mapping, kind: str) -> str:
+    """Return ``94.10 ± 0.21 (3)``: a run's value, its spread and seeds; see ``NOTES``.
+
+    Args:
+        kind: ``original`` or ``ours``.
+    """
+    if row[kind] is None:
+        return row["state"] if row["state"] in ("failed", "stopped") else "-"
+    spread_text = "" if row[f"{kind}_spread"] is None else f" ± {in_percent(row[f'{kind}_spread'])}"
+    star = "*" if row["cells"] < row["planned_cells"] else ""
+    return f"{in_percent(row[kind])}{spread_text} ({row['seeds']}){star}"
 
 
 def interval_text(low: float | None, high: float | None) -> str:

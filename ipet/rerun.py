@@ -20,6 +20,7 @@ from ipet.parsing import list_folder
 from ipet.passport import hashes, list_files, plain, read_passport
 from ipet.printable import escaped
 from ipet.summary import planned_cells
+from ipet.warm_start import source_sha256
 
 OWN = {"name", "path_run", "resume"}  # of the new run; not taken from a passport
 COMMAS = {"logger", "usable_gpu"}  # flags of one word; other lists are several
@@ -227,6 +228,11 @@ def notes(passport: Mapping, experiment: Path, settings: Mapping) -> list[str]:
     for name in passport["lists"]:
         if lists.get(name) != passport["lists"][name]:
             found.append(f"list {name} {'is another' if name in lists else 'is not there'}")
+    begun_from = passport.get("init_adapter")
+    if isinstance(begun_from, Mapping) and settings.get("init_adapter") is not None:
+        with contextlib.suppress(OSError, ValueError):  # main.py says what is wrong with it
+            if source_sha256(settings["init_adapter"]) != begun_from.get("sha256"):
+                found.append(f"-init_adapter {settings['init_adapter']} is another adapter than it was")
     more = [cell for cell in cells if cell not in passport["results"]["cells"]]
     if more:
         found.append(f"not finished in the run, trained now all the same: {', '.join(more)}")

@@ -171,6 +171,7 @@ class UtteranceNames:
     3. One of the two ends with the other, in whole folders: ``id1/video/1.wav`` for
        ``test/wav/id1/video/1.wav``, or the other way round.
     4. The last three parts are equal, VoxCeleb's ``speaker/video/utterance.wav``.
+    5. Rule 3 or 4 finds it where the suffixes are left out: ``id1/video/1.wav`` for ``id1/video/1.m4a``.
 
     A name of a file below ``root`` that the list has not is unknown: it never means another recording.
 
@@ -183,21 +184,38 @@ class UtteranceNames:
         self.utterances, self.root = utterances, None if root is None else os.path.abspath(root)
         self.files: dict[str, str] = {self.file(name): name for name in reversed(utterances)}
         self.parts = {name: tuple(split_path(name)) for name in utterances}
-        self.ends: dict[int, dict[tuple[str, ...], list[str]]] = {}  # by length; made when it is needed
+        self.stems = {name: without_suffix(own) for name, own in self.parts.items()}
+        # By whether suffixes count, and length; made when they are needed.
+        self.ends: dict[tuple[bool, int], dict[tuple[str, ...], list[str]]] = {}
 
     def file(self, name: str) -> str:
         """Return the path of the file that a name means, as one spelling."""
         return os.path.normpath(name if self.root is None else os.path.join(self.root, name))
 
-    def ending_with(self, parts: Sequence[str]) -> list[str]:
-        """Return the listed names that end with some parts."""
-        if len(parts) not in self.ends:
+    def ending_with(self, parts: Sequence[str], suffixes: bool = True) -> list[str]:
+        """Return the listed names that end with some parts.
+
+        Args:
+            suffixes: Whether the suffix of the file counts; without it, ``parts`` have none either.
+        """
+        key = suffixes, len(parts)
+        if key not in self.ends:
             ends: dict[tuple[str, ...], list[str]] = {}
-            for name, own in self.parts.items():
+            for name, own in (self.parts if suffixes else self.stems).items():
                 if len(own) >= len(parts):
                     ends.setdefault(own[-len(parts) :], []).append(name)
-            self.ends[len(parts)] = ends
-        return self.ends[len(parts)].get(tuple(parts), [])
+            self.ends[key] = ends
+        return self.ends[key].get(tuple(parts), [])
+
+    def sharing_end(self, parts: Sequence[str], suffixes: bool = True) -> list[str]:
+        """Return the listed names of which one end is the other, or VoxCeleb's three last parts are equal."""
+        found = self.ending_with(parts, suffixes) if parts else []
+        for i in range(1, len(parts)):  # the listed name is the shorter one
+            shorter = self.ending_with(parts[i:], suffixes)
+            found = found + [other for other in shorter if len(self.parts[other]) == len(parts) - i]
+        if not found and len(parts) > VOXCELEB_PARTS:
+            found = self.ending_with(parts[-VOXCELEB_PARTS:], suffixes)
+        return found
 
     def find(self, name: str) -> list[str]:
         """Return the listed names that a name may mean: one, or none if unknown, or several if ambiguous."""
@@ -207,14 +225,8 @@ class UtteranceNames:
             return [self.files[self.file(name)]]
         if self.root is not None and os.path.isfile(self.file(name)):
             return []
-        parts = split_path(name)
-        found = self.ending_with(parts) if parts else []
-        for i in range(1, len(parts)):  # the listed name is the shorter one
-            found = found + [
-                other for other in self.ending_with(parts[i:]) if len(self.parts[other]) == len(parts) - i
-            ]
-        if not found and len(parts) > VOXCELEB_PARTS:
-            found = self.ending_with(parts[-VOXCELEB_PARTS:])
+        parts = tuple(split_path(name))
+        found = self.sharing_end(parts) or self.sharing_end(without_suffix(parts), suffixes=False)
         return list({self.utterances[other]: other for other in reversed(found)}.values())[::-1]
 
     def similar(self, name: str) -> list[str]:
@@ -229,6 +241,11 @@ class UtteranceNames:
 def split_path(name: str) -> list[str]:
     """Return the parts of a path without ``.``, ``..`` resolved; Windows' separators count, too."""
     return [part for part in os.path.normpath(name.replace("\\", "/")).split("/") if part not in ("", ".")]
+
+
+def without_suffix(parts: Sequence[str]) -> tuple[str, ...]:
+    """Return the parts of a path without the suffix of the file."""
+    return (*parts[:-1], os.path.splitext(parts[-1])[0]) if parts else ()
 
 
 def trial_files(trials: Path, names: Iterable[str], root: Path) -> dict[str, Path]:

@@ -33,7 +33,7 @@ position, as those of AST have no positional embedding: the bias towards them is
 Source: Integrated Parameter-Efficient Tuning for General-Purpose Audio Models (ICASSP 2023).
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -42,9 +42,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ipet.attention import attention, split_heads
-from ipet.frozen_norms import keep_statistics
+from ipet.attention import attention, check_request, full_mask, report_weights, split_heads
 from ipet.names import own_name
+from ipet.placement import device_of, moved, place_inserted, reference_of, training_dtype
+from ipet.recomputation import recompute
 
 INITS = ("zero", "normal")
 POSITIONS = ("parallel", "sequential", "houlsby")
@@ -123,7 +124,11 @@ class Adapter(nn.Module):
 
     def forward(self, u: Tensor) -> Tensor:
         """[B, T, D] -> [B, T, D]."""
-        a = self.scale * self.up(self.dropout(F.relu(self.down(u))))
+        x = u
+        if not torch.is_autocast_enabled(u.device.type):
+            x = u.to(self.down.weight.dtype)  # float32 in a half-precision layer
+        a = self.scale * self.up(self.dropout(F.relu(self.down(x))))
+        a = a if x is u else a.to(u.dtype)
         return u + a if self.residual else a
 
 
@@ -141,8 +146,8 @@ def tunes(*layers: str) -> Callable:
 class TunedLayer(nn.Module):
     """A frozen library layer with its prompts, its prefixes and its adapter."""
 
-    mask_dims: tuple[int, ...] = (4,)  # of an attention mask of the layer's model
     compute_attention = staticmethod(attention)  # ``insight`` gives a layer one that looks on
+    norm_name = "layer_norm"  # of the library's layer, a norm of its width
 
     def __init__(self, layer: nn.Module, width: int, tuning: Tuning):
         super().__init__()
@@ -163,39 +168,30 @@ class TunedLayer(nn.Module):
 
         self.register_forward_hook(heard_by_the_layers_hooks)
 
-    def __call__(self, *inputs, **kwargs):
-        """Compute, and once more in the backward pass where transformers' checkpointing is on."""
+    def __call__(self, *inputs, **keywords):
+        """Compute on the layer's device, with recomputation where transformers' checkpointing is enabled."""
         forward = super().__call__
-        self.check_options(kwargs)
+        if inputs and inputs[0].device != (device := self.device):  # of several, as ``device_map`` says
+            inputs, keywords = moved(device, inputs), dict(zip(keywords, moved(device, keywords.values())))
         if self.training and getattr(self.layer, "gradient_checkpointing", False):
-            checkpoint = self.layer._gradient_checkpointing_func
-            if getattr(checkpoint, "keywords", {}).get("use_reentrant", True) and torch.is_grad_enabled():
-                # The reentrant form gives no gradient to parameters unless an input has one.
-                inputs = tuple(with_gradient(x) if i == 0 else x for i, x in enumerate(inputs))
-            return checkpoint(partial(forward, **kwargs), *inputs)
-        return forward(*inputs, **kwargs)
+            return recompute(self.layer._gradient_checkpointing_func, forward, inputs, keywords)
+        return forward(*inputs, **keywords)
 
-    def check_options(self, options: Mapping) -> None:
-        """Refuse what a model asks of its layers and a tuned layer cannot do.
+    @property
+    def norm(self) -> nn.Module:
+        """A norm of the library's layer, whose device and type are those of the tokens; or the layer."""
+        return getattr(self.layer, self.norm_name, self.layer)
 
-        Args:
-            options: Keyword arguments of the layer.
+    @property
+    def device(self) -> torch.device:
+        """Device on which the layer computes."""
+        return device_of(self.layer, self.norm)
 
-        Raises:
-            ValueError: Attention weights are wanted, or the mask is one of flex or flash attention.
-        """
-        if options.get("output_attentions"):
-            raise ValueError(
-                "output_attentions: a tuned layer computes no attention weights; expected a model without "
-                "it, or one that is not tuned"
-            )
-        mask = options.get("attention_mask")
-        if mask is not None and (not isinstance(mask, Tensor) or mask.ndim not in self.mask_dims):
-            shape = list(mask.shape) if isinstance(mask, Tensor) else type(mask).__name__
-            raise ValueError(
-                f"attention_mask is {shape}, of flash or flex attention, which a tuned layer lacks; "
-                'load the model with attn_implementation="sdpa" or "eager"'
-            )
+    def place(self, dtype: torch.dtype | None = None) -> "TunedLayer":
+        """Move what was inserted to the layer's device and ``dtype``; None: see ``training_dtype``."""
+        dtype = dtype or training_dtype(reference_of(self.layer, self.norm).dtype)
+        place_inserted(self, self.layer, self.device, dtype)
+        return self
 
     @property
     def num_heads(self) -> int:
@@ -219,18 +215,14 @@ class TunedLayer(nn.Module):
             return given()
         parts = []
         if self.prompt is not None:
-            parts.append(self.project(self.prompt))  # K(P), V(P)
+            prompt = self.prompt.to(reference_of(self.layer, self.norm).dtype)
+            parts.append(self.project(prompt))  # K(P), V(P)
         if self.prefix is not None:
             parts.append(split_heads(self.prefix, self.num_heads).split(1))
         if not parts:
             return None
         keys, values = (torch.cat(part, dim=2) for part in zip(*parts))
         return keys, values
-
-
-def with_gradient(x: Tensor) -> Tensor:
-    """Return the same values as a tensor that requires a gradient."""
-    return x if x.requires_grad else x.detach().requires_grad_(True)
 
 
 def heard_by_the_layers_hooks(tuned: TunedLayer, inputs: tuple, output):
@@ -244,6 +236,8 @@ def heard_by_the_layers_hooks(tuned: TunedLayer, inputs: tuple, output):
 @tunes("timm.models.vision_transformer.Block")
 class PreNormLayer(TunedLayer):
     """A layer of timm's vision transformers (AST); with ``Tuning()`` the layer as it is."""
+
+    norm_name = "norm1"
 
     def __init__(self, layer: nn.Module, tuning: Tuning):
         if layer.attn.gate is not None:
@@ -320,14 +314,17 @@ class PostNormLayer(TunedLayer):
         prepended = self.prepended()
         if prepended is None:
             return a(x, attention_mask=mask, **kwargs)[0]
-        return self.attend_all(x, prepended, mask)
+        check_request(a, **kwargs)
+        return self.attend_all(x, prepended, full_mask(mask))
 
     def attend_all(self, x: Tensor, prepended, mask: Tensor | None) -> Tensor:
         """[B, T, D], prepended keys and values or None -> [B, T, D]."""
         a = self.attention
         q, k, v = (split_heads(project(x), a.num_heads) for project in (a.q_proj, a.k_proj, a.v_proj))
         dropout = a.dropout if a.training else 0.0
-        return a.out_proj(self.compute_attention(q, k, v, prepended, dropout, mask))
+        h = a.out_proj(self.compute_attention(q, k, v, prepended, dropout, mask))
+        report_weights(a, h, q, k, prepended, mask)
+        return h
 
     def project(self, prompt: Tensor) -> tuple[Tensor, Tensor]:
         """[1, n, D] -> K(P), V(P), each [1, H, n, D / H]."""
@@ -341,8 +338,6 @@ class WavLMLayer(PostNormLayer):
 
     Source: WavLM (Chen et al. 2022).
     """
-
-    mask_dims = (2,)  # [B, T], which transformers' WavLM hands on as it is
 
     def forward(self, x: Tensor, attention_mask=None, position_bias=None, **kwargs) -> tuple[Tensor, Tensor]:
         """[B, T, D], mask [B, T] or None, bias [B H, T, T] or None -> [B, T, D] and the bias."""
@@ -396,15 +391,17 @@ def freeze(backbone: nn.Module) -> nn.Module:
             # Without it transformers asks for the gradient of the frozen convolutions' output. (Only
             # two of the three models have the public freeze_feature_encoder, which does no more.)
             module._freeze_parameters()
-    keep_statistics(backbone)
     backbone.frozen = True
     return backbone
 
 
-def wrap_layers(backbone: nn.Module, tuning: Tuning) -> nn.Module:
-    """Put each of a backbone's layers into a ``TunedLayer``, in place.
+def wrap_layers(backbone: nn.Module, tuning: Tuning, dtype: torch.dtype | None = None) -> nn.Module:
+    """Replace each of a backbone's layers by a ``TunedLayer`` around it, in place.
 
-    What is inserted has the device and the floating-point type of its layer.
+    Args:
+        backbone: Model with layers of a known kind.
+        tuning: What is inserted.
+        dtype: Type of the inserted parameters; None: that of the layer, float32 for half precision.
 
     Raises:
         TypeError: none of its layers is of a known kind.
@@ -413,27 +410,9 @@ def wrap_layers(backbone: nn.Module, tuning: Tuning) -> nn.Module:
     for module in list(backbone.modules()):
         for name, child in list(module.named_children()):
             if id(child) in known:
-                tuned = TUNED[full_name(child)](child, tuning).train(child.training)
-                move_inserted(tuned)
-                setattr(module, name, tuned)
+                tuned = TUNED[full_name(child)](child, tuning).place(dtype)
+                setattr(module, name, tuned.train(child.training))
     return backbone
-
-
-def move_inserted(tuned: TunedLayer) -> None:
-    """Give what was inserted into a layer the layer's device and floating-point type, in place."""
-    like = next((p for p in tuned.layer.parameters() if p.is_floating_point()), None)
-    if like is None:
-        return
-    device = like.device
-    if device.type == "meta" and hasattr(tuned.layer, "_hf_hook"):  # offloaded by accelerate
-        device = getattr(tuned.layer._hf_hook, "execution_device", None) or device
-    inserted = [
-        tuned,
-        *(m for name, child in tuned.named_children() if name != "layer" for m in child.modules()),
-    ]
-    for module in inserted:
-        for name, parameter in list(module.named_parameters(recurse=False)):
-            setattr(module, name, nn.Parameter(parameter.detach().to(device, like.dtype)))
 
 
 def library_layers(backbone: nn.Module) -> list[nn.Module]:

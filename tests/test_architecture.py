@@ -32,6 +32,7 @@ LEVELS = [
             "heads",
         ),
         *("interruption", "kept", "loopback", "precision", "schedule"),
+        *("placement", "recomputation", "running_statistics", "saving_guard"),
     },
     {
         "attention",
@@ -42,7 +43,6 @@ LEVELS = [
         "sharded",
         "ast_weights",
         "segments",
-        "frozen_norms",
     },
     {"tuning"},
     {
@@ -83,7 +83,7 @@ LIGHT = {
     "releases",
 }
 LIBRARIES = {
-    "timm": {"backbones", "methods"},
+    "timm": {"backbones", "methods", "recomputation"},
     "transformers": {"tuning", "backbones", "methods"},
     "peft": {"methods"},
 }

@@ -15,8 +15,10 @@ from data.synth import speech
 from ipet import cache, checkpoint, experiment, interruption, logbook, memory, proposals
 from ipet.beginning import choose_device, choose_precision
 from ipet.datasets import Cut, TrainClips
-from ipet.devices import best_device, fast_precision
+from ipet.devices import BF16_UNITS, best_device, fast_precision, precision_note, warn_of_precision
 from ipet.lists import Clip, Labels
+
+from helpers import run_here, tiny, write_lists
 
 
 @pytest.fixture
@@ -119,3 +121,49 @@ def test_generated_speech_says_that_it_needs_fork(monkeypatch):
     monkeypatch.delattr(os, "fork")
     with pytest.raises(ImportError, match="expected Linux or macOS"):
         speech.espeak_paths()
+
+
+# Precision that does not pay. B11 --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("units", [*BF16_UNITS, None])
+def test_bf16_on_a_cpu_is_noted_unless_it_has_units_for_it(monkeypatch, units):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True, units: True})
+    note = precision_note("bf16", "cpu")
+    if units is None:
+        assert "has no bf16 units" in note and "-precision fp32 is faster here" in note
+    else:
+        assert note is None
+    assert precision_note("fp32", "cpu") is None
+
+
+def test_bf16_on_a_gpu_without_units_is_noted_with_fp16(machine):
+    machine("cuda", bf16=False)
+    assert "-precision fp16 is faster here" in precision_note("bf16", "cuda")
+    machine("cuda", bf16=True)
+    assert precision_note("bf16", "cuda") is None
+    assert precision_note("fp16", "cuda") is None
+
+
+def test_auto_never_needs_a_note(machine):
+    for kind in ("cuda", "mps", "cpu"):
+        for bf16 in (False, True):
+            machine(kind, bf16)
+            assert precision_note(choose_precision("auto", torch.device(kind)), kind) is None
+
+
+def test_a_training_says_before_it_begins_that_bf16_is_emulated(machine, tmp_path, capsys):
+    machine("cpu", bf16=False)
+    lists = write_lists(tmp_path / "lists", train=4, eval=2)
+    flags = tiny(lists, tmp_path, "-frame_length", 40, "-epoch", 1, "-precision", "bf16")
+    with pytest.raises((ValueError, OSError, SystemExit)):
+        run_here("w2v_speechcommands", *flags, "-batch_size", 4, "-path_list", tmp_path / "none")
+    assert "note: -precision bf16: this processor has no bf16 units" in capsys.readouterr().out
+
+
+def test_predict_says_once_that_bf16_is_emulated(machine, capsys):
+    machine("cpu", bf16=False)
+    warn_of_precision.cache_clear()
+    warn_of_precision("bf16", "cpu")
+    warn_of_precision("bf16", "cpu")
+    assert capsys.readouterr().err.count("has no bf16 units") == 1

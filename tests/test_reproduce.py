@@ -5,6 +5,7 @@ Most tests run a toy experiment, whose main.py trains nothing and writes a run's
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,7 +15,7 @@ import pytest
 
 from ipet import commands_of_runs
 from ipet.__main__ import main
-from ipet.commands_of_runs import experiments
+from ipet.commands_of_runs import experiments, weights_by_backbone, weights_of
 from ipet.parsing import REPOSITORY
 from ipet.reproduce_plan import GRIDS, Request, find_releases, plan
 from ipet.reproduce_table import original_values, values_of
@@ -41,7 +42,7 @@ flags = get_args()
 folder = flags.path_run / flags.project / flags.tags / flags.name
 with open(flags.path_list / "starts.txt", "a") as file:
     file.write(f"{flags.name} {' '.join(map(str, flags.rand_seed))}\\n")
-if flags.method == os.environ.get("TOY_FAILS"):
+if flags.method == os.environ.get("TOY_FAILS") and os.environ.get("TOY_FAILS_AT") is None:
     sys.exit("error: the loss is nan")
 folder.mkdir(parents=True, exist_ok=True)
 values = {name: value for name, value in vars(flags).items() if isinstance(value, (int, float, str))}
@@ -51,6 +52,8 @@ values |= {name: list(getattr(flags, name)) for name in ("rand_seed", "protocol"
 for seed in flags.rand_seed:
     for fold in range(1, flags.fold + 1):
         time.sleep(float(os.environ.get("TOY_SECONDS", 0)))
+        if os.environ.get("TOY_FAILS_AT") == f"{seed}/{fold}" and flags.method == os.environ["TOY_FAILS"]:
+            sys.exit("error: the loss is nan")
         cell = folder / f"seed_{seed}/fold_{fold}"
         cell.mkdir(parents=True, exist_ok=True)
         curve = [0.1, 0.5 + 0.01 * flags.embedding_prompt_num + 0.1 * seed, 0.4 + 0.1 * seed]
@@ -113,10 +116,10 @@ def test_both_protocols_stand_side_by_side_in_every_format(toy, capsys):
     assert by_method["ipet"]["original"] == pytest.approx(0.67)
     assert by_method["ipet"]["ours"] == pytest.approx(0.55)
     assert by_method["ipet"]["ours_protocol"] == "last epoch" and by_method["ipet"]["cells"] == 4
-    assert "ipet                  67.00        55.00" in out and "\\toprule" in out
+    assert re.search(r"ipet +67\.00 ± 7\.07 \(2\) +55\.00 ± 7\.07 \(2\)", out) and "\\toprule" in out
     folder = toy / "runs/reproduce"
-    assert "| ipet | 67.00 | 55.00 |" in (folder / "table.md").read_text()
-    assert "ipet & 67.00 & 55.00 \\\\" in (folder / "table.tex").read_text()
+    assert "| ipet | 67.00 ± 7.07 (2) | 55.00 ± 7.07 (2) |" in (folder / "table.md").read_text()
+    assert r"ipet & 67.00 $\pm$ 7.07 (2) & 55.00 $\pm$ 7.07 (2) \\" in (folder / "table.tex").read_text()
     page = (folder / "index.html").read_text()
     assert "67.00" in page and "the original&#39;s protocol (optimistic)" in page
     header, *lines = (folder / "table.csv").read_text().splitlines()
@@ -141,10 +144,40 @@ def test_a_failed_run_is_an_empty_cell_with_its_reason_and_the_others_go_on(toy,
     assert main(flags_of(toy, "-method", "linear", "ipet")) == 1
     out = capsys.readouterr().out
     assert "ast_esc50: error: the loss is nan (exit status 1; more in " in out
-    assert "linear                    -            -\nipet " in out
+    assert re.search(r"linear +failed +failed\nipet ", out)
     monkeypatch.delenv("TOY_FAILS")
     assert main(flags_of(toy, "-method", "linear", "ipet")) == 0
     assert [line.split()[0] for line in starts(toy)] == ["linear", "ipet", "linear"]
+
+
+def test_a_run_that_fails_half_way_keeps_its_finished_seeds_and_says_that_others_are_missing(
+    toy, capsys, monkeypatch
+):
+    monkeypatch.setenv("TOY_FAILS", "ipet")
+    monkeypatch.setenv("TOY_FAILS_AT", "2/2")
+    assert main(flags_of(toy, "-method", "ipet", "-seed", 1, 2)) == 1
+    [row] = rows_of(toy)
+    assert (row["state"], row["seeds"], row["planned_seeds"], row["cells"]) == ("failed", 1, 2, 3)
+    out = capsys.readouterr().out
+    assert "(1)*" in out and "error: the loss is nan" in out and "1 of 2" in out
+
+
+def test_results_of_other_settings_are_never_shown(toy, capsys, monkeypatch):
+    assert main(flags_of(toy, "-method", "ipet", "-seed", 1)) == 0
+    monkeypatch.setenv("TOY_FAILS", "ipet")
+    assert main(flags_of(toy, "-method", "ipet", "-seed", 1, "--", "-lr", 0.1)) == 1
+    [row] = rows_of(toy)
+    assert row["state"] == "failed" and row["original"] is row["ours"] is None and row["cells"] == 0
+
+
+def test_a_damaged_result_is_a_failed_run_of_the_table_and_the_others_stay(toy, capsys):
+    flags = flags_of(toy, "-method", "ipet", "linear", "-seed", 1)
+    assert main(flags) == 0
+    (toy / "runs/reproduce/ast_esc50/ipet/seed_1/fold_2/result.json").write_text("{")
+    assert main(flags) == 1
+    by_method = {row["method"]: row for row in rows_of(toy)}
+    assert by_method["ipet"]["state"] == "failed" and "fold_2/result.json" in by_method["ipet"]["reason"]
+    assert by_method["linear"]["ours"] == pytest.approx(0.5)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
@@ -189,7 +222,10 @@ def test_a_grid_is_a_table_and_a_figure(toy, capsys):
     arguments = toy / "runs/reproduce/ast_esc50/ipet_lr_x2/arguments.json"
     assert json.loads(arguments.read_text())["lr"] == 1.0
     out = capsys.readouterr().out
-    assert "Grid: prompts (original / ours)" in out and "ast_esc50 ipet  61.00 / 50.00  64.00 / 50.00" in out
+    assert (
+        "Grid: prompts (original / ours)" in out
+        and "ast_esc50 ipet  61.00 (1) / 50.00 (1)  64.00 (1) / 50.00 (1)" in out
+    )
     assert (toy / "runs/reproduce/grid_prompts_accuracy.png").is_file()
     assert (toy / "runs/reproduce/grid_lr_accuracy.png").is_file()
 
@@ -268,6 +304,22 @@ def test_each_backbone_has_its_weights_and_each_seed_its_place(tmp_path):
     assert ast.folder == settings["path_run"] / settings["project"] / settings["tags"] / settings["name"]
 
 
+def test_a_grid_that_is_named_twice_has_the_values_of_both(toy, capsys):
+    assert main(flags_of(toy, "-grid", "prompts=1", "-grid", "prompts=4", "-plan", "-json", "-")) == 0
+    plan = json.loads(capsys.readouterr().out)
+    assert [run["name"] for run in plan["runs"]] == ["ipet_prompts_1", "ipet_prompts_4"]
+    assert plan["runs"][0]["state"] == "open" and "-embedding_prompt_num" in plan["runs"][0]["command"]
+    assert starts(toy) == []
+
+
+def test_weights_of_one_backbone_go_before_those_of_both_and_two_are_refused():
+    words = [weights_of("random"), weights_of("W2V=some/model")]
+    assert weights_by_backbone(words) == {"ast": "random", "w2v": "some/model"}
+    assert weights_by_backbone(words[::-1]) == {"ast": "random", "w2v": "some/model"}
+    with pytest.raises(ValueError, match="-pretrained names a and b for AST; expected one"):
+        weights_by_backbone([weights_of("AST=a"), weights_of("AST=b")])
+
+
 def test_a_grid_takes_multiples_of_each_experiments_own_value(tmp_path):
     write_lists(tmp_path / "lists/esc50")
     grids = {"lr": ("x0.5", "1e-4"), "adapter": GRIDS["adapter"][1][:1]}
@@ -295,6 +347,15 @@ def test_releases_are_found_by_what_is_in_them(tmp_path):
         "speechcommands": tmp_path,
     }
     assert find_releases([str(tmp_path / "all/anything")]) == {"esc50": tmp_path / "all/anything"}
+    releases.make_esc50(tmp_path / "all/copy")
+    with pytest.raises(
+        ValueError, match=r"ESC-50 is there twice, .*all/anything and .*all/copy; name one as"
+    ):
+        find_releases([str(tmp_path / "all")])
+    named = find_releases([f"esc50={tmp_path}/all/copy", str(tmp_path / "all")])
+    assert named["esc50"] == tmp_path / "all/copy" and named["fsd50k"] == tmp_path / "all/b"
+    with pytest.raises(ValueError, match="-data names two folders of esc50"):
+        find_releases([f"esc50={tmp_path}/all/copy", f"esc50={tmp_path}/all/anything"])
     with pytest.raises(ValueError, match="unknown data set 'esc5'; did you mean 'esc50'"):
         find_releases([f"esc5={tmp_path}"])
     with pytest.raises(

@@ -1,5 +1,6 @@
 """Lists of trials: their lines, and the recordings that their names mean."""
 
+import itertools
 import json
 import re
 import time
@@ -8,11 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import torch
 
+from ipet.__main__ import main
+from ipet.backbones.audio_spectrogram_transformer import build_ast, save_backbone
 from ipet.lists import read_clips
 from ipet.trials import UtteranceNames, read_clip_trials, read_trials, trial_files
 
-from helpers import long
+from helpers import long, run_here, tiny, write_lists, write_wav
 
 A, B, C = "id10270/5r0dWxy17C8/00001.wav", "id10270/x6uYqmx31kE/00001.wav", "id10300/ize_eiCFEg0/00003.wav"
 
@@ -119,11 +123,20 @@ def test_a_control_character_in_trials_is_refused_and_not_printed(tmp_path):
         ("test/wav/id1/video/000.wav", "id1\\video\\000.wav"),
         ("a//b/./000.wav", "a/b/000.wav"),
         ("-x/1 2.wav", "-x/1 2.wav"),
+        ("test/wav/id1/video/000.m4a", "id1/video/000.wav"),  # converted
+        ("dee/000.flac", "/elsewhere/dee/000"),
+        ("dee/000.flac", "dee\\000.wav"),
     ],
 )
 def test_a_trial_name_means_the_clip_of_that_name_at_any_folder_depth(listed, name):
     others = {"x/y/z/other.wav": 0, "u/000.flac": 1, listed: 2}
     assert UtteranceNames(others, "/data").find(name) == [listed]
+
+
+def test_a_suffix_tells_two_recordings_apart_where_they_have_one_stem():
+    known = UtteranceNames({"dee/000.wav": 0, "dee/000.flac": 1}, "/data")
+    assert known.find("old/dee/000.flac") == ["dee/000.flac"]
+    assert known.find("dee/000.mp3") == ["dee/000.wav", "dee/000.flac"]  # ambiguous
 
 
 def test_an_exactly_listed_name_means_its_clip_where_other_clips_end_alike():
@@ -221,6 +234,47 @@ def test_training_and_verify_resolve_a_trial_to_the_same_recordings(tmp_path, la
     verified = [[files[named[0]], files[named[1]]], [files[named[2]], files[named[0]]]]
     assert trained == verified
     assert [path.resolve() for path in trained[0]] == [(root / name).resolve() for name in listed[:2]]
+
+
+SPEAKERS = ("ann", "bob", "cid"), ("dee", "eve")  # to train on, of the trials
+FORMS = {  # path of an utterance below the data folder, and how trials name it
+    "flat": ("{}/{}.wav", "{}/{}.wav"),
+    "three parts": ("{}/video/{}.wav", "{}/video/{}.wav"),
+    "deep, by their ends": ("test/wav/{}/video/{}.wav", "{}/video/{}.wav"),
+    "deep, absolute": ("a/b/c/d/{}/{}.wav", "ROOT/a/b/c/d/{}/{}.wav"),
+    "with Windows separators": ("{}/{}.wav", "{}\\{}.wav"),
+    "with another suffix": ("{}/{}.flac", "{}/{}.wav"),
+    "one name in every folder": ("{}/{}/x.wav", "{}/{}/x.wav"),
+}
+QUICK = ("flat", "with Windows separators")  # the others with the long tests
+
+
+@pytest.mark.parametrize("form", [f if f in QUICK else pytest.param(f, marks=long) for f in FORMS])
+def test_training_reports_the_eer_that_verify_gives_for_its_adapter(tmp_path, form, capsys):
+    lists, root = write_lists(tmp_path / "lists"), tmp_path / "data"
+    path, name = (text.replace("ROOT", str(root)) for text in FORMS[form])
+    for n, (part, speakers) in enumerate(zip(("train", "test"), SPEAKERS)):
+        wavs = [(path.format(s, k), s) for s in speakers for k in range(3)]
+        for i, (file, _) in enumerate(wavs):
+            write_wav(root / file, 0.5, seed=100 * n + i)
+        data = [{"wav": file, "labels": speaker} for file, speaker in wavs]
+        (lists / f"{part}.json").write_text(json.dumps({"data": data}))
+    rows = [f"{i},{speaker},{speaker}" for i, speaker in enumerate(SPEAKERS[0])]
+    (lists / "labels.csv").write_text("\n".join(["index,mid,display_name", *rows]) + "\n")
+    tested = [(speaker, k) for speaker in SPEAKERS[1] for k in range(3)]
+    pairs = itertools.combinations(tested, 2)
+    lines = [f"{int(a[0] == b[0])} {name.format(*a)} {name.format(*b)}" for a, b in pairs]
+    trials = write_trials(lists, *lines)
+    torch.manual_seed(0)
+    save_backbone(build_ast(30, size="tiny"), tmp_path / "backbone")
+    flags = ["-path_data", root, "-path_trial", trials, "-frame_length", 30, "-epoch", 1, "-batch_size", 4]
+    flags = tiny(lists, tmp_path / "runs", *flags, "-pretrained", tmp_path / "backbone")
+    folder = run_here("ast_voxceleb", *flags) / "seed_1234"
+    trained = json.loads((folder / "result.json").read_text())["history"][-1]["eval_EER"]
+    capsys.readouterr()
+    flags = ["-trials", str(trials), "-path_data", str(root), "-json", "-"]
+    assert main(["verify", str(folder / "last"), *flags]) == 0
+    assert json.loads(capsys.readouterr().out)["EER"] == pytest.approx(trained, abs=1e-9)
 
 
 def test_verify_refuses_a_trial_that_could_be_two_recordings(tmp_path):

@@ -6,16 +6,20 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from ipet.arguments import METHODS
 from ipet.checkpoint import trainable_state
+from ipet.description import WEIGHTS
+from ipet.experiment import settings_of
 from ipet.heads import SpeakerHead
 from ipet.lists import Labels
 from ipet.passport import read_passport
+from ipet.rerun import notes
 from ipet.saved import save_adapter
 from ipet.warm_start import initialise, lines_of, map_classes
 
-from helpers import adapter, run_here, tiny, write_lists
+from helpers import ROOT, adapter, long, run_here, run_there, tiny, write_lists
 from saving import save_backbone, tuned_model
 
 NOISE = 0.1 * torch.randn(2, 10_240, generator=torch.Generator().manual_seed(0))
@@ -220,6 +224,70 @@ def test_a_run_with_one_more_class_and_another_order_keeps_what_was_learnt(first
     for name, tensor in want.items():
         found = got[name][[3, 2, 4, 1]] if name.startswith("head.fc.") else got[name]
         assert torch.allclose(found, tensor, atol=1e-6), name
+
+
+def test_rerun_notes_that_the_adapter_of_the_beginning_has_changed(first, tmp_path):
+    # D10
+    folder, lists = first
+    source = tmp_path / "source"
+    shutil.copytree(folder / "seed_1234/last", source)
+    flags = tiny(lists, tmp_path, *SHORT, "-epoch", 1, "-init_adapter", source)
+    passport = read_passport(run_here("w2v_custom", *flags) / "passport.json")
+    settings = settings_of(ROOT / "w2v_custom", [str(flag) for flag in flags])
+    assert not any("-init_adapter" in note for note in notes(passport, ROOT / "w2v_custom", settings))
+    shutil.rmtree(source)
+    shutil.copytree(folder / "seed_1234/best", source)
+    tensors = {name: tensor + 1 for name, tensor in adapter(source).items()}
+    save_file(tensors, source / "adapter_model.safetensors")
+    found = [note for note in notes(passport, ROOT / "w2v_custom", settings) if "-init_adapter" in note]
+    assert found == [f"-init_adapter {source} is another adapter than it was"]
+
+
+def test_a_fine_tuned_model_in_bf16_begins_from_the_whole_weights_of_another(first, tmp_path):
+    # D10
+    _, lists = first
+    flags = [*SHORT, "-epoch", 1, "-method", "finetune", "-lr", 1e-12]
+    sizes = ("-embedding_prompt_num", "-adapter_hidden_dim")
+    flags = [word for i, word in enumerate(flags) if not {flags[i], flags[i - 1]} & set(sizes)]
+    one = run_here("w2v_custom", *tiny(lists, tmp_path / "one", *flags), "-lr", 0.01)
+    source = one / "seed_1234/last"
+    other = run_here(
+        "w2v_custom", *tiny(lists, tmp_path / "two", *flags), "-precision", "bf16", "-init_adapter", source
+    )
+    got, want = adapter(other / "seed_1234/last"), adapter(source)
+    assert got.keys() == want.keys() and "backbone.layers.1.attention.value.weight" in got
+    assert all(torch.allclose(got[name], want[name], atol=1e-6) for name in want)
+
+
+@long
+def test_two_processes_begin_from_the_same_adapter(first, tmp_path):
+    # D10
+    folder, lists = first
+    flags = tiny(lists, tmp_path, *SHORT, "-epoch", 1, "-init_adapter", folder / "seed_1234/last")
+    status, out, err = run_there("w2v_custom", *flags, "-lr", 1e-12, "-nproc", 2, "-num_workers", 1)
+    assert status == 0, err
+    assert out.count("initialised from ") == 1
+    got, want = (adapter(run / "seed_1234/last") for run in (tmp_path / "IPET/t/a", folder))
+    assert all(torch.allclose(got[name], want[name], atol=1e-6) for name in want)
+
+
+class Trap:
+    """Makes a file as soon as it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return open, (str(self.path), "w")
+
+
+def test_an_adapter_that_would_run_code_is_refused_and_runs_none(backbone, tmp_path):
+    _, folder = saved(backbone, tmp_path / "a")
+    torch.save({"head.fc.bias": Trap(tmp_path / "made")}, folder / WEIGHTS)
+    model, _ = model_of(backbone)
+    with pytest.raises(ValueError, match="a torch pickle that holds nothing but tensors") as caught:
+        initialise(model, labels_of("a", "b", "c"), str(folder))
+    assert "\n" not in str(caught.value) and not (tmp_path / "made").exists()
 
 
 def test_a_missing_adapter_is_told_before_the_run_begins(first, tmp_path):

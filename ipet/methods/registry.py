@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from ipet.running_statistics import freeze_statistics
+
 
 @dataclass(frozen=True)
 class Method:
@@ -86,5 +88,7 @@ def apply_method(backbone: nn.Module, method: str, **settings) -> nn.Module:
         if used[size] < 1:
             raise ValueError(f"method {method!r}: {size} is {used[size]}; expected 1 or more")
     chosen.apply(backbone, **used)
+    # A saved adapter holds parameters alone, of fine-tuning, too: the pretrained statistics stay.
+    freeze_statistics(backbone)
     backbone.tuning = {"method": method, **used}
     return backbone
