@@ -4,26 +4,29 @@ A step of a small transformer, by as many threads as there are cores, on an othe
 to neighbours that do the same. The ways of waiting, for the measured process and its neighbours alike:
 
     default   libgomp's own: a thread spins for 300,000 rounds before it sleeps
-    ours      what the commands of this repository choose by the machine's load when they start (ipet/openmp.py)
+    ours      what this repository's commands choose by the load when they start (ipet/openmp.py)
     bounded   what they choose on an idle machine, at any load: as if it came later
     passive   OMP_WAIT_POLICY=passive: a thread sleeps at once
 
-Next to N neighbours the fair share is N + 1 times the seconds on the idle machine by libgomp's default; ``over
-fair`` is what is measured over that. Every process is one of its own, in turn (A B C A B C ...). It means
-something only where nothing else runs.
+Next to N neighbours the fair share is N + 1 times the seconds on the idle machine by libgomp's default;
+``over fair`` is what is measured, over that. Each measurement is a process of its own, in turn (A B C A B C
+...). It means something only where nothing else runs.
 """
 
 import argparse
 import contextlib
 import os
+import signal
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 
 import torch
 
+from ipet.interruption import end_with_parent
 from ipet.openmp import POLICIES, SPIN_COUNT, limit_spinning
 
 WAYS = {
@@ -87,7 +90,8 @@ def seconds_of_step(way: str, steps: int) -> float:
 def neighbours(way: str, number: int) -> Iterator[None]:
     """Have other processes take steps inside the block."""
     command, environment = [sys.executable, "-c", STEP, "0"], environment_of(way)
-    processes = [subprocess.Popen(command, env=environment) for _ in range(number)]
+    ended = {"preexec_fn": partial(end_with_parent, signal.SIGKILL)} if os.name == "posix" else {}
+    processes = [subprocess.Popen(command, env=environment, **ended) for _ in range(number)]
     try:
         if processes:
             time.sleep(WARM_UP_SECONDS)
