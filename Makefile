@@ -2,6 +2,7 @@
 #             EXPERIMENT=w2v_speechcommands, or any other of the ten; ast_esc50 if not given
 # make test   set up, then run the tests
 # make torture  set up, then the long tests: kills, signals, hosts, disks, 200 epochs; a table, a quarter of an hour on two cores
+# make gpu    set up, then check and time what needs a GPU: gpu_report.md; without a GPU one line and status 2
 # make check  formatting and lint          make bench  time all that is compared
 # make docs   the pages of docs/ as HTML in site/
 # make clean  remove what these made (never runs/)
@@ -12,7 +13,7 @@ EXPERIMENT ?= ast_esc50
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
-.PHONY: demo test torture check bench docs clean setup
+.PHONY: demo test torture gpu check bench docs clean setup
 
 demo: $(READY)
 	$(BIN)/python demo.py $(EXPERIMENT)
@@ -22,6 +23,9 @@ test: $(READY)
 
 torture: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.torture
+
+gpu: $(READY)
+	$(BIN)/python -m benchmarks.gpu
 
 check: $(READY)
 	$(BIN)/ruff format --check .

@@ -17,7 +17,7 @@ import torch
 
 from benchmarks import medians_and_ratio
 from ipet.audio import Recordings
-from ipet.audio_formats import AUDIO_SUFFIXES
+from ipet.audio_formats import decodable_suffixes
 from ipet.cache import build_cache
 
 # name: (clips, seconds, Hz, suffix)
@@ -94,9 +94,10 @@ def rows(args: argparse.Namespace) -> Iterator[tuple[str, dict]]:
                 paths = write_clips(folder, num_clips, seconds, rate, suffix)
                 name = f"{name}, {seconds} s, {rate / 1000:g} kHz"
             else:
-                paths = sorted(p for p in args.folder.rglob("*") if p.suffix.lower() in AUDIO_SUFFIXES)
+                suffixes = decodable_suffixes()
+                paths = sorted(p for p in args.folder.rglob("*") if p.suffix.lower() in suffixes)
                 if not paths:
-                    raise SystemExit(f"error: {args.folder}: holds no recordings")
+                    raise SystemExit(f"error: {args.folder}: holds no {', '.join(sorted(suffixes))} file")
             r = compare(paths, folder / "cache", args.rounds, args.num_workers)
             spread = f"({r['ratio_min']:.1f} - {r['ratio_max']:.1f})"
             print(

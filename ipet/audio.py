@@ -16,10 +16,10 @@ from torch import Tensor
 from ipet.audio_decoders import Decoder, open_decoder
 from ipet.audio_formats import ClipError
 from ipet.files import AUDIO, readable_size
+from ipet.levels import LevelMeter
 
 SAMPLE_RATE = 16_000  # Hz, of both backbones
 
-SILENT_DB = -60  # RMS without the mean, of full scale: nothing to hear
 CROPS = ("first", "centre", "random")
 RATES = (1_000, 768_000)  # Hz: 1 Hz, which a header may claim, would become 16,000 times as many samples
 # No format holds more in a byte: FLAC packs 8 x 65,535 equal samples into 26 bytes, Ogg 255 x 4,096 into 33.
@@ -38,8 +38,12 @@ class Decoded(NamedTuple):
     kind: str  # as libsndfile calls it, such as ``WAV PCM_16``
 
 
-def read_audio(path: str | Path) -> Tensor:
+def read_audio(path: str | Path, meter: LevelMeter | None = None) -> Tensor:
     """Decode an audio file of any format, sample rate and channel count up to its real end.
+
+    Args:
+        path: Path of the file.
+        meter: Measures the channels before they are mixed.
 
     Returns:
         [T] float32 samples at 16 kHz: the mean of the channels, resampled by soxr (HQ).
@@ -50,7 +54,8 @@ def read_audio(path: str | Path) -> Tensor:
             or NaN or infinity; or its header claims what cannot be.
     """
     with open_whole(path) as file:
-        blocks = [mono(block) for block in limited(path, file, read_blocks(path, file))]
+        blocks = limited(path, file, read_blocks(path, file))
+        blocks = [mono(block) for block in (meter.through(blocks) if meter else blocks)]
         waveform = resample(join(blocks), file.sample_rate)
     check_left(path, len(waveform))
     return torch.from_numpy(waveform)
@@ -129,16 +134,19 @@ def resample(waveform: np.ndarray, sample_rate: int) -> np.ndarray:
     return waveform
 
 
-def stream_audio(path: str | Path, seconds: float = 10.0) -> Iterator[Tensor]:
-    """A recording of any length in blocks of samples at 16 kHz, decoded as they are asked for.
+def stream_audio(
+    path: str | Path, seconds: float = 10.0, meter: LevelMeter | None = None
+) -> Iterator[Tensor]:
+    """Yield a recording of any length in blocks of samples at 16 kHz, decoded as they are asked for.
 
     Together they are what ``read_audio`` returns, to rounding.
 
     Args:
-        path: of the recording.
-        seconds: of it that are decoded at once.
+        path: Path of the recording.
+        seconds: Length of a block.
+        meter: See ``read_audio``.
 
-    Raises: see ``read_audio``.
+    Raises: See ``read_audio``.
     """
     num_samples = 0
     with open_audio(path) as file:
@@ -147,6 +155,8 @@ def stream_audio(path: str | Path, seconds: float = 10.0) -> Iterator[Tensor]:
         if file.sample_rate != SAMPLE_RATE:
             resampler = soxr.ResampleStream(file.sample_rate, SAMPLE_RATE, 1, dtype="float32", quality="HQ")
         for block in read_blocks(path, file, size):
+            if meter is not None:
+                meter.add(block)
             waveform = mono(block)
             if resampler is not None:
                 waveform = resampler.resample_chunk(waveform, last=len(block) < size)
@@ -154,12 +164,6 @@ def stream_audio(path: str | Path, seconds: float = 10.0) -> Iterator[Tensor]:
             if len(waveform):
                 yield torch.from_numpy(waveform)
     check_left(path, num_samples)
-
-
-def is_silent(waveform: Tensor) -> bool:
-    """Return whether [T] samples hold nothing to hear: below ``SILENT_DB``, or one constant value."""
-    power = float((waveform.double() - waveform.double().mean()).square().mean())
-    return power < 10 ** (SILENT_DB / 10)
 
 
 def check_finite(path: str | Path, samples: np.ndarray) -> None:

@@ -185,8 +185,10 @@ def no_recording(folder: Path, report: InputReport) -> str:
         f"{len(items):,} {kind}: {reason}" + (f" ({remedy})" if remedy else "")
         for (kind, reason, remedy), items in report.left_out.items()
     ]
+    common = (".flac", ".wav", ".mp3", ".ogg", ".aiff", ".m4a")
+    examples = [suffix for suffix in common if suffix in decodable_suffixes()]
     return (
-        f"{folder}: holds no recording of {', '.join(sorted(decodable_suffixes()))}"
+        f"{folder}: holds no recording, by the suffixes of audio, such as {', '.join(examples)}"
         f"{'; left out: ' if reasons else ''}{'; '.join(reasons)}"
     )
 

@@ -6,7 +6,7 @@ Light on purpose: see ``__main__``.
 import time
 from pathlib import Path
 
-from ipet.audio_formats import scan_recordings
+from ipet.audio_formats import scan_recordings, shown
 from ipet.files import check_writable
 from ipet.input_report import InputReport
 from ipet.parsing import Help, Parser, count, number, positive, probability, size
@@ -29,18 +29,21 @@ def adapter_parser(command: str, usage: str, epilog: str) -> Parser:
 
 
 def add_report(parser: Parser) -> None:
-    """Add the flag of the account of the input."""
-    what = "which recordings were used or left out, and why"
-    parser.add_argument("-report", type=Path, default=None, metavar="FILE", help=f"write as JSON {what}")
+    """Add the flag of the account of recordings."""
+    parser.add_argument(
+        "-report",
+        default=None,
+        metavar="FILE",
+        help="write as JSON what was found, used and left out, with the reasons; - is the standard output",
+    )
 
 
-def write_report(path: Path | None, report: InputReport) -> None:
-    """Write the account of the input, where it is asked for."""
-    if path is not None:
-        from ipet.checkpoint import write_json
-
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_json(path, report.as_dict())
+def account(paths: list[Path], command: str) -> tuple[InputReport, list[Path]]:
+    """Return the recordings of some files and folders, and the report of what was found and left out."""
+    report = InputReport(shown(paths[0]) if len(paths) == 1 else command)
+    recordings = scan_recordings(paths, report)
+    report.print_warnings()
+    return report, recordings
 
 
 def predict(argv: list[str]) -> int:
@@ -51,7 +54,6 @@ def predict(argv: list[str]) -> int:
     add("-top", "--top", type=size, default=5, help="classes of each")
     add("-csv", "--csv", type=Path, default=None, metavar="FILE", help="write there, and go on where it ends")
     add("-jsonl", "--jsonl", default=None, metavar="FILE", help="a JSON object a line; - is the screen")
-    add_report(parser)
     add("-timeline", action="store_true", help="window by window, of recordings of any length")
     add("-events", action="store_true", help="from when to when each class is heard")
     add("-hop", type=positive, default=None, metavar="SECONDS", help="between windows; half a window")
@@ -62,19 +64,21 @@ def predict(argv: list[str]) -> int:
         help="probability from which on a class is heard; if not given each class's own, which the "
         "validation list chose, or 0.5",
     )
+    add_report(parser)
     flags = parser.parse_args(argv)
+    if flags.jsonl == flags.report == "-":
+        parser.error("-jsonl - and -report -: only one of them may be the standard output")
     if flags.timeline and flags.events:
         parser.error("-timeline and -events: one of the two, please")
-    report = InputReport("predict")
-    recordings = scan_recordings(flags.file, report)
-    report.print_warnings()
-    for path in (flags.csv, flags.jsonl, flags.report):
-        check_writable(path)
+    report, recordings = account(flags.file, "predict")
+    check_writable(flags.csv)
+    check_writable(flags.jsonl)
+    check_writable(flags.report)
 
     from ipet.commands import predict
     from ipet.inference import load
 
-    status = predict(
+    return predict(
         load(flags.adapter, flags.device, flags.pretrained, flags.precision),
         recordings,
         "timeline" if flags.timeline else "events" if flags.events else "clips",
@@ -84,9 +88,8 @@ def predict(argv: list[str]) -> int:
         flags.csv,
         flags.jsonl,
         report,
+        flags.report,
     )
-    write_report(flags.report, report)
-    return status
 
 
 PREDICT_EXAMPLE = """example:
@@ -101,9 +104,7 @@ def embed(argv: list[str]) -> int:
     parser.add_argument("-out", type=Path, required=True, metavar="FILE", help=".npz or .parquet")
     add_report(parser)
     flags = parser.parse_args(argv)
-    report = InputReport("embed")
-    recordings = scan_recordings(flags.file, report)
-    report.print_warnings()
+    report, recordings = account(flags.file, "embed")
     check_writable(flags.out)
     check_writable(flags.report)
 
@@ -112,9 +113,7 @@ def embed(argv: list[str]) -> int:
 
     check_format(flags.out)
     model = load(flags.adapter, flags.device, flags.pretrained, flags.precision)
-    status = embed(model, recordings, flags.out, report)
-    write_report(flags.report, report)
-    return status
+    return embed(model, recordings, flags.out, report, flags.report)
 
 
 EMBED_EXAMPLE = """example:

@@ -9,16 +9,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ipet.audio import SAMPLE_RATE, SILENT_DB
+from ipet.audio import SAMPLE_RATE
 from ipet.audio_formats import decodable_suffixes
-from ipet.examination import LARGEST, Examination
+from ipet.examination import Examination
 from ipet.fingerprint import near_duplicates
 from ipet.label_findings import name_faults
+from ipet.levels import EMPTY_DB, LARGEST_SAMPLE, SILENT_DB
 from ipet.lists import Clip, Labels, read_clips, read_labels
 from ipet.segments import Segment, read_source, source_name
 
-CANCELLED_DB = 20  # of the mean below the loudest channel; of independent channels it is 3, of one alone 6
-EMPTY_DB = 60  # of a channel below another one
 SURE = 0.95  # correlation of a contradiction: two syllables that share a vowel reach 0.91
 CLIPPED = 0.001  # share of samples at full scale that is heard as distortion
 OFFSET = 0.01  # of full scale
@@ -130,7 +129,8 @@ def names_of_lists(folder: Path) -> tuple[list[str], list[tuple[str, ...]]]:
         return names, apart
     names = [name for name in SPLITS if name in found]
     if "train" not in names:
-        sound = any(path.suffix.lower() in decodable_suffixes() for path in folder.rglob("*"))
+        decodable = decodable_suffixes()
+        sound = any(path.suffix.lower() in decodable for path in folder.rglob("*"))
         more = f"; python3 data/prepare.py folder {folder} writes lists of its recordings" if sound else ""
         raise FileNotFoundError(
             f"{folder}: holds neither train_1.json nor train.json; expected lists as data/prepare.py writes "
@@ -165,7 +165,7 @@ class Patient:
                     known.add(tuple(sorted(clip.classes)))
         alike: dict[bytes, list[Path]] = {}
         for path, found in sound.items():
-            if found.fingerprint is not None and not is_silent(found):  # all silence is alike
+            if found.fingerprint is not None and found.level_db >= SILENT_DB:  # all silence is alike
                 alike.setdefault(found.digest, []).append(path)
         self.groups = list(alike.values())
         self.copies = [group for group in self.groups if len(group) > 1]
@@ -319,29 +319,28 @@ class Patient:
             yield Finding("check", "uneven", text, ends)
 
     def of_sound(self) -> Iterable[Finding]:
-        """Silence, clipping, offsets, rates, channels and lengths."""
+        """Yield faults of levels and channels, rates and lengths."""
         faults = (
-            ("check", "constant", "recordings of one constant value", lambda e: e.fingerprint is None),
             (
                 "mend",
                 "cancelled",
-                f"recordings whose channels cancel each other: their mean, which is heard, is {CANCELLED_DB} "
-                "dB or more below the loudest channel; write one channel alone, or invert one",
+                "recordings whose channels cancel each other out in their mean, which is heard",
                 is_cancelled,
-            ),
-            (
-                "check",
-                "empty_channel",
-                f"recordings with a channel {EMPTY_DB} dB or more below another one",
-                lambda e: max(e.channel_db) - min(e.channel_db) > EMPTY_DB,
             ),
             (
                 "mend",
                 "scale",
-                f"recordings with samples beyond {LARGEST:g} where 1 is full scale, such as integers stored "
-                "as floating-point numbers; divide them (by 32,768 if they had 16 bits)",
-                lambda e: e.peak > LARGEST,
+                f"recordings with samples far outside [-1, 1], above {LARGEST_SAMPLE:g}, such as integers "
+                "written as floats",
+                lambda e: e.levels.is_out_of_scale,
             ),
+            (
+                "check",
+                "empty_channel",
+                f"recordings with an empty channel, {EMPTY_DB:g} dB below the loudest; it lowers their mean",
+                lambda e: bool(e.levels.empty_channels),
+            ),
+            ("check", "constant", "recordings of one constant value", is_constant),
             ("check", "silent", f"silent recordings, RMS below {SILENT_DB} dBFS", is_silent),
             (
                 "check",
@@ -353,7 +352,7 @@ class Patient:
                 "check",
                 "offset",
                 f"recordings with an offset (DC) above {100 * OFFSET:g} % of full scale",
-                lambda e: abs(e.offset) > OFFSET,
+                lambda e: abs(e.offset) > OFFSET and not e.levels.is_out_of_scale,
             ),
             ("check", "short", "recordings shorter than a frame of 25 ms", lambda e: e.seconds < SHORTEST),
             (
@@ -381,14 +380,18 @@ class Patient:
 
 
 def is_cancelled(found: Examination) -> bool:
-    """Return whether the mean of the channels is far below the loudest channel."""
-    loudest = max(found.channel_db)
-    return loudest > SILENT_DB and found.level_db < loudest - CANCELLED_DB
+    """Return whether the channels cancel each other out in their mean."""
+    return found.levels.is_cancelled
 
 
 def is_silent(found: Examination) -> bool:
-    """Whether there is next to nothing to hear, though the samples differ."""
-    return found.fingerprint is not None and found.level_db < SILENT_DB
+    """Return whether there is next to nothing to hear, though the samples of each channel differ."""
+    return found.fingerprint is not None and found.level_db < SILENT_DB and not is_cancelled(found)
+
+
+def is_constant(found: Examination) -> bool:
+    """Return whether every channel holds one value alone."""
+    return found.fingerprint is None and not is_cancelled(found)
 
 
 def class_counts(lists: Lists) -> dict[str, np.ndarray]:

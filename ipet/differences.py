@@ -100,7 +100,7 @@ def paired_difference(
         parts = np.split(counts, ends)
         return float(np.mean([x(part) - y(part) for part, group in zip(parts, pairs) for x, y in group]))
 
-    return difference_interval(difference, draws, num_resamples, seed)
+    return within_range(difference_interval(difference, draws, num_resamples, seed))
 
 
 def unpaired_difference(
@@ -125,7 +125,13 @@ def unpaired_difference(
         """Return the difference where each clip of each cell counts so often."""
         return float(sum(w * value(part) for (w, value), part in zip(counted, np.split(counts, ends))))
 
-    return difference_interval(difference, draws, num_resamples, seed)
+    return within_range(difference_interval(difference, draws, num_resamples, seed))
+
+
+def within_range(found: tuple[float, float, float]) -> tuple[float, float, float]:
+    """Return a difference of two shares and its bounds, which are cut at -1 and 1."""
+    difference, low, high = found
+    return difference, max(-1.0, low), min(1.0, high)
 
 
 def read_scores(folder: Path, metric: str) -> Scores:

@@ -10,10 +10,13 @@ from pathlib import Path
 
 import numpy as np
 
+from ipet.audio_formats import RECORDINGS, recordings_below
 from ipet.checkpoint import EMBEDDED, write_json
 from ipet.devices import best_device, fast_precision
 from ipet.diagnosis import GRAVITIES, Finding, Lists, Patient, class_counts, read_lists
 from ipet.examination import examine_all
+from ipet.input_report import InputReport
+from ipet.levels import ONE_CHANNEL, RESCALE
 from ipet.moments import Moments, merge
 from ipet.parsing import REPOSITORY
 from ipet.proposals import (
@@ -43,6 +46,9 @@ HELP = {  # what mends a finding, by its code
     "near_leakage": TAKES,
     "contradiction": "correct the labels, or give one recording all of them (a;b), and prepare again",
     "near_contradiction": "listen to them: correct the labels, or delete one of each, and prepare again",
+    "cancelled": ONE_CHANNEL,
+    "scale": RESCALE,
+    "empty_channel": ONE_CHANNEL,
     "segment_leakage": "give all segments of a recording one list, as data/prepare.py folder does",
     "spelling": "-fix_labels of data/prepare.py folder merges them",
     "hidden_characters": "-fix_labels of data/prepare.py folder removes them",
@@ -69,7 +75,8 @@ def propose(patient: Patient, content: str | None = None) -> dict:
     if not clips:
         return {}
     seconds = [sound[path].seconds for path in clips]
-    total = reduce(merge, (sound[path].moments for path in sorted(clips)), Moments())
+    sane = [path for path in clips if not sound[path].levels.doubts()] or list(clips)
+    total = reduce(merge, (sound[path].moments for path in sorted(sane)), Moments())
     num_frames, share = frame_length(seconds), padding(seconds)
     norm = (total.mean, total.std) if total.squares else None
     memory, kind = memory_at_hand()
@@ -117,6 +124,41 @@ def propose(patient: Patient, content: str | None = None) -> dict:
                 own_lengths,
             )
     return proposal
+
+
+# Input --------------------------------------------------------------------------------------------
+
+
+def account(patient: Patient) -> InputReport:
+    """Return which recordings were used, and which were not and why: those that no list has, too."""
+    lists = patient.lists
+    report = InputReport(str(lists.root))
+    for source in patient.places:
+        kind = "segments" if isinstance(source, Segment) else RECORDINGS
+        report.use(kind)
+        if source in patient.broken:
+            report.fail(kind, lists.short(source), patient.broken[source])
+    if not lists.apart:  # of a single list, the others are elsewhere
+        return report
+    listed = {clip.path for clips in lists.clips.values() for clip in clips}
+    beside = InputReport(report.source)
+    for path in sorted(recordings_below(lists.root, beside)):
+        if path not in listed:
+            remedy = "prepare the lists again to use them"
+            report.leave_out(RECORDINGS, lists.short(path), "in none of the lists", remedy)
+    for (kind, reason, remedy), items in beside.left_out.items():
+        for item in items if kind == RECORDINGS else ():
+            report.leave_out(kind, item, reason, remedy)
+    return report
+
+
+def input_text(report: InputReport) -> str:
+    """Return the counts of a report, and its warnings."""
+    counts = [
+        f"Input: {number:,} {kind} found, {report.used[kind]:,} used, {report.num_left_out(kind):,} left out"
+        for kind, number in report.as_dict()["supplied"].items()
+    ]
+    return "\n".join([*counts, *(f"- {line}" for line in report.warnings())])
 
 
 # What is printed and written ----------------------------------------------------------------------
@@ -187,8 +229,10 @@ def class_table(lists: Lists, classes: dict) -> list[list]:
     return [["class", *shown], *rows]
 
 
-def written(patient: Patient, summary: dict, findings: list[Finding], proposal: dict) -> str:
-    """The report as text."""
+def written(
+    patient: Patient, summary: dict, findings: list[Finding], proposal: dict, report: InputReport
+) -> str:
+    """Return all that was found as text."""
     lists, all_of = patient.lists, summary["recordings"]
     none = any(of["no_class"] for of in summary["lists"].values())
     rows = [["list", "clips", "hours", "classes", "unusable", *["no class"] * none]]
@@ -207,6 +251,7 @@ def written(patient: Patient, summary: dict, findings: list[Finding], proposal: 
         f"rates     {listed(all_of['sample_rates'], ' Hz')}\nchannels  {listed(all_of['channels'])}\n"
         f"files     {listed(all_of['kinds'])}\nseconds   {spread}"
     )
+    parts.append(input_text(report))
     for gravity, title in GRAVITIES.items():
         chosen = [finding for finding in findings if finding.gravity == gravity]
         parts += [f"{title}\n" + "\n".join(map(one_finding, chosen))] if chosen else []
@@ -316,11 +361,13 @@ def doctor(
     lists = read_lists(path, root)
     sound, broken = examine_all(clip for clips in lists.clips.values() for clip in clips)
     patient = Patient(lists, sound, broken)
+    report = account(patient)
     summary, findings, proposal = summarise(patient), patient.findings(), propose(patient, content)
     grave = list(dict.fromkeys(f.code for f in findings if f.gravity == "mend"))
     if json_file is not None:
         content = {
             **summary,
+            "input": report.as_dict(),
             "unusable": {lists.short(path): reason for path, reason in broken.items()},
             "copies": [[lists.short(path) for path in group] for group in patient.copies],
             "near_copies": [[lists.short(a[0]), lists.short(b[0]), alike] for a, b, alike in patient.near],
@@ -332,7 +379,7 @@ def doctor(
             print(json.dumps(content, indent=2, ensure_ascii=False))
             return int(bool(grave))
         write_json(json_file, content)
-    print(written(patient, summary, findings, proposal))
+    print(written(patient, summary, findings, proposal, report))
     commands = proposal.get("commands")
     if grave:
         if commands:

@@ -14,12 +14,12 @@ from ipet.audio import ClipError, Decoded, check_left, decode, mix_down
 from ipet.datasets import look_at
 from ipet.features import LogMel
 from ipet.fingerprint import Fingerprint, coarse_log_mel, fingerprint
+from ipet.levels import Levels, measure
 from ipet.lists import Clip
 from ipet.moments import Moments, log_mel_moments, one_thread, plain_log_mel
 from ipet.segments import Segment
 
 FULL_SCALE = 0.999  # of the largest sample of a format; MP3s decode to more
-LARGEST = 4.0  # absolute sample; above it a file has another scale than [-1, 1], such as that of integers
 
 
 @dataclass(frozen=True)
@@ -33,12 +33,11 @@ class Examination:
         seconds: its length.
         level_db: RMS of its mono samples at 16 kHz without their mean, in dB of full scale.
         clipped: share of the file's samples at full scale; 0 of a file whose scale is another.
-        channel_db: [channels] levels of the file's channels, as ``level_db``.
-        peak: largest absolute sample of the file.
         offset: mean of its samples, 1 is full scale.
         digest: of the samples that a backbone hears: equal means the same, in any lossless format.
         moments: of its log-mels.
         fingerprint: of its sound; None where it is constant.
+        levels: Levels of the file's channels, before they are mixed.
     """
 
     sample_rate: int
@@ -47,12 +46,11 @@ class Examination:
     seconds: float
     level_db: float
     clipped: float
-    channel_db: tuple[float, ...]
-    peak: float
     offset: float
     digest: bytes
     moments: Moments
     fingerprint: Fingerprint | None
+    levels: Levels
 
 
 def examine(path: Path, front_end: LogMel, coarse: LogMel) -> Examination:
@@ -72,20 +70,19 @@ def examine_decoded(path: Path | Segment, file: Decoded, front_end: LogMel, coar
     check_left(path, len(samples))
     offset = float(samples.mean(dtype=np.float64))
     waveform = torch.from_numpy(samples)
-    peak = float(np.abs(file.samples).max(initial=0))
+    levels = measure(file.samples)
     return Examination(
         sample_rate=file.sample_rate,
         num_channels=file.samples.shape[1],
         kind=file.kind,
         seconds=len(file.samples) / file.sample_rate,
         level_db=level_of(samples),
-        clipped=0.0 if peak > LARGEST else float((np.abs(file.samples) >= FULL_SCALE).mean()),
-        channel_db=tuple(level_of(channel) for channel in file.samples.T),
-        peak=peak,
+        clipped=0.0 if levels.is_out_of_scale else float((np.abs(file.samples) >= FULL_SCALE).mean()),
         offset=offset,
         digest=hashlib.blake2b(np.ascontiguousarray(samples), digest_size=16).digest(),
         moments=log_mel_moments(waveform, front_end),
         fingerprint=fingerprint(waveform, coarse) if np.ptp(samples) and len(samples) > 1 else None,
+        levels=levels,
     )
 
 

@@ -1,7 +1,7 @@
 """More epochs for a run: ``-resume`` with a larger ``-epoch``.
 
 Each finished training continues from its last state, optimiser included. Its former result is set aside as
-``result_<epochs>_epochs.json``, which makes the training unfinished: whatever interrupts it from then on, the
+``result_<epochs>_epochs.json``, which makes the training unfinished: after any interruption from then on, the
 same command continues it.
 """
 
@@ -60,7 +60,7 @@ def describe_extension(folder: Path, starts: Sequence[Mapping], recipe: Recipe) 
     Args:
         folder: Folder of the run.
         starts: Its earlier starts, see ``logbook.read_starts``.
-        recipe: That of this start.
+        recipe: Recipe of this start.
     """
     used = starts[-1].get("recipe") if starts else None
     before = used.get("epochs") if isinstance(used, Mapping) else None

@@ -14,13 +14,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ipet.audio import SAMPLE_RATE, SILENT_DB, ClipError, Recordings, is_silent, stream_audio
+from ipet.audio import SAMPLE_RATE, ClipError, Recordings, stream_audio
 from ipet.checkpoint import read_json
 from ipet.features import HOP_SAMPLES, LOW_HZ, LogMel
 from ipet.files import run_of
 from ipet.heads import SpeakerHead
 from ipet.inference import Event, TunedModel, Window, load
+from ipet.levels import LevelMeter, check_audible
 from ipet.printable import escaped
+from ipet.recording_reader import level_db
 from ipet.report import DAMAGE, read_predictions, shortest_ends
 from ipet.verification_metrics import det_curve, eer
 
@@ -202,9 +204,10 @@ def read_sound(path: str | Path, most_seconds: float) -> Tensor:
     seconds = Recordings().length(path) / SAMPLE_RATE
     if seconds > most_seconds:
         raise ClipError(f"{path}: {seconds / 60:,.1f} minutes; at most {most_seconds / 60:g} are heard here")
-    waveform = torch.cat(list(stream_audio(path)))  # at its own rate, all of it may be very large
-    if is_silent(waveform):
-        raise ClipError(f"{path}: silent, below {SILENT_DB} dB of full scale; expected something to hear")
+    meter = LevelMeter()
+    # At its own rate, all of it may be very large.
+    waveform = torch.cat(list(stream_audio(path, meter=meter)))
+    check_audible(path, level_db(waveform), meter.levels)
     return waveform
 
 

@@ -32,6 +32,7 @@ from ipet.devices import best_device, warn_of_precision
 from ipet.features import LogMel, Waveform
 from ipet.heads import Classifier, LinearHead, SpeakerHead
 from ipet.kinds import module_of
+from ipet.levels import LevelMeter
 from ipet.methods import apply_method, skeleton
 from ipet.precision import autocast
 from ipet.saved import check_backbone, read_saved
@@ -192,12 +193,15 @@ class TunedModel:
         embeddings = torch.stack(list(self.run(map(self.read, (one, other)), embed=True)))  # [2, S, E]
         return float(score_trials(embeddings, np.array([[0, 1]]), scoring or self.scoring)[0])
 
-    def timeline(self, path: str | Path, hop: float | None = None) -> Iterator[Window]:
+    def timeline(
+        self, path: str | Path, hop: float | None = None, meter: LevelMeter | None = None
+    ) -> Iterator[Window]:
         """The classes of a recording of any length, window by window, decoded as it is needed.
 
         Args:
             path: of the recording.
             hop: seconds between two windows; None: half a window, which is as long as a training clip.
+            meter: Measures the channels before they are mixed.
 
         Raises:
             ValueError: ``hop`` is not above 0, or longer than a window: something would go unheard.
@@ -211,7 +215,7 @@ class TunedModel:
 
         def heard() -> Iterator[Tensor]:
             """The windows' samples; where each lies is noted on the way."""
-            for start, waveform in windows(stream_audio(path), size, step):
+            for start, waveform in windows(stream_audio(path, meter=meter), size, step):
                 places.append((start, start + len(waveform)))
                 yield waveform
 

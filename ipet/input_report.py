@@ -23,6 +23,8 @@ class InputReport:
         self.left_out: dict[tuple[str, str, str], list[str]] = {}
         self.doubts: dict[tuple[str, str, str], list[str]] = {}
         self.requested: set[tuple[str, str, str]] = set()
+        self.failed: set[tuple[str, str, str]] = set()
+        self.printed: set[str] = set()
 
     def use(self, kind: str, count: int = 1) -> None:
         """Count items that were used."""
@@ -41,6 +43,25 @@ class InputReport:
         self.left_out.setdefault((kind, reason, remedy), []).append(item)
         if requested:
             self.requested.add((kind, reason, remedy))
+
+    def fail(self, kind: str, item: str, reason: str) -> None:
+        """Record an item that was counted as used and then could not be used; its error is printed already.
+
+        Args:
+            kind, item, reason: See ``leave_out``.
+        """
+        self.used[kind] -= 1
+        self.leave_out(kind, item, reason)
+        self.failed.add((kind, reason, ""))
+
+    def skip(self, kind: str, item: str, reason: str) -> None:
+        """Record an item that was counted as used and then was not needed; no warning is printed.
+
+        Args:
+            kind, item, reason: See ``leave_out``.
+        """
+        self.used[kind] -= 1
+        self.leave_out(kind, item, reason, requested=True)
 
     def doubt(self, kind: str, item: str, reason: str, remedy: str = "") -> None:
         """Record an item that was used as it is, although it is probably a mistake.
@@ -63,8 +84,13 @@ class InputReport:
         lines = []
         for key, items in self.left_out.items():
             counts = f"{len(items):,} of {self.num_supplied(key[0]):,} {key[0]} left out"
-            if key not in self.requested:
+            if key not in self.requested | self.failed:
                 lines.append(f"{self.source}: {counts}: {self._details(key, items)}")
+        for kind in dict.fromkeys(kind for kind, _, _ in self.left_out):
+            failed = sum(len(self.left_out[key]) for key in self.failed if key[0] == kind)
+            if failed:
+                counts = f"{failed:,} of {self.num_supplied(kind):,} {kind} left out"
+                lines.append(f"{self.source}: {counts}: they cannot be used, as their errors say")
         for key, items in self.doubts.items():
             lines.append(f"{self.source}: {len(items):,} {key[0]}: {self._details(key, items)}")
         return lines
@@ -78,8 +104,9 @@ class InputReport:
         return f"{reason} ({', '.join(items[:MAX_EXAMPLES])}{more}){end}"
 
     def print_warnings(self, file: TextIO | None = None) -> None:
-        """Print the warnings, to the standard error by default."""
-        for line in self.warnings():
+        """Print the warnings that were not printed yet, to the standard error by default."""
+        for line in [line for line in self.warnings() if line not in self.printed]:
+            self.printed.add(line)
             print(f"warning: {line}", file=file or sys.stderr)
 
     def as_dict(self) -> dict:

@@ -1,8 +1,9 @@
 """Device and data type of inserted parameters: those of the layer that they are inserted into.
 
-Half precision: inserted parameters and the head of a model in float16 or bfloat16 are float32, as in PEFT
-(``autocast_adapter_dtype``). An update of an optimiser is often smaller than the distance of two bfloat16
-numbers, and Adam's epsilon is 0 in float16. Inputs are cast to the parameters' type and outputs back.
+Half precision: what is inserted into a model in float16 or bfloat16 is float32, as in PEFT
+(``autocast_adapter_dtype``), and so becomes the head. An update of an optimiser is often smaller than the
+distance of two bfloat16 numbers, and Adam's epsilon is 0 in float16. Inputs are cast to the parameters' type,
+and an adapter's outputs back.
 """
 
 from collections.abc import Iterable

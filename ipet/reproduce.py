@@ -55,7 +55,7 @@ def reproduce(
     try:
         status = train(runs, request, quiet)
     except KeyboardInterrupt:
-        print("error: interrupted; the same command goes on", file=sys.stderr, flush=True)
+        print("error: interrupted; repeat the command to continue", file=sys.stderr, flush=True)
         status = 130
     rows = [row_of(run, request.seeds) for run in runs]
     if any(row["state"] == "failed" for row in rows):  # also where results cannot be read
@@ -124,7 +124,7 @@ def train(runs: Sequence[PlannedRun], request: Request, quiet: bool) -> int:
         elif returned == 0 and run.has_results():
             run.state = "finished"
         elif returned == RESUME_STATUS:
-            run.state, run.reason = "stopped", f"{last_error(run.log)}; the same command goes on"
+            run.state, run.reason = "stopped", f"{last_error(run.log)}; repeat the command to continue"
             status = RESUME_STATUS
         else:
             run.state = "failed"

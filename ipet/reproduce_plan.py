@@ -11,23 +11,12 @@ from pathlib import Path
 from ipet.checkpoint import EMBEDDED, read_json
 from ipet.experiment import settings_of
 from ipet.logbook import CELLS, VOLATILE, differs
-from ipet.parsing import suggest
-from ipet.passport import plain
+from ipet.passport import hashes, list_files, plain
+from ipet.reproduce_data import DATASETS, problem_of_data
 from ipet.summary import planned_cells
 
 PROJECT = "reproduce"  # folder of the runs below -path_run
 BASELINES = ("finetune", "linear", "prompt", "adapter", "ipet")
-DATASETS = {  # by their folder of data/: name in tables, entries of the release that tell it from others
-    "esc50": ("ESC-50", ("meta/esc50.csv", "audio/1-100032-A-0.wav")),
-    "fsd50k": ("FSD50K", ("FSD50K.dev_audio", "dev_audio")),
-    "gtzan": ("GTZAN", ("genres_original", "Data/genres_original", "genres")),
-    "speechcommands": ("Speech Commands", ("validation_list.txt", "testing_list.txt")),
-    "voxceleb": ("VoxCeleb1", ("dev/wav", "test/wav", "vox1_dev_wav")),
-    "musan": ("MUSAN", ("librivox", "speech/librivox", "music")),
-    "rirs": ("RIRS_NOISES", ("simulated_rirs",)),
-}
-ALIASES = {"speech_commands": "speechcommands", "voxceleb1": "voxceleb", "esc-50": "esc50"}
-PREPARE = {"speechcommands": "speech_commands", "voxceleb": "voxceleb1"}  # names of data/prepare.py
 NOISES = {"musan": "path_musan", "rirs": "path_rir"}  # sets that are mixed in, and the flags that name them
 BACKBONES = {"ast": "AST", "w2v": "wav2vec 2.0"}
 GRIDS = {  # flag, and the values that are tried; a multiple "x2" is of the experiment's own value
@@ -48,7 +37,7 @@ class PlannedRun:
         folder: Folder of the run.
         grid: Name of the grid and the value, or None.
         command: Command line, run in the experiment's folder; empty where the run is left out.
-        settings: What main.py makes of the command line.
+        settings: Settings that main.py resolves the command line to.
         reason: Why the run is left out, or failed.
         state: ``left out``, ``open``, ``finished``, ``stopped`` or ``failed``.
     """
@@ -104,12 +93,22 @@ class PlannedRun:
 
     def is_finished(self) -> bool:
         """Return whether every training has a result, and the run has these settings."""
-        return self.has_results() and self.has_these_settings()
+        return self.has_results() and self.has_these_settings() and self.has_these_lists()
+
+    def has_these_lists(self) -> bool:
+        """Return whether the run's lists have not changed; of others main.py says that it cannot continue."""
+        try:
+            before = read_json(self.folder / "passport.json")["lists"]
+        except (OSError, ValueError, KeyError, TypeError):
+            return True  # left to main.py, or to the reader of the results
+        settings = {name: plain(value) for name, value in self.settings.items()}
+        now = hashes(list_files(settings, self.cells()))
+        return not any(before.get(name, digest) != digest for name, digest in now.items())
 
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked of ``reproduce``.
+    """A request for ``reproduce``: the runs of its table.
 
     Args:
         experiments: Folders of the experiments.
@@ -132,75 +131,6 @@ class Request:
     path_run: Path
     pretrained: Mapping[str, str]
     further: Sequence[str]
-
-
-# Releases -----------------------------------------------------------------------------------------
-
-
-def find_releases(words: Sequence[str]) -> dict[str, Path]:
-    """Return the folders of releases that ``-data`` names: ``esc50=DIR``, or a folder that holds releases.
-
-    Raises:
-        ValueError: An unknown data set, or a folder without a release.
-        FileNotFoundError: There is no such folder.
-    """
-    named: dict[str, Path] = {}
-    folders: list[tuple[str, Path]] = []
-    for word in words:
-        name, equals, path = word.partition("=")
-        folder = Path(path if equals else word).expanduser().resolve()
-        if not folder.is_dir():
-            raise FileNotFoundError(f"-data {word}: no folder {folder}; expected that of a release")
-        if not equals:
-            folders.append((word, folder))
-            continue
-        key = ALIASES.get(name.lower(), name.lower())
-        if key not in DATASETS:
-            raise ValueError(
-                f"-data {word}: unknown data set {name!r}{suggest(name, list(DATASETS))} (accepted: "
-                f"{', '.join(DATASETS)})"
-            )
-        if named.setdefault(key, folder) != folder:
-            raise ValueError(f"-data names two folders of {key}, {named[key]} and {folder}; expected one")
-    found: dict[str, Path] = {}
-    for word, folder in folders:
-        releases = releases_in(folder)
-        if not releases:
-            known = ", ".join(title for title, _ in DATASETS.values())
-            raise ValueError(
-                f"-data {word}: neither it nor a folder in it is one of these releases: {known}; name "
-                "one as in -data esc50=DIR"
-            )
-        for key, places in releases.items():
-            places = list(dict.fromkeys([*([found[key]] if key in found else []), *places]))
-            if len(places) > 1 and key not in named:
-                raise ValueError(
-                    f"-data {word}: {DATASETS[key][0]} is there twice, {places[0]} and {places[1]}; name one "
-                    f"as in -data {key}={places[0]}"
-                )
-            found[key] = places[0]
-    return found | named
-
-
-def releases_in(folder: Path) -> dict[str, list[Path]]:
-    """Return the releases that a folder is, or else those that are in it, by data set."""
-    inner = sorted(path for path in folder.iterdir() if path.is_dir())
-    found = {
-        key: [p for p in [folder] if is_release(key, p)] or [p for p in inner if is_release(key, p)]
-        for key in DATASETS
-    }
-    return {key: places for key, places in found.items() if places}
-
-
-def is_release(key: str, folder: Path) -> bool:
-    """Return whether what tells a release from others is in a folder."""
-    return any((folder / mark).exists() for mark in DATASETS[key][1]) and not is_other(key, folder)
-
-
-def is_other(key: str, folder: Path) -> bool:
-    """Return whether a folder with a mark of MUSAN is no copy of it: other sets hold music, too."""
-    parts = ("music", "noise", "speech")
-    return key == "musan" and not all((folder / part).is_dir() for part in parts)
 
 
 # Planning -----------------------------------------------------------------------------------------
@@ -244,13 +174,13 @@ def mixes_noise(run: PlannedRun) -> bool:
 
 
 def check_units(units: Sequence[tuple[str, ...]], request: Request) -> None:
-    """Raise ValueError where a flag behind ``--`` is one that ``reproduce`` gives every run itself."""
+    """Raise ValueError where a flag after ``--`` is one that ``reproduce`` gives every run itself."""
     own = {"-name", "-tags", "-project", "-path_run", "-method", "-seed", "-rand_seed", "-resume"}
     own |= {"-path_data", "-path_list"} | ({"-pretrained"} if request.pretrained else set())
     taken = [unit[0] for unit in units if unit[0].partition("=")[0] in own]
     if taken:
         raise ValueError(
-            f"{taken[0]} stands behind --, and reproduce gives it to every run itself; its own flags, before "
+            f"{taken[0]} follows --, but reproduce gives it to every run itself; its own flags, before "
             "--, are -data -path_list -path_run -method -seed -pretrained"
         )
 
@@ -287,15 +217,6 @@ def unprepared(request: Request, run: PlannedRun) -> str:
     return ""
 
 
-def without_lists(request: Request, run: PlannedRun) -> str:
-    """Return that a run's folder of lists is empty, with the command that fills it; empty where it is not."""
-    lists = run.settings["path_list"]
-    if (lists / "labels.csv").is_file():
-        return ""
-    name = PREPARE.get(run.dataset, run.dataset)
-    return f"no lists in {lists}: python3 data/prepare.py {name} {request.data[run.dataset]} -out {lists}"
-
-
 def complete(request: Request, run: PlannedRun, units: Sequence[tuple[str, ...]], dropped: dict) -> None:
     """Write a run's command, or why it cannot be run.
 
@@ -324,7 +245,7 @@ def complete(request: Request, run: PlannedRun, units: Sequence[tuple[str, ...]]
                 f"-data {' '.join(f'{key}=DIR' for key in absent)}, or -- -add_musan_rir False"
             )
             return
-    run.reason = without_lists(request, run)
+    run.reason = problem_of_data(run.dataset, run.settings["path_list"], request.data[run.dataset])
     if run.reason:
         return
     own = own_flags(request, run, run.settings)
@@ -337,7 +258,7 @@ def own_flags(request: Request, run: PlannedRun, settings: Mapping) -> list[str]
     """Return the flags that ``reproduce`` itself gives a run.
 
     Args:
-        settings: What main.py makes of these flags and the further ones; empty where that is not known yet.
+        settings: Settings that main.py resolves these flags and the further ones to; empty before that.
     """
     values: dict[str, object] = {
         "resume": True,
@@ -376,7 +297,7 @@ def grid_value(text: str, own) -> str | None:
 
 
 def resolve(experiment: Path, flags: Sequence[str]) -> tuple[dict, str]:
-    """Return what main.py makes of flags; or nothing, and what it says against them."""
+    """Return the settings that main.py resolves flags to; or nothing, and its error message."""
     said = io.StringIO()
     try:
         with contextlib.redirect_stderr(said):
@@ -394,5 +315,5 @@ def flag_units(words: Sequence[str]) -> list[tuple[str, ...]]:
         elif units:
             units[-1].append(word)
         else:
-            raise ValueError(f"{word!r} stands behind --, where flags of main.py are expected")
+            raise ValueError(f"{word!r} follows --, where flags of main.py are expected")
     return [tuple(unit) for unit in units]

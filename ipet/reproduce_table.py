@@ -20,7 +20,8 @@ from ipet.original_metrics import NAME_OF, PREFIX
 from ipet.page import Figure, Page, Section, Table, Text, drawn, write_page
 from ipet.printable import escaped
 from ipet.report import DAMAGE, latex_table, markdown_table, read_run, text_table
-from ipet.reproduce_plan import BACKBONES, DATASETS, PlannedRun
+from ipet.reproduce_data import DATASETS
+from ipet.reproduce_plan import BACKBONES, PlannedRun
 from ipet.summary import TITLES, by_fold, cell_order, in_percent, interval, spread, summarise
 
 OURS = ("nested", "test_at_best_epoch", "last")  # the first one that a run has

@@ -1,8 +1,8 @@
 """Initialise a training from a saved adapter (``-init_adapter``), also for other classes.
 
-Prompts, adapters and whatever else the method trains are copied. Of the head, the rows of a class are copied
-by the class's name: classes may be added (their rows begin as in a new head), removed or reordered. A speaker
-head keeps its embedding layer; its classifier is copied by speaker.
+All tensors that the method trains are copied, such as prompts and adapters. Of the head, the rows of a class
+are copied by the class's name: classes may be added (their rows begin as in a new head), removed or
+reordered. A speaker head keeps its embedding layer; its classifier is copied by speaker.
 """
 
 import re
@@ -219,7 +219,7 @@ def other_settings(description: Mapping, model: nn.Module) -> dict:
 
 
 def lines_of(record: Mapping) -> list[str]:
-    """Return what a terminal is told of an initialised training."""
+    """Return lines about an initialised training for the terminal."""
     classes = record["classes"]
     counts = f"{classes['kept']} classes kept"
     counts += f" ({len(classes['moved'])} at another index)" if classes["moved"] else ""

@@ -109,6 +109,10 @@ RECORDINGS = [
         f"{CLIP}.au",
     ),
     Row("WAV of a stream, 4 GiB long by its header", forged(40, "<I", 0xFFFFFFFF), "fine: 6,400 samples"),
+    Row(
+        "WAV: an interrupted recording, of length 0 by its header", forged(40, "<I", 0), "fine: 6,400 samples"
+    ),
+    Row("WAV: a length of 100 bytes", forged(40, "<I", 100), "fine: 6,400 samples"),
     Row("8 kHz", written(rate=8_000), "fine: 6,400 samples"),
     Row("96 kHz", written(rate=96_000), "fine: 6,400 samples"),
     Row("24 bits", written(subtype="PCM_24"), "fine: 6,400 samples"),

@@ -15,9 +15,9 @@ LEVELS = [
         *("noise_releases", "label_names", "clip_entries"),
     },
     {"parsing", "recording_search", "label_findings", "audio_formats", "mpeg"},
-    {"releases", "audio_structure"},
+    {"releases", "audio_structure", "levels"},
     {"published_lists", "audio_chunks", "audio_streams"},
-    {"starting_lists", "audio_containers"},
+    {"starting_lists", "reproduce_data", "audio_containers"},
     {"audio_decoders"},
     {
         *(
@@ -56,9 +56,9 @@ LEVELS = [
     },
     {
         *("speaker_split", "models", "updates", "inference", "library", "report"),
-        *("examination", "proposals", "inspection_table", "showing", "warm_start"),
+        *("examination", "recording_reader", "proposals", "inspection_table", "showing", "warm_start"),
     },
-    {"splits", "passport", "differences"},
+    {"splits", "passport", "differences", "prediction_table"},
     {"trainer", "commands", "compare", "diagnosis", "share", "export", "beginning", "study"},
     {"classification", "doctor", "rerun", "run_page", "hearing", "sweep_trial", "patch"},
     {"verification", "inspection", "pages", "serve_page", "sweep", "reproduce_plan"},
@@ -69,7 +69,7 @@ LEVELS = [
     {"__main__"},
 ]
 # Flags: they import modules of ipet without torch, and only commands import them.
-BESIDE = {"arguments", "argument_checks", "model_arguments", "original_arguments"}
+BESIDE = {"arguments", "argument_checks", "model_arguments", "original_arguments", "reproduce_arguments"}
 LIGHT = {
     "openmp",
     "output_pipe",

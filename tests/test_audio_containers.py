@@ -127,24 +127,97 @@ def test_a_false_number_of_frames_in_an_mp3_does_not_hide_samples(tmp_path, clai
         assert len(read_audio(path)) == pytest.approx(whole, abs=2 * 1_152)
 
 
-LENGTHS = {  # format of the field's place in the file as libsndfile writes it: offset, struct format
-    "wav": (40, "<I"),
-    "au": (8, ">I"),
+LENGTHS = {  # format and field: name of the chunk, offset of the field from it, struct format
+    "wav data": (b"data", 4, "<I"),
+    "wav RIFF": (b"RIFF", 4, "<I"),
+    "wav float fact": (b"fact", 8, "<I"),
+    "wav gsm data": (b"data", 4, "<I"),
+    "rf64 data": (b"ds64", 16, "<Q"),
+    "rf64 samples": (b"ds64", 24, "<Q"),
+    "w64 data": (bytes.fromhex("64617461f3acd311"), 16, "<Q"),
+    "aiff SSND": (b"SSND", 4, ">I"),
+    "aiff COMM": (b"COMM", 10, ">I"),
+    "au size": (b".snd", 8, ">I"),
+    "caf data": (b"data", 4, ">Q"),
 }
 
 
-@pytest.mark.parametrize("name", LENGTHS)
-@pytest.mark.parametrize("claim", [0, 2, 1_000, 0xFFFFFFFF])
-def test_a_length_field_that_is_too_small_or_a_placeholder_hides_no_sample(tmp_path, name, claim):
-    path = written(tmp_path, name)
+def lying(folder, field, claim):
+    """Write a file whose length field makes a claim; return its path and its samples without the lie.
+
+    Args:
+        claim: Value of the field, or what is added to the largest value (if negative).
+    """
+    path = written(folder, field.rpartition(" ")[0])
     whole = read_audio(path)
     data = bytearray(path.read_bytes())
-    offset, kind = LENGTHS[name]
-    struct.pack_into(kind, data, offset, claim)
+    name, offset, kind = LENGTHS[field]
+    claim = claim if claim >= 0 else claim + (1 << 8 * struct.calcsize(kind))
+    struct.pack_into(kind, data, data.find(name) + offset, claim)
     path.write_bytes(data)
+    return path, whole
+
+
+@pytest.mark.parametrize("field", LENGTHS)
+@pytest.mark.parametrize("claim", [0, 2, 1_000, -1, -4])
+def test_a_length_field_that_is_too_small_or_a_placeholder_hides_no_sample(tmp_path, field, claim):
+    path, whole = lying(tmp_path, field, claim)
     assert torch.equal(read_audio(path), whole)
     assert Recordings().length(path) == len(whole)
-    assert torch.equal(Recordings().read(path, len(whole) - 50, 100), whole[-50:])
+    assert torch.equal(torch.cat(list(stream_audio(path, 60.0))), whole)
+    if "gsm" not in field:  # at another rate all of it is decoded
+        assert torch.equal(Recordings().read(path, len(whole) - 50, 100), whole[-50:])
+
+
+@pytest.mark.parametrize("field", LENGTHS)
+@pytest.mark.parametrize("claim", [70_000, 10_000_000])
+def test_a_length_field_that_is_too_large_is_refused_or_read_to_the_end(tmp_path, field, claim):
+    path, whole = lying(tmp_path, field, claim)
+    try:
+        assert torch.equal(read_audio(path), whole)
+    except ClipError as error:
+        assert "truncated, its header promises" in str(error)
+
+
+@pytest.mark.skipif(shutil.which("sox") is None, reason="sox is not installed")
+@pytest.mark.parametrize("name", ["wav", "wav float", "wav ima", "wav gsm", "w64", "aiff", "au", "flac"])
+def test_formats_have_the_length_and_samples_of_sox(tmp_path, name):
+    path = written(tmp_path, name)
+    raw = subprocess.run(["sox", path, "-t", "f32", "-"], check=True, stdout=subprocess.PIPE).stdout
+    want, found = np.frombuffer(raw, "<f4"), decode(path).samples[:, 0]
+    assert len(found) == len(want) and np.abs(found - want).max() < 1e-4
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize("field", ["wav RIFF", "wav float fact", "rf64 samples", "aiff COMM", "au size"])
+@pytest.mark.parametrize("claim", [0, 1_000])
+def test_lengths_that_ffmpeg_does_not_believe_either_give_its_samples(tmp_path, field, claim):
+    path, _ = lying(tmp_path, field, claim)
+    want, _ = by_ffmpeg(path)
+    found = decode(path).samples
+    assert len(found) == len(want) and np.abs(found - want).max() < 1e-4
+
+
+def damaged_copies(data, rng, number):
+    """Yield copies of a file with a few bytes of its beginning replaced, some of them cut off."""
+    for i in range(number):
+        copy = bytearray(data)
+        for _ in range(1 + i % 3):
+            at, width = int(rng.integers(min(len(data), 200))), int(rng.choice([1, 4, 8]))
+            copy[at : at + width] = bytes([int(rng.choice([0, 127, 255, int(rng.integers(256))]))]) * width
+        yield bytes(copy[: int(rng.integers(1, len(copy)))] if i % 5 == 0 else copy)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_damaged_header_is_read_or_refused_and_never_crashes(tmp_path, name, monkeypatch):
+    monkeypatch.setattr("ipet.audio_decoders.fallback_decoder", lambda path: None)
+    path = written(tmp_path, name, tone(0.2, 8_000))
+    for data in damaged_copies(path.read_bytes(), np.random.default_rng(0), 60):
+        path.write_bytes(data)
+        try:
+            assert len(decode(path).samples) and Recordings().length(path) > 0
+        except ClipError:
+            continue
 
 
 @pytest.mark.parametrize("sizes", [(0, 0), (0xFFFFFFFF, 0xFFFFFFFF), (36, 0)])

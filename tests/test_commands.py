@@ -94,7 +94,10 @@ def test_an_error_is_one_line_and_an_exit_status_without_a_network(
 
 EARLY = {  # what is wrong, seen before a model is loaded: the command's words, and what is said
     "predict, no file": ("predict A nowhere.wav", "nowhere.wav: no such file or folder"),
-    "predict, an empty folder": ("predict A empty", "empty: holds no .wav, .flac, .ogg, .mp3 file"),
+    "predict, an empty folder": (
+        "predict A empty",
+        "empty: holds no recording, by the suffixes of audio, such as .flac",
+    ),
     "predict, a second file": ("predict A a.wav b.wav", "b.wav: no such file or folder"),
     "predict, a CSV that is a folder": ("predict A a.wav -csv empty", "empty: a folder; expected a file"),
     "predict, JSON lines below a file": (

@@ -95,11 +95,11 @@ def test_a_command_that_fails_ends_the_demo_with_its_status(capfd):
 
 
 def test_runs_of_somebody_elses_are_not_removed(tmp_path, monkeypatch):
-    mine = tmp_path / "runs/IPET/ast_esc50/mine/arguments.json"
+    mine = tmp_path / "runs/IPET/ast_esc50/ipet/arguments.json"
     write_json(mine, {"experiment": "ast_esc50"})
     monkeypatch.setattr(sys, "argv", ["demo.py", "ast_esc50", "-out", str(tmp_path)])
     monkeypatch.setattr(demo, "run", None)  # nothing is begun
-    with pytest.raises(SystemExit, match="runs/IPET/ast_esc50: holds runs that no demo made"):
+    with pytest.raises(SystemExit, match="runs/IPET/ast_esc50/ipet: a run that no demo recorded"):
         demo.main()
     assert mine.is_file()
 

@@ -137,6 +137,9 @@ FAULTS = {  # what is written as wav/odd.wav, one more kick to train on
     "short": lambda root: write(root / "wav/odd.wav", sound(7, 0.3)[3000:3300]),
     "low_rate": lambda root: write(root / "wav/odd.wav", sound(7)[::2], 8000),
     "high_rate": lambda root: write(root / "wav/odd.wav", soxr.resample(sound(7), RATE, 44_100), 44_100),
+    "scale": lambda root: write(root / "wav/odd.wav", 32_768 * sound(7), subtype="FLOAT"),  # A10
+    "cancelled": lambda root: write(root / "wav/odd.wav", np.stack([sound(7), -sound(7)], axis=1)),  # A10
+    "empty_channel": lambda root: write(root / "wav/odd.wav", np.stack([sound(7), 0 * sound(7)], axis=1)),
     "channels": lambda root: write(root / "wav/odd.wav", np.stack([sound(7), 0.5 * sound(8)], axis=1)),
 }
 
@@ -147,11 +150,41 @@ def test_a_recording_with_a_fault_is_named_and_no_other(capsys, healthy, fault):
     add(healthy, "train", "wav/odd.wav", "kick")
     status, content, found = examined(capsys, healthy)
     code = fault.partition(",")[0]
-    assert set(found) - {"few"} == {code}
+    of_several = {"channels"} if code in ("cancelled", "empty_channel") else set()
+    assert set(found) - {"few"} == {code} | of_several
     [example] = found[code]["examples"]
     assert example.startswith("wav/odd.wav")
-    assert status == content["status"] == int(code == "unusable")
+    assert status == content["status"] == int(code in ("unusable", "cancelled", "scale"))
     assert list(content["unusable"]) == ["wav/odd.wav"] * (code == "unusable")
+
+
+def propose_norm(capsys, root):
+    _, content, _ = examined(capsys, root)
+    return content["proposals"]["norm_mean"], content["proposals"]["norm_std"]
+
+
+@pytest.mark.parametrize("fault", ["scale", "cancelled"])
+def test_a_proposed_normalisation_is_that_of_sound_recordings(capsys, healthy, fault):  # A10
+    want = propose_norm(capsys, healthy)
+    FAULTS[fault](healthy)
+    add(healthy, "train", "wav/odd.wav", "kick")
+    assert propose_norm(capsys, healthy) == want
+
+
+def test_recordings_are_counted_as_found_used_and_left_out_with_reasons(capsys, healthy):  # C
+    break_file(healthy)
+    add(healthy, "train", "wav/odd.wav", "kick")
+    write(healthy / "wav/beside.aiff", sound(900))
+    status, content, _ = examined(capsys, healthy)
+    report = content["input"]
+    assert report["supplied"] == {"recordings": 20} and report["used"] == {"recordings": 18}
+    reasons = {tuple(entry["examples"]): entry["reason"] for entry in report["left_out"]}
+    assert reasons[("wav/beside.aiff",)] == "in none of the lists"
+    assert reasons[("wav/odd.wav",)].startswith("not readable as audio")
+    assert doctor(healthy) == status == 1
+    printed = capsys.readouterr().out
+    assert "Input: 20 recordings found, 18 used, 2 left out" in printed
+    assert "1 of 20 recordings left out: in none of the lists (wav/beside.aiff)" in printed
 
 
 def test_an_unusable_recording_is_told_with_its_reason(capsys, healthy):

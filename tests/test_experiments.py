@@ -183,6 +183,7 @@ def test_a_finished_run_is_scored_on_further_trial_lists(prepared, tmp_path):
 
 def test_without_the_lists_of_musan_it_says_how_to_get_them(prepared, tmp_path):
     flags = flags_of("w2v_voxceleb", prepared, tmp_path, "-path_noise_list", tmp_path)
+    flags += ["-path_musan", tmp_path, "-path_rir", tmp_path]  # neither lists nor the extracted releases
     with pytest.raises(FileNotFoundError, match=r"data/prepare\.py musan PATH.*-add_musan_rir False"):
         run_here("w2v_voxceleb", *flags)
 

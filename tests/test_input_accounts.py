@@ -8,12 +8,14 @@ import pytest
 import soundfile
 
 from ipet.__main__ import main
-from ipet.audio import decode, is_silent, read_audio
+from ipet.audio import decode, read_audio
 from ipet.checkpoint import trainable_state
 from ipet.diagnosis import is_cancelled
 from ipet.examination import examine_decoded
 from ipet.fingerprint import coarse_log_mel
+from ipet.levels import SILENT_DB
 from ipet.moments import plain_log_mel
+from ipet.recording_reader import level_db
 from ipet.saved import save_adapter
 
 from helpers import write_wav
@@ -53,18 +55,18 @@ def test_channels_that_cancel_each_other_are_found(tmp_path):
 def test_an_empty_channel_and_another_scale_are_measured_before_the_mean(tmp_path):
     x = tone()
     one = looked_at(tmp_path / "a.wav", np.stack([x, 0 * x], axis=1))
-    assert one.channel_db[0] == pytest.approx(-13.5, abs=0.1) and one.channel_db[1] < -100
+    assert one.levels.channels_db[0] == pytest.approx(-13.5, abs=0.1) and one.levels.channels_db[1] < -100
     integers = looked_at(tmp_path / "b.wav", 32_768 * x, subtype="FLOAT")
-    assert integers.peak > 9_000 and integers.clipped == 0
+    assert integers.levels.peak > 9_000 and integers.clipped == 0
     clipped = looked_at(tmp_path / "c.wav", np.clip(9 * x, -1, 1))
-    assert clipped.clipped > 0.3 and clipped.peak <= 1
+    assert clipped.clipped > 0.3 and clipped.levels.peak <= 1
 
 
 def test_silence_is_what_lies_below_60_db_or_is_constant(tmp_path):
     for samples, silent in ((tone(), False), (0.0005 * tone(), True), (0 * tone() + 0.5, True)):
         write = tmp_path / "a.wav"
         soundfile.write(write, samples, RATE, subtype="FLOAT")
-        assert is_silent(read_audio(write)) == silent
+        assert (level_db(read_audio(write)) < SILENT_DB) == silent
 
 
 # Commands ------------------------------------------------------------------------------------------
@@ -89,13 +91,14 @@ def test_predict_and_embed_report_silence_damage_and_the_part_that_is_heard(adap
     report = tmp_path / "out" / "report.json"
     assert main(["predict", str(adapter), str(tmp_path), "-report", str(report)]) == 1
     err = capsys.readouterr().err
-    assert "opposed.wav: silent, below -60 dB of full scale; the answer says nothing" in err  # A10
-    assert "2 recordings longer than 0.6" in err and "the first 0.6" in err  # B13
+    assert "silent, below -60 dB of full scale, because its channels cancel" in err  # A10
+    assert "2 recordings: longer than what the model is given; used of each: first 0.6" in err  # B13
     told = json.loads(report.read_text())
     assert told["supplied"]["recordings"] == 3 and told["used"]["recordings"] == 2
     [damaged] = [entry for entry in told["left_out"] if entry["kind"] == "recordings"]
     assert damaged["reason"].startswith("not readable as audio")
-    assert [entry["items"][0].endswith("opposed.wav") for entry in told["doubts"]] == [True]
+    [silent] = [entry for entry in told["doubts"] if entry["reason"].startswith("silent")]
+    assert [item.endswith("opposed.wav") for item in silent["items"]] == [True]
     flags = ["-out", str(tmp_path / "out/e.npz"), "-report", str(report)]
     assert main(["embed", str(adapter), str(tmp_path / "long.wav"), *flags]) == 0
     assert json.loads(report.read_text())["used"] == {"recordings": 1}

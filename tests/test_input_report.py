@@ -26,6 +26,23 @@ def test_examples_are_limited_and_counts_are_exact():
     assert entry["count"] == MAX_EXAMPLES + 3 and len(entry["examples"]) == MAX_EXAMPLES
 
 
+def test_items_that_fail_are_no_longer_used_and_told_in_one_line():
+    report = InputReport("birds")
+    report.use("recordings", 5)
+    report.fail("recordings", "a.wav", "truncated")
+    report.fail("recordings", "b.wav", "silent")
+    report.skip("recordings", "c.wav", "already in heard.csv")
+    assert report.used["recordings"] == 2 and report.num_supplied("recordings") == 5
+    assert report.warnings() == [
+        "birds: 2 of 5 recordings left out: they cannot be used, as their errors say"
+    ]
+    assert {entry["reason"] for entry in report.as_dict()["left_out"]} == {
+        "truncated",
+        "silent",
+        "already in heard.csv",
+    }
+
+
 def test_a_report_without_omissions_prints_nothing(capsys):
     report = InputReport("birds")
     report.use("recordings", 3)

@@ -15,9 +15,11 @@ import pytest
 
 from ipet import commands_of_runs
 from ipet.__main__ import main
-from ipet.commands_of_runs import experiments, weights_by_backbone, weights_of
+from ipet.commands_of_runs import experiments
 from ipet.parsing import REPOSITORY
-from ipet.reproduce_plan import GRIDS, Request, find_releases, plan
+from ipet.reproduce_arguments import weights_by_backbone, weights_of
+from ipet.reproduce_data import find_releases
+from ipet.reproduce_plan import GRIDS, Request, plan
 from ipet.reproduce_table import original_values, values_of
 
 import releases
@@ -205,7 +207,7 @@ def test_an_interrupted_command_leaves_its_tables_and_goes_on(toy, number):
         time.sleep(0.02)
     process.send_signal(number)
     out, err = process.communicate(timeout=60)
-    assert process.returncode == 130 and err == "error: interrupted; the same command goes on\n"
+    assert process.returncode == 130 and err == "error: interrupted; repeat the command to continue\n"
     assert [row["state"] for row in rows_of(toy)] == ["finished", "stopped"]
     assert "stopped: not every training is finished; the same command continues it (linear)" in out
     assert main(flags_of(toy, "-method", "ipet", "linear")) == 0
@@ -284,9 +286,9 @@ def test_flags_are_left_out_where_they_do_not_apply_and_refused_where_they_apply
 
     assert "unknown argument '-frqm'" in refused("-frqm", "8")
     assert "-epoch" in refused("-epoch", "many")
-    assert "-seed stands behind --, and reproduce gives it" in refused("-seed", "4")
-    assert "-pretrained stands behind --" in refused("-pretrained", "random", pretrained={"ast": "random"})
-    assert "'8' stands behind --, where flags of main.py are expected" in refused("8")
+    assert "-seed follows --, but reproduce gives it" in refused("-seed", "4")
+    assert "-pretrained follows --" in refused("-pretrained", "random", pretrained={"ast": "random"})
+    assert "'8' follows --, where flags of main.py are expected" in refused("8")
 
 
 def test_each_backbone_has_its_weights_and_each_seed_its_place(tmp_path):
