@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 
 from benchmarks import (
+    busy,
     coverage,
     determinism,
     evaluation,
@@ -47,6 +48,7 @@ PARTS = {  # each: its flags, and what it measures, prints and returns
     "loggers": loggers,
     "determinism": determinism,
     "coverage": coverage,
+    "busy": busy,
 }
 
 

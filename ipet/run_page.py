@@ -328,9 +328,11 @@ class Excerpts:
         now = {Path(sound.file).name for sound in self.written.values()}
         for name in self.earlier - now:
             (self.folder / name).unlink(missing_ok=True)
-        if self.earlier or now:
-            self.earlier = set()
+        recorded, self.earlier = bool(self.earlier), set()
+        if now:
             self.record()
+        elif recorded:
+            (self.folder / EXCERPTS).unlink(missing_ok=True)
 
 
 def class_blocks(run: Run, cells: Mapping, excerpts: Excerpts) -> Blocks:

@@ -1,15 +1,19 @@
 """The benchmarks compare the same work."""
 
+import argparse
+import contextlib
 import os
 import subprocess
+import sys
 
 import numpy as np
 import pytest
 import torch
 
 from benchmarks import __main__ as benchmarks
-from benchmarks import determinism, evaluation, growth, predicting, prompts, startup, variable, ways
+from benchmarks import busy, determinism, evaluation, growth, predicting, prompts, startup, variable, ways
 from benchmarks.steps import compare, matrix_rate, multiply_accumulates
+from ipet import openmp
 
 from helpers import long
 
@@ -153,3 +157,25 @@ def test_deterministic_algorithms_are_asked_for_in_every_other_step(monkeypatch)
 def test_a_command_that_fails_is_no_time():
     with pytest.raises(subprocess.CalledProcessError):
         startup.start(".", ["-c", "import no_such_module"])
+
+
+def test_busy_machine_is_measured_for_every_way_of_waiting(monkeypatch, capsys):
+    # B10
+    asked = []
+    monkeypatch.setattr(
+        busy, "seconds_of_step", lambda way, steps: asked.append(way) or 2.0 + len(asked) // 5
+    )
+    monkeypatch.setattr(busy, "neighbours", lambda way, number: contextlib.nullcontext())
+    found = busy.run(argparse.Namespace(rounds=1, steps=1, neighbours=1), CPU)
+    assert asked == [*busy.WAYS, *busy.WAYS] and set(found) == set(busy.WAYS)
+    assert found["passive"] == {"idle": 2.0, "busy": 3.0, "idle_over_default": 1.0, "busy_over_fair": 0.75}
+    assert "over fair" in capsys.readouterr().out
+
+
+def test_ways_of_waiting_are_set_in_a_process_of_their_own(monkeypatch):
+    # B10
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setattr(openmp, "reason_to_sleep", lambda: "others")
+    assert busy.environment_of("default").keys().isdisjoint({*openmp.POLICIES, "OMP_NUM_THREADS"})
+    assert busy.environment_of("ours")["OMP_WAIT_POLICY"] == "passive"
+    assert busy.environment_of("bounded")["GOMP_SPINCOUNT"] == "10000" and sys.modules["torch"] is torch

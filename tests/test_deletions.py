@@ -36,7 +36,7 @@ REGISTERED = {
     "ipet/loggers/neptune.py": (1, "offline runs of a cell, which are written anew"),
     "ipet/loggers/tensorboard.py": (1, "event files of a cell, which are written anew"),
     "ipet/loggers/wandb.py": (2, "offline runs of a cell, which are written anew, and its cache"),
-    "ipet/run_page.py": (1, "excerpts that an earlier page has recorded"),
+    "ipet/run_page.py": (2, "excerpts that an earlier page has recorded, and this record"),
     "ipet/saved.py": (3, "an adapter's files, those of schema 1 if they are one"),
     "ipet/serve.py": (1, "a sound that it wrote into its folder of uploads"),
     "ipet/serve_gate.py": (2, "uploads that it has recorded, and the folder that it created"),

@@ -150,7 +150,7 @@ def test_a_reader_that_was_killed_is_no_defect_of_ours(ended):
 
     found, told = ended(work)
     assert found == 1 and told.startswith(
-        "error: a reader of clips was ended from outside, often for want of"
+        "error: a worker that reads clips was killed from outside, often for want of"
     )
     assert told.endswith("(DataLoader worker (pid 12) is killed by signal: Killed. )\n")
 
