@@ -424,7 +424,7 @@ def test_neptune_has_project_tags_name_description_arguments_and_sources(finishe
     assert fields["sys/name"] == f"a/{cell}" and fields["sys/description"] == "two seeds"
     assert (fields["project"], fields["tags"]) == ("IPET", "t")
     added = {"/".join(e["path"]): e["values"] for e in entries if e["type"] == "AddStrings"}
-    assert added == {"sys/tags": ["t"], "sys/group_tags": ["t/a"]}
+    assert added == {"sys/tags": ["t"], "sys/group_tags": ["t/w2v_speechcommands/a"]}
     assert fields["arguments/batch_size"] == 4 and fields["arguments/seed"] == int(cell[-1])
     assert fields["arguments/experiment"] == "w2v_speechcommands"
     [sources] = [entry["file_globs"] for entry in entries if entry["type"] == "UploadFileSet"]
