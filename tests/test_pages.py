@@ -168,9 +168,7 @@ def test_fewer_clips_leave_none_of_an_earlier_page(folds, undrawn, tmp_path):
     pages_of(tmp_path)
     _, page = pages_of(tmp_path, "-clips", 0)
     assert "no clips to play: -clips 0 asks for none" in page.text and "wav/eval_1_0.wav" in page.text
-    assert not page.all("audio", "src") and [p.name for p in (tmp_path / "page/clips").iterdir()] == [
-        "excerpts.json"
-    ]
+    assert not page.all("audio", "src") and not list((tmp_path / "page/clips").iterdir())
 
 
 @pytest.mark.parametrize(
