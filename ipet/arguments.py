@@ -569,9 +569,14 @@ def own_lists(argv=None, log_mels: bool = False) -> dict:
 # What the modules take, as plain values -----------------------------------------------------------
 
 
+def folder_of_lists(args) -> Path:
+    """Return the folder of the training list: that of ``-path_training_dataset``, or else ``-path_list``."""
+    return args.path_list if args.path_training_dataset is None else args.path_training_dataset.parent
+
+
 def leaves_out(args) -> bool:
     """Return whether clips whose recordings are missing or unreadable are left out of the lists."""
-    return args.on_bad_audio == "skip" or (args.on_bad_audio is None and is_lenient(args.path_list))
+    return args.on_bad_audio == "skip" or (args.on_bad_audio is None and is_lenient(folder_of_lists(args)))
 
 
 def list_values(args) -> dict:

@@ -11,7 +11,7 @@ import torch
 from filelock import FileLock
 
 from ipet import distributed
-from ipet.arguments import PROTOCOL, SEED, leaves_out, list_values
+from ipet.arguments import PROTOCOL, SEED, folder_of_lists, leaves_out, list_values
 from ipet.audio import ClipError, Recordings
 from ipet.cache import Cache, build_cache, current_sources
 from ipet.checkpoint import remove_unfinished, write_json
@@ -193,7 +193,7 @@ def shipped_reports(args, recordings: list[Clip], bad: Mapping[Path, str]) -> li
     """Return what was used and left out of a data set's recordings; nothing for lists of one's own."""
     if args.on_bad_audio is not None or not leaves_out(args):
         return []
-    root = data_root(args.path_list, args.path_data)
+    root = data_root(folder_of_lists(args), args.path_data)
     top = root.path if isinstance(root, DataRoot) else root
     report = InputReport(root.describe() if isinstance(root, DataRoot) else str(root))
     report.use("recordings", len({clip.path for clip in recordings}) - len(bad))
@@ -209,8 +209,11 @@ def shipped_reports(args, recordings: list[Clip], bad: Mapping[Path, str]) -> li
 def use_starting_lists(args) -> StartingLists:
     """Let the arguments name the lists that are read, after those that were missing were written.
 
-    Every process does it; an error stops all of them, and is told once.
+    Every process does it; an error stops all of them, and is told once. Lists that flags name are read as
+    they are.
     """
+    if args.path_training_dataset is not None:
+        return StartingLists(args.path_list, [], [])
     found, message, error = None, None, None
     for turn in (distributed.is_main(), not distributed.is_main()):  # the main process tells what it wrote
         if turn:

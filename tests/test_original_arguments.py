@@ -450,6 +450,26 @@ def test_a_run_from_list_files_is_repeated_from_its_passport(published, tmp_path
     assert f"-path_training_dataset={published}/esc_train_data.json" in spelt
 
 
+@pytest.mark.parametrize(
+    ("name", "number", "more"),
+    [
+        ("w2v_speechcommands", "", []),
+        ("ast_fsd50k", "", ["-freqm", 8, "-timem", 8]),
+        ("w2v_gtzan", "_1", ["-fold", 2]),
+    ],
+)
+def test_list_files_start_a_run_where_lists_of_the_release_are_shipped(
+    published, tmp_path, name, number, more
+):
+    flags = [*list_flags(published, number), "-path_data", published, "-name", "a", "-path_run", tmp_path]
+    if not number:
+        flags += ["-path_validation_dataset", published / "esc_valid_data.json"]
+    flags += ["-pretrained", "random", "-size", "tiny", "-epoch", 1, "-batch_size", 2, "-frame_length", 40]
+    folder = run_here(name, *flags, *more)
+    passport = json.loads((folder / "passport.json").read_text())
+    assert passport["results"]["cells"] and str(published) in passport["arguments"]["path_training_dataset"]
+
+
 # Hints and help ---------------------------------------------------------------------------------------
 
 
